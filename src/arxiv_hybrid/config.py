@@ -1,0 +1,249 @@
+"""params.yaml as validated, typed models: an unknown key or impossible value is an error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from arxiv_hybrid.errors import UserError
+
+ModelName = Literal["v1", "baseline"]
+
+
+class Strict(BaseModel):
+    """Base of every section: no unknown keys, no NaN, no later change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Fetch(Strict):
+    source: Literal["synthetic", "csv"]
+    path: str | None
+    papers: int = Field(ge=100, le=1_000_000)
+    label_noise: float = Field(ge=0, lt=0.75)
+    seed: int = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _source_needs_path(self) -> Fetch:
+        if self.source == "csv" and not self.path:
+            raise ValueError("source csv needs fetch.path, the CSV file to read")
+        return self
+
+
+class Labels(Strict):
+    scheme: Literal["primary", "query"]
+    classes: Literal[3, 4]
+
+
+class Split(Strict):
+    by: Literal["paper", "row", "time"]
+    val: float = Field(gt=0, lt=0.5)
+    test: float = Field(gt=0, lt=0.5)
+    seed: int = Field(ge=0)
+
+
+class Augment(Strict):
+    fraction: float = Field(ge=0, le=1)
+    alpha: float = Field(gt=0, lt=1)
+
+
+class Glove(Strict):
+    source: Literal["corpus", "none"]
+    dim: int = Field(ge=2, le=1024)
+    window: int = Field(ge=1, le=50)
+
+
+class Vocab(Strict):
+    max_size: int = Field(ge=10)
+    min_freq: int = Field(ge=1)
+    title_length: int = Field(ge=1, le=512)
+    abstract_length: int = Field(ge=5, le=4096)
+
+
+class Architecture(Strict):
+    """Widths; None keeps the model's own."""
+
+    num_filters: int | None = Field(ge=1, le=4096)
+    lstm_hidden: int | None = Field(ge=1, le=4096)
+
+    def given(self) -> dict[str, int]:
+        """Only the widths that the user set."""
+        return {key: value for key, value in self.model_dump().items() if value is not None}
+
+
+class Member(BaseModel):
+    """One ensemble member: a name, and any root parameter that differs from the main model."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+
+
+class Ensemble(Strict):
+    tta: int = Field(ge=0, le=32)
+    members: list[Member] = Field(min_length=1)
+
+    @field_validator("members")
+    @classmethod
+    def _names_differ(cls, members: list[Member]) -> list[Member]:
+        names = [member.name for member in members]
+        if len(set(names)) < len(names):
+            raise ValueError(f"member names must differ, got {', '.join(names)}")
+        return members
+
+
+class Evaluate(Strict):
+    bootstrap: int = Field(ge=100, le=1_000_000)
+    confidence: float = Field(gt=0.5, lt=1)
+    calibration_bins: int = Field(ge=2, le=100)
+    explain_papers: int = Field(ge=1, le=100)
+
+
+class Tracking(Strict):
+    enabled: bool
+    experiment: str = Field(min_length=1)
+    log_model: bool
+
+
+class Params(Strict):
+    """All of params.yaml."""
+
+    seed: int = Field(ge=0, lt=2**32)
+    model: ModelName
+    dropout: float = Field(ge=0, lt=1)
+    learning_rate: float = Field(gt=0, le=10)
+    batch_size: int = Field(ge=2, le=65536)
+    epochs: int = Field(ge=1, le=10_000)
+    patience: int = Field(ge=1)
+    weight_decay: float = Field(ge=0, le=1)
+    gradient_clip: float = Field(gt=0)
+    label_smoothing: float = Field(ge=0, lt=1)
+    class_weights: Literal["none", "balanced"] | list[float]
+    loss: Literal["cross_entropy", "focal"]
+    optimizer: Literal["adamw", "adam", "sgd"]
+    scheduler: Literal["plateau", "cosine", "onecycle", "none"]
+    precision: Literal["auto", "fp32", "bf16", "fp16"]
+    device: str = Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    architecture: Architecture
+    fetch: Fetch
+    labels: Labels
+    split: Split
+    augment: Augment
+    glove: Glove
+    vocab: Vocab
+    ensemble: Ensemble
+    evaluate: Evaluate
+    tracking: Tracking
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Params:
+        if isinstance(self.class_weights, list):
+            if len(self.class_weights) != self.labels.classes:
+                raise ValueError(
+                    f"class_weights has {len(self.class_weights)} values for "
+                    f"labels.classes={self.labels.classes}; give one a class, or none, or balanced"
+                )
+            if min(self.class_weights) <= 0:
+                raise ValueError("class_weights must all be positive")
+        if self.split.val + self.split.test >= 0.9:
+            raise ValueError("split.val + split.test must leave at least 10 % for training")
+        return self
+
+    def for_member(self, name: str) -> Params:
+        """The parameters of one ensemble member: these, with the member's own laid over them.
+
+        Raises UserError if `ensemble.members` has no such name or overrides a key that
+        does not exist at the root.
+        """
+        for member in self.ensemble.members:
+            if member.name == name:
+                overrides = member.model_extra or {}
+                where = f"params.yaml: ensemble.members[{name}]"
+                return parse(_overlay(self.model_dump(mode="json"), overrides), where)
+        names = ", ".join(member.name for member in self.ensemble.members)
+        raise UserError(f"params.yaml: ensemble.members has no {name!r}; it has {names}")
+
+
+SHARED_BY_MEMBERS = frozenset(
+    {"fetch", "labels", "split", "augment", "glove", "vocab", "ensemble", "evaluate", "tracking"}
+)
+
+
+def load(path: Path) -> Params:
+    """Read and validate a params.yaml; raise UserError with one line if it is not sound."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path}: not found; it holds every parameter of the pipeline") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 text: {error}") from None
+    try:
+        content = yaml.load(text, Loader=_UniqueKeyLoader)
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not valid YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: expected keys and values, found {type(content).__name__}")
+    params = parse(content, path.name)
+    for member in params.ensemble.members:
+        params.for_member(member.name)  # a wrong override fails now, not after an hour
+    return params
+
+
+def parse(content: dict[str, Any], where: str) -> Params:
+    """Validate a mapping; `where` names its origin in the error line."""
+    try:
+        return Params.model_validate(content)
+    except ValidationError as error:
+        raise UserError(f"{where}: {_one_line(error)}") from None
+
+
+def _one_line(error: ValidationError) -> str:
+    """The first problem of a pydantic report, with its key, and how many more there are."""
+    first = error.errors(include_url=False)[0]
+    parts = [str(part) for part in first["loc"] if not str(part).startswith(("list[", "literal["))]
+    key = ".".join(parts)
+    message = first["msg"].removeprefix("Value error, ")
+    kind = first["type"]
+    if kind == "extra_forbidden":
+        text = f"{key}: unknown key"
+    elif kind == "missing":
+        text = f"{key}: missing"
+    elif key:
+        text = f"{key}: {first['input']!r} is not allowed: {message[0].lower()}{message[1:]}"
+    else:
+        text = message
+    more = len({entry["loc"][:1] for entry in error.errors(include_url=False)}) - 1
+    return f"{text} (and {more} more)" if more else text
+
+
+def _overlay(base: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
+    """Lay a member's overrides over the root parameters; data parameters are shared by all."""
+    for key, value in overrides.items():
+        if key in SHARED_BY_MEMBERS:
+            raise UserError(f"params.yaml: ensemble.members: {key} is shared by all members")
+        if isinstance(value, dict) and isinstance(base.get(key), dict):
+            base[key] = {**base[key], **value}
+        else:
+            base[key] = value
+    return base
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """A safe loader that refuses a key given twice instead of keeping the last."""
+
+
+def _mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    loader.flatten_mapping(node)
+    seen: set[Any] = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node)
+        if key in seen:
+            line = key_node.start_mark.line + 1
+            raise yaml.YAMLError(f"key {key!r} stands twice, again in line {line}")
+        seen.add(key)
+    return loader.construct_mapping(node)
+
+
+_UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)

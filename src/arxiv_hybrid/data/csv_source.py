@@ -1,0 +1,91 @@
+"""Papers from a CSV file, plain or .gz."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+
+import pandas as pd
+
+from arxiv_hybrid.data.labels import CATEGORIES
+from arxiv_hybrid.data.schema import COLUMNS
+from arxiv_hybrid.errors import UserError
+
+REQUIRED = ("id", "title", "abstract")
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    """Read papers from a CSV into the columns of `schema.COLUMNS`; cells are not yet checked.
+
+    Needs id, title, abstract, and one of category, primary_category, all_categories; what
+    else is missing is derived: `primary_category` from the first listed category,
+    `category` from the first listed one that is a class, `published` stays empty.
+    Raises UserError if the file is missing, truncated, not UTF-8 or not a table.
+    """
+    table = _read_table(path)
+    absent = [name for name in REQUIRED if name not in table.columns]
+    if not {"category", "primary_category", "all_categories"} & set(table.columns):
+        absent.append("category (or primary_category, or all_categories)")
+    if absent:
+        found = ", ".join(map(str, table.columns[:12]))
+        raise UserError(f"{path}: no column {', no column '.join(absent)}; it has {found}")
+    if "all_categories" in table:
+        table["all_categories"] = table["all_categories"].str.strip().str.replace(
+            r"[,;\s]+", ",", regex=True
+        )
+    if "primary_category" not in table:
+        source = "all_categories" if "all_categories" in table else "category"
+        table["primary_category"] = table[source].str.split(",").str[0]
+    if "all_categories" not in table:
+        table["all_categories"] = table["primary_category"]
+    if "category" not in table:
+        table["category"] = [_first_class(listed) for listed in table["all_categories"]]
+    if "published" not in table:
+        table["published"] = ""
+    papers = table[list(COLUMNS)].copy()
+    for column in ("id", "category", "primary_category", "published"):
+        papers[column] = papers[column].str.strip()
+    papers["published"] = papers["published"].str.slice(0, 10)
+    for column in ("title", "abstract"):
+        papers[column] = papers[column].str.replace(r"\s+", " ", regex=True).str.strip()
+    return papers
+
+
+def _first_class(listed: str) -> str:
+    categories = listed.split(",")
+    return next((name for name in categories if name in CATEGORIES), categories[0])
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    compression = "gzip" if path.suffix == ".gz" else None
+    try:
+        table = pd.read_csv(
+            path,
+            dtype=str,
+            keep_default_na=False,
+            encoding="utf-8-sig",
+            compression=compression,
+            on_bad_lines="error",
+        )
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file (fetch.path)") from None
+    except IsADirectoryError:
+        raise UserError(f"{path}: is a folder, expected a CSV file (fetch.path)") from None
+    except PermissionError:
+        raise UserError(f"{path}: may not be read (fetch.path)") from None
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path}: not UTF-8: byte 0x{error.object[error.start]:02x} at offset {error.start}; "
+            "save it as UTF-8"
+        ) from None
+    except (EOFError, zlib.error):
+        raise UserError(f"{path}: the .gz file is truncated or damaged; copy it again") from None
+    except pd.errors.EmptyDataError:
+        raise UserError(f"{path}: is empty, expected a CSV with a header line") from None
+    except pd.errors.ParserError as error:
+        raise UserError(f"{path}: not a sound CSV: {error}") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error}") from None
+    if table.index.nlevels > 1 or not isinstance(table.index, pd.RangeIndex):
+        raise UserError(f"{path}: rows have more fields than the header has names")
+    return table.fillna("")

@@ -1,0 +1,104 @@
+"""The table that every source produces, and the checks it passes before anything trains."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pandera.pandas as pa
+from pandera.errors import SchemaErrors
+
+from arxiv_hybrid.data.labels import CATEGORIES
+from arxiv_hybrid.errors import UserError
+
+COLUMNS = (
+    "id",
+    "title",
+    "abstract",
+    "category",
+    "primary_category",
+    "all_categories",
+    "published",
+)
+_NOT_TEXT = {"", "nan", "null", "none", "n/a", "na"}
+_CATEGORY = r"[a-z]+(-[a-z]+)*(\.[A-Za-z-]+)?"
+
+
+def _is_text(values: pd.Series) -> pd.Series:
+    cleaned = values.str.strip()
+    return cleaned.str.contains(r"[^\W\d_]", regex=True) & ~cleaned.str.lower().isin(_NOT_TEXT)
+
+
+_TEXT = pa.Check(_is_text, name="text with at least one letter")
+
+PAPERS = pa.DataFrameSchema(
+    {
+        "id": pa.Column(str, pa.Check.str_matches(r"^\S+$"), description="a non-empty id"),
+        "title": pa.Column(str, _TEXT, description="text with at least one letter"),
+        "abstract": pa.Column(str, _TEXT, description="text with at least one letter"),
+        "category": pa.Column(
+            str, pa.Check.isin(CATEGORIES), description=f"one of {', '.join(CATEGORIES)}"
+        ),
+        "primary_category": pa.Column(
+            str, pa.Check.str_matches(f"^{_CATEGORY}$"), description="an arXiv category"
+        ),
+        "all_categories": pa.Column(
+            str,
+            pa.Check.str_matches(f"^{_CATEGORY}(,{_CATEGORY})*$"),
+            description="arXiv categories separated by commas, primary first",
+        ),
+        "published": pa.Column(
+            str,
+            pa.Check.str_matches(r"^$|^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$"),
+            description="a date as YYYY-MM-DD, or empty",
+        ),
+    },
+    strict=True,
+    ordered=True,
+)
+
+
+def check_papers(papers: pd.DataFrame, where: str) -> pd.DataFrame:
+    """Return `papers` if every row is sound, else raise UserError naming file, row and column.
+
+    Rows are counted from 1, the header left out. A paper may stand in several rows (one a
+    category query) but never with two different texts.
+    """
+    if papers.empty:
+        raise UserError(f"{where}: holds no rows")
+    try:
+        PAPERS.validate(papers, lazy=True)
+    except SchemaErrors as error:
+        cases = error.failure_cases.dropna(subset=["index"])
+        if cases.empty:
+            raise UserError(f"{where}: {error.failure_cases['failure_case'].iloc[0]}") from None
+        first = cases.sort_values("index", kind="stable").iloc[0]
+        row, column = int(first["index"]), str(first["column"])
+        found = str(first["failure_case"])
+        shown = repr(found if len(found) <= 60 else found[:57] + "...")
+        rows = cases["index"].nunique()
+        more = f" ({rows - 1:,} more rows fail)" if rows > 1 else ""
+        expected = PAPERS.columns[column].description
+        raise UserError(
+            f"{where}: row {row + 1}, column {column}: found {shown}, expected {expected}{more}"
+        ) from None
+    _one_text_an_id(papers, where)
+    return papers
+
+
+def _one_text_an_id(papers: pd.DataFrame, where: str) -> None:
+    for column in ("title", "abstract", "primary_category"):
+        clashing = papers.groupby("id")[column].transform("nunique") > 1
+        if clashing.any():
+            clash = papers[clashing]
+            identifier = clash["id"].iloc[0]
+            rows = [int(i) + 1 for i in clash.index[clash["id"] == identifier][:2]]
+            raise UserError(
+                f"{where}: id {identifier} has two different values of {column}, "
+                f"in rows {rows[0]} and {rows[1]}; one id is one paper"
+            )
+    repeated = papers.duplicated(["id", "category"])
+    if repeated.any():
+        row = int(papers.index[repeated][0])
+        raise UserError(
+            f"{where}: row {row + 1}: paper {papers['id'].iloc[row]} stands twice in category "
+            f"{papers['category'].iloc[row]}; give each paper once a category"
+        )

@@ -1,0 +1,1 @@
+"""Scores, plots, explanations, the ensemble and the linear baseline."""

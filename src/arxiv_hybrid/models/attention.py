@@ -1,0 +1,132 @@
+"""Attention over words; padding never gets any weight."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from arxiv_hybrid.models.blocks import Flat
+
+
+def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
+    """Softmax over the last dimension, zero where `mask` is False.
+
+    A row without any True gives all zeros, not NaN.
+    """
+    scores = scores.float().masked_fill(~mask, torch.finfo(torch.float32).min)
+    return torch.softmax(scores, dim=-1) * mask
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean of (B, T, C) over the steps where `mask` (B, T) is True."""
+    counts = mask.sum(1, keepdim=True).clamp(min=1)
+    return (values * mask.unsqueeze(-1)).sum(1) / counts
+
+
+class MultiHeadSelfAttention(nn.Module):
+    """Scaled dot-product self-attention with residual and LayerNorm (SYSTEMS table A, v1)."""
+
+    def __init__(self, dim: int, heads: int = 4, dropout: float = 0.1) -> None:
+        super().__init__()
+        if dim % heads:
+            raise ValueError(f"dim {dim} is not a multiple of heads {heads}")
+        self.heads = heads
+        self.query = nn.Linear(dim, dim)
+        self.key = nn.Linear(dim, dim)
+        self.value = nn.Linear(dim, dim)
+        self.out = nn.Linear(dim, dim)
+        self.dropout = nn.Dropout(dropout)
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Attend within each title.
+
+        x (B, T, dim), mask (B, T) to: output (B, T, dim) and the weight that each word
+        receives, averaged over heads and asking words, (B, T), summing to 1 a row.
+        """
+        batch, steps, dim = x.shape
+        q, k, v = (
+            layer(x).view(batch, steps, self.heads, dim // self.heads).transpose(1, 2)
+            for layer in (self.query, self.key, self.value)
+        )
+        scores = q @ k.transpose(-2, -1) / math.sqrt(dim // self.heads)
+        weights = masked_softmax(scores, mask[:, None, None, :])
+        context = self.dropout(weights).to(v.dtype) @ v
+        out = self.out(context.transpose(1, 2).reshape(batch, steps, dim))
+        received = masked_mean(weights.detach().mean(1), mask)
+        return self.norm(x + out), received
+
+
+class AttentionPooling(nn.Module):
+    """Pool words by several heads' averaged weights; projection, residual, LayerNorm (v1)."""
+
+    def __init__(self, dim: int, heads: int = 4) -> None:
+        super().__init__()
+        self.score = nn.Linear(dim, heads)
+        self.project = nn.Linear(dim, dim)
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, values: Tensor, flat: Flat) -> tuple[Tensor, Tensor]:
+        """Real words (P, dim) to pooled documents (B, dim) and weights (B, T)."""
+        scores = flat.padded(self.score(values)).transpose(1, 2)
+        weights = masked_softmax(scores, flat.mask.unsqueeze(1)).mean(1)
+        pooled = weighted_sum(values, weights, flat)
+        return self.norm(pooled + self.project(pooled)), weights
+
+
+class AdditiveAttention(nn.Module):
+    """One linear score a position, softmax over positions, weighted sum (row `baseline`)."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.score = nn.Linear(dim, 1)
+
+    def forward(self, values: Tensor, flat: Flat) -> tuple[Tensor, Tensor]:
+        """Real words (P, dim) to pooled documents (B, dim) and weights (B, T)."""
+        weights = masked_softmax(flat.padded(self.score(values)).squeeze(-1), flat.mask)
+        return weighted_sum(values, weights, flat), weights
+
+
+def weighted_sum(values: Tensor, weights: Tensor, flat: Flat) -> Tensor:
+    """Sum real words (P, C) by their weights (B, T) into documents (B, C)."""
+    scaled = values * weights[flat.mask].unsqueeze(-1).to(values.dtype)
+    documents = scaled.new_zeros(flat.mask.shape[0], values.shape[1])
+    return documents.index_add(0, flat.document, scaled)
+
+
+class GatedFusion(nn.Module):
+    """Sigmoid gates on both branches from their concatenation, then LayerNorm (v1)."""
+
+    def __init__(self, title_dim: int, abstract_dim: int) -> None:
+        super().__init__()
+        both = title_dim + abstract_dim
+        self.title_gate = nn.Linear(both, title_dim)
+        self.abstract_gate = nn.Linear(both, abstract_dim)
+        self.norm = nn.LayerNorm(both)
+
+    def forward(self, title: Tensor, abstract: Tensor) -> tuple[Tensor, Tensor]:
+        """Branches to the fused vector and each branch's mean gate, (B, 2)."""
+        both = torch.cat([title, abstract], dim=-1)
+        title_gate = torch.sigmoid(self.title_gate(both))
+        abstract_gate = torch.sigmoid(self.abstract_gate(both))
+        fused = self.norm(torch.cat([title * title_gate, abstract * abstract_gate], dim=-1))
+        return fused, torch.stack([title_gate.mean(-1), abstract_gate.mean(-1)], dim=-1).detach()
+
+
+class SoftmaxFusion(nn.Module):
+    """One linear score a branch, softmax over the two, scaled branches side by side."""
+
+    def __init__(self, title_dim: int, abstract_dim: int) -> None:
+        super().__init__()
+        self.title_score = nn.Linear(title_dim, 1)
+        self.abstract_score = nn.Linear(abstract_dim, 1)
+
+    def forward(self, title: Tensor, abstract: Tensor) -> tuple[Tensor, Tensor]:
+        """Branches to the fused vector and the two weights, (B, 2), summing to 1."""
+        scores = torch.cat([self.title_score(title), self.abstract_score(abstract)], dim=-1)
+        weights = F.softmax(scores.float(), dim=-1)
+        fused = torch.cat([title * weights[:, :1], abstract * weights[:, 1:]], dim=-1)
+        return fused, weights.detach()

@@ -1,0 +1,160 @@
+"""Convolution over words without padding waste, and the residual block built on it.
+
+All documents of a batch lie behind each other in one flat sequence, separated by gaps of
+padding wide enough for the widest kernel. Work is done for real words only, batch statistics
+see real words only, and no kernel ever reaches into a neighbour: padding cannot leak.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class Flat:
+    """Where each real word of a padded batch lies in the flat, gapped sequence.
+
+    With B documents and P real words: `mask` (B, T) marks real words; `rows` (P,) gives each
+    word's row in the flat sequence of `length` rows; `document` (P,) its document.
+    """
+
+    mask: Tensor
+    rows: Tensor
+    document: Tensor
+    length: int
+
+    @classmethod
+    def of(cls, mask: Tensor, gap: int) -> Flat:
+        """Lay out a batch with `gap` empty rows before, between and after the documents."""
+        document = mask.nonzero()[:, 0]
+        words = document.shape[0]
+        rows = torch.arange(words, device=mask.device) + gap * (document + 1)
+        return cls(mask, rows, document, words + gap * (mask.shape[0] + 1))
+
+    def spread(self, values: Tensor) -> Tensor:
+        """Put one row a word (P, C) into the flat sequence (length, C); gaps are zero."""
+        return values.new_zeros(self.length, values.shape[1]).index_copy(0, self.rows, values)
+
+    def padded(self, values: Tensor) -> Tensor:
+        """Put one row a word (P, C) back into the padded batch (B, T, C); padding is zero."""
+        batch, steps = self.mask.shape
+        flat = values.new_zeros(batch * steps, values.shape[1])
+        where = self.mask.flatten().nonzero()[:, 0]
+        return flat.index_copy(0, where, values).view(batch, steps, -1)
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """The words of a batch as a small table of its distinct words.
+
+    `table` (U, D) holds one vector a distinct word, `index` (length,) names the word in each
+    row of a `Flat` sequence. A text of 12,000 running words has about 3,000 distinct ones,
+    so a convolution that multiplies the table first does a quarter of the work.
+    """
+
+    table: Tensor
+    index: Tensor
+    flat: Flat
+
+
+class _ShiftedConvolution(torch.autograd.Function):
+    """Convolution along the rows of a (L, C) matrix as one matrix product a kernel position.
+
+    Rows are contiguous, so each product reads a plain slice: nothing is copied or unfolded.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, sequence: Tensor, kernel: Tensor) -> Tensor:
+        ctx.save_for_backward(sequence, kernel)
+        length = sequence.shape[0] - kernel.shape[0] + 1
+        out = sequence[:length] @ kernel[0]
+        for shift in range(1, kernel.shape[0]):
+            out.addmm_(sequence[shift : shift + length], kernel[shift])
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        sequence, kernel = ctx.saved_tensors
+        length = gradient.shape[0]
+        d_sequence, d_kernel = torch.zeros_like(sequence), torch.empty_like(kernel)
+        for shift in range(kernel.shape[0]):
+            d_sequence[shift : shift + length].addmm_(gradient, kernel[shift].T)
+            d_kernel[shift] = sequence[shift : shift + length].T @ gradient
+        return d_sequence, d_kernel
+
+
+def convolve(values: Tensor, flat: Flat, conv: nn.Conv1d) -> Tensor:
+    """Same-length convolution of real words: (P, C) to (P, filters).
+
+    Equals `conv` on each document alone with zeros around it; an even kernel reaches one
+    word further to the right, and no position is cut off.
+    """
+    size = conv.kernel_size[0]
+    kernel = conv.weight.permute(2, 1, 0)
+    if torch.is_autocast_enabled(values.device.type):
+        lower = torch.get_autocast_dtype(values.device.type)
+        values, kernel = values.to(lower), kernel.to(lower)
+    kernel = kernel.contiguous()
+    out = _ShiftedConvolution.apply(flat.spread(values), kernel)
+    return out.index_select(0, flat.rows - (size - 1) // 2) + _bias(conv, out)
+
+
+def convolve_lookup(words: Lookup, conv: nn.Conv1d) -> Tensor:
+    """The same as `convolve` for the embedded words themselves: (U, D) to (P, filters).
+
+    Each distinct word is multiplied with every kernel position once; then a position's
+    result is the sum of what its neighbours' words contribute.
+    """
+    size, filters = conv.kernel_size[0], conv.out_channels
+    kernel = conv.weight.permute(2, 0, 1).reshape(size * filters, -1)
+    parts = F.linear(words.table, kernel).view(-1, size, filters).unbind(1)
+    start = words.flat.rows - (size - 1) // 2
+    out = F.embedding(words.index[start], parts[0])
+    for shift in range(1, size):
+        out = out + F.embedding(words.index[start + shift], parts[shift])
+    return out + _bias(conv, out)
+
+
+def _bias(conv: nn.Conv1d, like: Tensor) -> Tensor:
+    assert conv.bias is not None
+    return conv.bias.to(like.dtype)
+
+
+def document_dropout(values: Tensor, flat: Flat, p: float, training: bool) -> Tensor:
+    """Drop whole channels of a document: one mask for all its words (Gal and Ghahramani 2016).
+
+    Costs a random number a document and channel, not one a word and channel.
+    """
+    if not training or p == 0:
+        return values
+    keep = values.new_empty(flat.mask.shape[0], values.shape[1]).bernoulli_(1 - p).div_(1 - p)
+    return values * F.embedding(flat.document, keep)
+
+
+class ResidualConvBlock(nn.Module):
+    """Conv, BatchNorm, ReLU, dropout, Conv, BatchNorm, plus a 1x1 skip, then ReLU.
+
+    Source: SYSTEMS table A, row v1.
+    """
+
+    def __init__(self, in_channels: int, filters: int, kernel_size: int, dropout: float) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv1d(in_channels, filters, kernel_size)
+        self.norm1 = nn.BatchNorm1d(filters)
+        self.conv2 = nn.Conv1d(filters, filters, kernel_size)
+        self.norm2 = nn.BatchNorm1d(filters)
+        self.skip = nn.Conv1d(in_channels, filters, 1)
+        self.dropout = dropout
+
+    def forward(self, words: Lookup) -> Tensor:
+        """Distinct words (U, D) and their places to features of real words (P, filters)."""
+        flat = words.flat
+        hidden = F.relu(self.norm1(convolve_lookup(words, self.conv1).float()))
+        hidden = document_dropout(hidden, flat, self.dropout, self.training)
+        hidden = self.norm2(convolve(hidden, flat, self.conv2).float())
+        return F.relu(hidden + convolve_lookup(words, self.skip))

@@ -1,0 +1,1 @@
+"""From text to token ids: tokens, vocabulary, word vectors, augmentation."""

@@ -1,0 +1,22 @@
+"""Tokens as every arXiv system in this project sees them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+_OUTSIDE = re.compile(r"[^a-z0-9\s-]")
+
+
+def tokenize(text: str) -> list[str]:
+    """Split a text into lower-case tokens.
+
+    Every character outside `a-z`, `0-9`, white space and `-` counts as a space
+    (SYSTEMS table A, common text rules). A dash alone is a token like any other.
+    """
+    return _OUTSIDE.sub(" ", text.lower()).split()
+
+
+def tokenize_all(texts: Iterable[str]) -> list[list[str]]:
+    """Tokenize many texts."""
+    return [tokenize(text) for text in texts]

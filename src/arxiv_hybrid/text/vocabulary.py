@@ -1,0 +1,56 @@
+"""The vocabulary: which words have an id, and texts as matrices of ids."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+PAD, UNK = 0, 1
+SPECIAL = ("<PAD>", "<UNK>")
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Words by id; `<PAD>` is 0, `<UNK>` is 1, then the most frequent first."""
+
+    words: tuple[str, ...]
+    index: dict[str, int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.words[:2] != SPECIAL:
+            raise ValueError(f"a vocabulary starts with {SPECIAL}, this one with {self.words[:2]}")
+        object.__setattr__(self, "index", {word: i for i, word in enumerate(self.words)})
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    @classmethod
+    def build(
+        cls, documents: Iterable[Iterable[str]], *, max_size: int, min_freq: int
+    ) -> Vocabulary:
+        """Count tokens and keep at most `max_size` (specials included) seen `min_freq` times.
+
+        Pass training documents only: words of validation or test papers must stay unknown.
+        """
+        counts: Counter[str] = Counter()
+        for document in documents:
+            counts.update(document)
+        ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+        kept = [word for word, count in ranked if count >= min_freq][: max_size - len(SPECIAL)]
+        return cls((*SPECIAL, *kept))
+
+    def encode(self, documents: Sequence[Sequence[str]], length: int) -> npt.NDArray[np.int32]:
+        """Token ids, shape (documents, length): cut at `length`, padded with 0 on the right.
+
+        A document without any token becomes a single `<UNK>`, so that no row is all padding.
+        """
+        ids = np.zeros((len(documents), length), dtype=np.int32)
+        lookup = self.index
+        for row, document in enumerate(documents):
+            found = [lookup.get(token, UNK) for token in document[:length]] or [UNK]
+            ids[row, : len(found)] = found
+        return ids

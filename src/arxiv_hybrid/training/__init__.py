@@ -1,0 +1,1 @@
+"""Batches, losses, the training loop and what it needs from the machine."""

@@ -1,0 +1,90 @@
+"""Encoded papers as tensors on the device, and batches as slices of them.
+
+Token ids are made once and stay put: an epoch costs index operations, no tokenising, no
+worker processes, no Python loop over papers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from torch import Tensor
+
+from arxiv_hybrid.text.tokenize import tokenize_all
+from arxiv_hybrid.text.vocabulary import PAD, Vocabulary
+
+POOL = 50  # batches that are sorted by length together: little padding, still much chance
+INFERENCE_BATCH = 256
+
+
+@dataclass(frozen=True)
+class EncodedPapers:
+    """N papers: title_ids (N, Tt), abstract_ids (N, Ta), labels (N,), all on one device."""
+
+    title_ids: Tensor
+    abstract_ids: Tensor
+    labels: Tensor
+    title_lengths: npt.NDArray[np.int64]
+    abstract_lengths: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batch(self, rows: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor, Tensor]:
+        """Title ids, abstract ids and labels of some rows, trimmed to the longest among them."""
+        index = torch.from_numpy(rows).to(self.labels.device)
+        titles = self.title_ids[:, : self.title_lengths[rows].max()]
+        abstracts = self.abstract_ids[:, : self.abstract_lengths[rows].max()]
+        return titles[index], abstracts[index], self.labels[index]
+
+
+def encode_papers(
+    papers: pd.DataFrame,
+    vocabulary: Vocabulary,
+    *,
+    title_length: int,
+    abstract_length: int,
+    device: torch.device,
+) -> EncodedPapers:
+    """Tokenize and encode the columns title, abstract and label (0 where it is absent)."""
+    titles = vocabulary.encode(tokenize_all(papers["title"]), title_length)
+    abstracts = vocabulary.encode(tokenize_all(papers["abstract"]), abstract_length)
+    labels = papers["label"] if "label" in papers else pd.Series(np.zeros(len(papers)))
+    return EncodedPapers(
+        title_ids=torch.from_numpy(titles).to(device),
+        abstract_ids=torch.from_numpy(abstracts).to(device),
+        labels=torch.tensor(labels.to_numpy(dtype=np.int64)).to(device),
+        title_lengths=(titles != PAD).sum(1),
+        abstract_lengths=(abstracts != PAD).sum(1),
+    )
+
+
+def shuffled_batches(
+    lengths: npt.NDArray[np.int64], batch_size: int, random: np.random.Generator
+) -> list[npt.NDArray[np.int64]]:
+    """Row numbers of one epoch, in random batches of papers of about the same length.
+
+    Every row occurs once. A last batch of a single row joins the one before it, because
+    batch statistics need two.
+    """
+    order = random.permutation(len(lengths))
+    pools = np.split(order, range(POOL * batch_size, len(order), POOL * batch_size))
+    order = np.concatenate([pool[np.argsort(lengths[pool], kind="stable")] for pool in pools])
+    batches = np.split(order, range(batch_size, len(order), batch_size))
+    if len(batches) > 1 and len(batches[-1]) == 1:
+        batches[-2:] = [np.concatenate(batches[-2:])]
+    return [batches[i] for i in random.permutation(len(batches))]
+
+
+def sorted_batches(
+    lengths: npt.NDArray[np.int64], batch_size: int = INFERENCE_BATCH
+) -> Iterator[npt.NDArray[np.int64]]:
+    """Row numbers in batches from short to long papers, for inference."""
+    order = np.argsort(lengths, kind="stable")
+    for start in range(0, len(order), batch_size):
+        yield order[start : start + batch_size]

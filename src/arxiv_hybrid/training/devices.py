@@ -1,0 +1,73 @@
+"""Which device and which precision a run uses: decided here, at run time."""
+
+from __future__ import annotations
+
+import os
+import random
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from arxiv_hybrid.errors import UserError
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A device and the precision (`fp32`, `bf16` or `fp16`) that training uses on it."""
+
+    device: torch.device
+    precision: str
+
+    def autocast(self) -> torch.autocast:
+        """A context in which matrix products run in this precision."""
+        mixed = self.precision != "fp32"
+        dtype = _DTYPES[self.precision] if mixed else None
+        return torch.autocast(self.device.type, dtype=dtype, enabled=mixed)
+
+
+def choose_machine(device: str, precision: str) -> Machine:
+    """Resolve `auto`: a GPU if there is one; mixed precision where the hardware is fast at it.
+
+    Raises UserError for a device that is not there, or fp16 on a CPU.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    elif device.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError(f"params.yaml: device: {device} asked for, but torch sees no GPU; use auto")
+    chosen = torch.device(device)
+    if chosen.index is not None and chosen.index >= torch.cuda.device_count():
+        raise UserError(
+            f"params.yaml: device: {device} asked for, but there are only "
+            f"{torch.cuda.device_count()} GPUs"
+        )
+    if precision == "auto":
+        precision = _fast_precision(chosen)
+    elif precision == "fp16" and chosen.type == "cpu":
+        raise UserError("params.yaml: precision: fp16 needs a GPU; use auto, bf16 or fp32")
+    return Machine(chosen, precision)
+
+
+def _fast_precision(device: torch.device) -> str:
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    # bf16 on a CPU without instructions for it runs, but five times slower than fp32
+    checks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    fast = any(getattr(torch.cpu, check, lambda: False)() for check in checks)
+    return "bf16" if fast else "fp32"
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, NumPy and torch, and ask for deterministic algorithms.
+
+    Call before the first use of a GPU: cuBLAS reads its setting when it starts.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    torch.use_deterministic_algorithms(True, warn_only=False)
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.backends.cudnn.benchmark = False

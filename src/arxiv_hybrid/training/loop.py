@@ -1,0 +1,177 @@
+"""The training loop: epochs, validation, early stopping, the best weights."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from arxiv_hybrid.config import Params
+from arxiv_hybrid.training.batches import EncodedPapers, shuffled_batches, sorted_batches
+from arxiv_hybrid.training.devices import Machine
+from arxiv_hybrid.training.losses import Loss, class_weights, make_loss
+from arxiv_hybrid.training.optimizers import Optimization
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch's figures; `documents_per_second` covers training, not validation."""
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    val_loss: float
+    val_accuracy: float
+    learning_rate: float
+    documents_per_second: float
+
+
+@dataclass
+class History:
+    """All epochs of a run, and which one's weights the model now has."""
+
+    epochs: list[Epoch] = field(default_factory=list)
+    best: int = 0
+
+    @property
+    def best_epoch(self) -> Epoch:
+        return self.epochs[self.best]
+
+
+def fit(
+    model: nn.Module,
+    train: EncodedPapers,
+    val: EncodedPapers,
+    params: Params,
+    machine: Machine,
+    *,
+    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+) -> History:
+    """Train until the validation accuracy has not risen for `patience` epochs.
+
+    `model` ends with the weights of its best epoch. Ties go to the lower validation loss.
+    Needs torch's seed set by the caller; the order of batches follows `params.seed`.
+    """
+    weights = class_weights(params.class_weights, train.labels, params.labels.classes)
+    loss_function = make_loss(params.loss, weights, params.label_smoothing)
+    random = np.random.default_rng(params.seed)
+    steps = len(shuffled_batches(train.abstract_lengths, params.batch_size, random))
+    optimization = Optimization(
+        model,
+        optimizer=params.optimizer,
+        learning_rate=params.learning_rate,
+        weight_decay=params.weight_decay,
+        gradient_clip=params.gradient_clip,
+        scheduler=params.scheduler,
+        epochs=params.epochs,
+        steps_per_epoch=steps,
+        patience=params.patience,
+        mixed_fp16=machine.precision == "fp16",
+    )
+    history = History()
+    best_weights: dict[str, Tensor] = {}
+    for number in range(params.epochs):
+        batches = shuffled_batches(train.abstract_lengths, params.batch_size, random)
+        rate = optimization.learning_rate
+        started = time.perf_counter()
+        title = f"epoch {number + 1}/{params.epochs}"
+        train_loss, train_accuracy = _train_epoch(
+            model, train, batches, loss_function, optimization, machine, title
+        )
+        seconds = time.perf_counter() - started
+        logits = predict(model, val, machine)
+        val_loss = float(loss_function(logits, val.labels))
+        val_accuracy = _accuracy(logits, val.labels)
+        optimization.end_epoch(val_accuracy)
+        epoch = Epoch(
+            number + 1,
+            train_loss,
+            train_accuracy,
+            val_loss,
+            val_accuracy,
+            rate,
+            len(train) / seconds,
+        )
+        history.epochs.append(epoch)
+        on_epoch(epoch)
+        best = history.best_epoch
+        if number == 0 or (val_accuracy, -val_loss) > (best.val_accuracy, -best.val_loss):
+            history.best = number
+            best_weights = {name: value.clone() for name, value in model.state_dict().items()}
+        if number - history.best >= params.patience:
+            break
+    model.load_state_dict(best_weights)
+    return history
+
+
+def _train_epoch(
+    model: nn.Module,
+    train: EncodedPapers,
+    batches: list[npt.NDArray[np.int64]],
+    loss_function: Loss,
+    optimization: Optimization,
+    machine: Machine,
+    title: str,
+) -> tuple[float, float]:
+    """One pass over the batches; returns mean loss and accuracy while training."""
+    model.train()
+    total_loss = torch.zeros((), device=machine.device)
+    correct = torch.zeros((), device=machine.device)
+    seen = 0
+    with tqdm(total=len(train), desc=title, unit="doc", disable=None, leave=False) as bar:
+        for step, rows in enumerate(batches):
+            titles, abstracts, labels = train.batch(rows)
+            with machine.autocast():
+                logits, _ = model(titles, abstracts)
+            loss = loss_function(logits, labels)
+            optimization.step(loss)
+            total_loss += loss.detach() * len(rows)
+            correct += (logits.detach().argmax(1) == labels).sum()
+            seen += len(rows)
+            if not bar.disable and step % 10 == 0:  # reading the loss waits for the device
+                bar.set_postfix(
+                    loss=f"{total_loss.item() / seen:.3f}", accuracy=f"{correct.item() / seen:.3f}"
+                )
+            bar.update(len(rows))
+    return total_loss.item() / seen, correct.item() / seen
+
+
+@torch.inference_mode()
+def predict(model: nn.Module, papers: EncodedPapers, machine: Machine) -> Tensor:
+    """Logits (N, C) in float32, in the papers' own order, with dropout off."""
+    model.eval()
+    parts, orders = [], []
+    for rows in sorted_batches(papers.abstract_lengths):
+        titles, abstracts, _ = papers.batch(rows)
+        with machine.autocast():
+            logits, _ = model(titles, abstracts)
+        parts.append(logits.float())
+        orders.append(torch.from_numpy(rows))
+    order = torch.cat(orders).to(machine.device)
+    logits = torch.cat(parts)
+    return torch.empty_like(logits).index_copy_(0, order, logits)
+
+
+def _accuracy(logits: Tensor, labels: Tensor) -> float:
+    return float((logits.argmax(1) == labels).double().mean())
+
+
+def describe(epoch: Epoch) -> str:
+    """One line about an epoch for people who watch."""
+    return (
+        f"epoch {epoch.epoch:>3}  loss {epoch.train_loss:.4f}  accuracy {epoch.train_accuracy:.4f}"
+        f"  val loss {epoch.val_loss:.4f}  val accuracy {epoch.val_accuracy:.4f}"
+        f"  lr {epoch.learning_rate:.2g}  {epoch.documents_per_second:,.0f} docs/s"
+    )
+
+
+def say(epoch: Epoch) -> None:
+    """Print an epoch's line."""
+    print(describe(epoch), file=sys.stderr, flush=True)

@@ -1,0 +1,135 @@
+"""Optimizers and learning-rate schedules; the embedding's updates touch only the words seen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import (
+    CosineAnnealingLR,
+    LRScheduler,
+    OneCycleLR,
+    ReduceLROnPlateau,
+)
+
+
+class Optimization:
+    """Everything between a loss and changed weights, for dense and sparse gradients alike.
+
+    Parameters whose module is an `nn.Embedding` get sparse gradients and a lazy Adam that
+    updates only the rows of the batch: a dense Adam would pass over the whole vocabulary at
+    every step. They take no weight decay, for the same reason.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        optimizer: str,
+        learning_rate: float,
+        weight_decay: float,
+        gradient_clip: float,
+        scheduler: str,
+        epochs: int,
+        steps_per_epoch: int,
+        patience: int,
+        mixed_fp16: bool = False,
+    ) -> None:
+        embeddings = [module for module in model.modules() if isinstance(module, nn.Embedding)]
+        for module in embeddings:
+            module.sparse = True
+        sparse = [module.weight for module in embeddings if module.weight.requires_grad]
+        rows = {id(weight) for weight in sparse}
+        dense = [p for p in model.parameters() if p.requires_grad and id(p) not in rows]
+        self._parameters = dense + sparse
+        self._clip = gradient_clip
+        self._optimizers = [_dense_optimizer(optimizer, dense, learning_rate, weight_decay)]
+        if sparse:
+            self._optimizers.append(_sparse_optimizer(optimizer, sparse, learning_rate))
+        total = epochs * steps_per_epoch
+        self._per_step: list[LRScheduler] = []
+        self._per_epoch: list[ReduceLROnPlateau] = []
+        for part in self._optimizers:
+            if scheduler == "plateau":
+                # halve the rate two epochs before early stopping would give up (v1: 5 and 7)
+                wait = max(0, patience - 2)
+                self._per_epoch.append(
+                    ReduceLROnPlateau(part, mode="max", factor=0.5, patience=wait)
+                )
+            elif scheduler == "cosine":
+                self._per_step.append(CosineAnnealingLR(part, T_max=total))
+            elif scheduler == "onecycle":
+                self._per_step.append(
+                    OneCycleLR(part, learning_rate, total_steps=total, cycle_momentum=False)
+                )
+        self._scaler = torch.amp.GradScaler("cuda") if mixed_fp16 else None
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate that the next step will use."""
+        rate: float = self._optimizers[0].param_groups[0]["lr"]
+        return rate
+
+    def step(self, loss: Tensor) -> None:
+        """Back-propagate, clip the norm over all gradients, update, forget the gradients."""
+        (self._scaler.scale(loss) if self._scaler else loss).backward()
+        if self._scaler:
+            for optimizer in self._optimizers:
+                self._scaler.unscale_(optimizer)
+        clip_gradients(self._parameters, self._clip)
+        for optimizer in self._optimizers:
+            if self._scaler:
+                self._scaler.step(optimizer)
+            else:
+                optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        if self._scaler:
+            self._scaler.update()
+        for schedule in self._per_step:
+            schedule.step()
+
+    def end_epoch(self, validation_accuracy: float) -> None:
+        """Tell a plateau schedule how the epoch went."""
+        for schedule in self._per_epoch:
+            schedule.step(validation_accuracy)
+
+
+def clip_gradients(parameters: list[Tensor], max_norm: float) -> Tensor:
+    """Scale all gradients so that their joint norm is at most `max_norm`; return the norm.
+
+    torch's own clipping refuses sparse gradients; this one reads their values. Rows of a
+    sparse gradient must be distinct, as those of a table of distinct words are.
+    """
+    gradients = []
+    for parameter in parameters:
+        if parameter.grad is None:
+            continue
+        if parameter.grad.is_sparse:
+            parameter.grad = parameter.grad.coalesce()
+            gradients.append(parameter.grad._values())
+        else:
+            gradients.append(parameter.grad)
+    norm = torch.nn.utils.get_total_norm(gradients)
+    scale = (max_norm / (norm + 1e-6)).clamp(max=1.0)
+    for gradient in gradients:
+        gradient.mul_(scale)
+    return norm
+
+
+def _dense_optimizer(
+    name: str, parameters: list[Tensor], learning_rate: float, weight_decay: float
+) -> torch.optim.Optimizer:
+    arguments: dict[str, Any] = {"lr": learning_rate, "weight_decay": weight_decay}
+    if name == "sgd":
+        return torch.optim.SGD(parameters, momentum=0.9, **arguments)
+    kind = torch.optim.AdamW if name == "adamw" else torch.optim.Adam
+    return kind(parameters, fused=True, **arguments)
+
+
+def _sparse_optimizer(
+    name: str, parameters: list[Tensor], learning_rate: float
+) -> torch.optim.Optimizer:
+    if name == "sgd":
+        return torch.optim.SGD(parameters, lr=learning_rate)
+    return torch.optim.SparseAdam(parameters, lr=learning_rate)
