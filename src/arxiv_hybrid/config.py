@@ -54,6 +54,7 @@ class Glove(Strict):
     source: Literal["corpus", "none"]
     dim: int = Field(ge=2, le=1024)
     window: int = Field(ge=1, le=50)
+    learning_rate_scale: float = Field(ge=0, le=10)
 
 
 class Vocab(Strict):

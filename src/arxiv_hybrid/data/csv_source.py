@@ -30,8 +30,8 @@ def read_csv(path: Path) -> pd.DataFrame:
         found = ", ".join(map(str, table.columns[:12]))
         raise UserError(f"{path}: no column {', no column '.join(absent)}; it has {found}")
     if "all_categories" in table:
-        table["all_categories"] = table["all_categories"].str.strip().str.replace(
-            r"[,;\s]+", ",", regex=True
+        table["all_categories"] = (
+            table["all_categories"].str.strip().str.replace(r"[,;\s]+", ",", regex=True)
         )
     if "primary_category" not in table:
         source = "all_categories" if "all_categories" in table else "category"

@@ -43,9 +43,7 @@ def label_papers(papers: pd.DataFrame, *, scheme: str, classes: int) -> pd.DataF
         documents = once.assign(label=labels)[labels >= 0]
     counts = np.bincount(documents["label"], minlength=classes)
     if counts.min() == 0:
-        missing = ", ".join(
-            name for name, n in zip(CLASSES[classes], counts, strict=True) if not n
-        )
+        missing = ", ".join(name for name, n in zip(CLASSES[classes], counts, strict=True) if not n)
         raise UserError(f"papers.csv: no paper has the label {missing} (labels.scheme={scheme})")
     return documents.reset_index(drop=True)
 

@@ -92,9 +92,14 @@ class AdditiveAttention(nn.Module):
 
 def weighted_sum(values: Tensor, weights: Tensor, flat: Flat) -> Tensor:
     """Sum real words (P, C) by their weights (B, T) into documents (B, C)."""
-    scaled = values * weights[flat.mask].unsqueeze(-1).to(values.dtype)
-    documents = scaled.new_zeros(flat.mask.shape[0], values.shape[1])
-    return documents.index_add(0, flat.document, scaled)
+    counts = flat.mask.sum(1)
+    return F.embedding_bag(
+        torch.arange(len(values), device=values.device),
+        values,
+        counts.cumsum(0) - counts,
+        mode="sum",
+        per_sample_weights=weights[flat.mask].to(values.dtype),
+    )
 
 
 class GatedFusion(nn.Module):

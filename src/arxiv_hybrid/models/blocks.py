@@ -69,23 +69,25 @@ class _ShiftedConvolution(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, sequence: Tensor, kernel: Tensor) -> Tensor:
+    def forward(ctx: Any, sequence: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
         ctx.save_for_backward(sequence, kernel)
         length = sequence.shape[0] - kernel.shape[0] + 1
-        out = sequence[:length] @ kernel[0]
+        out = torch.addmm(bias, sequence[:length], kernel[0])
         for shift in range(1, kernel.shape[0]):
             out.addmm_(sequence[shift : shift + length], kernel[shift])
         return out
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+    def backward(  # type: ignore[override]
+        ctx: Any, gradient: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         sequence, kernel = ctx.saved_tensors
         length = gradient.shape[0]
         d_sequence, d_kernel = torch.zeros_like(sequence), torch.empty_like(kernel)
         for shift in range(kernel.shape[0]):
             d_sequence[shift : shift + length].addmm_(gradient, kernel[shift].T)
             d_kernel[shift] = sequence[shift : shift + length].T @ gradient
-        return d_sequence, d_kernel
+        return d_sequence, d_kernel, gradient.sum(0)
 
 
 def convolve(values: Tensor, flat: Flat, conv: nn.Conv1d) -> Tensor:
@@ -94,14 +96,13 @@ def convolve(values: Tensor, flat: Flat, conv: nn.Conv1d) -> Tensor:
     Equals `conv` on each document alone with zeros around it; an even kernel reaches one
     word further to the right, and no position is cut off.
     """
-    size = conv.kernel_size[0]
-    kernel = conv.weight.permute(2, 1, 0)
+    assert conv.bias is not None
+    kernel, bias = conv.weight.permute(2, 1, 0).contiguous(), conv.bias
     if torch.is_autocast_enabled(values.device.type):
         lower = torch.get_autocast_dtype(values.device.type)
-        values, kernel = values.to(lower), kernel.to(lower)
-    kernel = kernel.contiguous()
-    out = _ShiftedConvolution.apply(flat.spread(values), kernel)
-    return out.index_select(0, flat.rows - (size - 1) // 2) + _bias(conv, out)
+        values, kernel, bias = values.to(lower), kernel.to(lower), bias.to(lower)
+    out: Tensor = _ShiftedConvolution.apply(flat.spread(values), kernel, bias)
+    return out.index_select(0, flat.rows - (conv.kernel_size[0] - 1) // 2)
 
 
 def convolve_lookup(words: Lookup, conv: nn.Conv1d) -> Tensor:
@@ -110,19 +111,18 @@ def convolve_lookup(words: Lookup, conv: nn.Conv1d) -> Tensor:
     Each distinct word is multiplied with every kernel position once; then a position's
     result is the sum of what its neighbours' words contribute.
     """
+    assert conv.bias is not None
     size, filters = conv.kernel_size[0], conv.out_channels
+    left = (size - 1) // 2
     kernel = conv.weight.permute(2, 0, 1).reshape(size * filters, -1)
-    parts = F.linear(words.table, kernel).view(-1, size, filters).unbind(1)
-    start = words.flat.rows - (size - 1) // 2
+    # the position itself always holds a word, never a gap, so it may bring the bias
+    bias = F.pad(conv.bias, (left * filters, (size - 1 - left) * filters))
+    parts = F.linear(words.table, kernel, bias).view(-1, size, filters).unbind(1)
+    start = words.flat.rows - left
     out = F.embedding(words.index[start], parts[0])
     for shift in range(1, size):
         out = out + F.embedding(words.index[start + shift], parts[shift])
-    return out + _bias(conv, out)
-
-
-def _bias(conv: nn.Conv1d, like: Tensor) -> Tensor:
-    assert conv.bias is not None
-    return conv.bias.to(like.dtype)
+    return out
 
 
 def document_dropout(values: Tensor, flat: Flat, p: float, training: bool) -> Tensor:
@@ -132,8 +132,16 @@ def document_dropout(values: Tensor, flat: Flat, p: float, training: bool) -> Te
     """
     if not training or p == 0:
         return values
-    keep = values.new_empty(flat.mask.shape[0], values.shape[1]).bernoulli_(1 - p).div_(1 - p)
+    keep = dropout_mask(values.new_empty(flat.mask.shape[0], values.shape[1]), p)
     return values * F.embedding(flat.document, keep)
+
+
+def dropout_mask(like: Tensor, p: float) -> Tensor:
+    """0 with probability `p`, else 1 / (1 - p), in the shape of `like`.
+
+    Uniform numbers and a comparison: on a CPU three times faster than `bernoulli_`.
+    """
+    return (torch.rand_like(like) >= p).to(like.dtype).div_(1 - p)
 
 
 class ResidualConvBlock(nn.Module):

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from arxiv_hybrid.models.attention import (
     AdditiveAttention,
@@ -22,7 +21,13 @@ from arxiv_hybrid.models.attention import (
     SoftmaxFusion,
     masked_mean,
 )
-from arxiv_hybrid.models.blocks import Flat, Lookup, ResidualConvBlock, convolve_lookup
+from arxiv_hybrid.models.blocks import (
+    Flat,
+    Lookup,
+    ResidualConvBlock,
+    convolve_lookup,
+    dropout_mask,
+)
 
 AttentionMaps = dict[str, Tensor]
 PADDING = 0
@@ -68,8 +73,7 @@ class TitleAndAbstract(nn.Module):
         """
         table: Tensor = self.embedding(distinct)
         if self.training and self.embedding_dropout:
-            keep = 1 - self.embedding_dropout
-            table = table * (torch.rand_like(table) < keep).to(table.dtype).div_(keep)
+            table = table * dropout_mask(table, self.embedding_dropout)
         return table
 
     def classify(
@@ -80,27 +84,33 @@ class TitleAndAbstract(nn.Module):
 
 
 class BiLSTM(nn.Module):
-    """Two bidirectional LSTM layers with dropout between them; padding is skipped."""
+    """Bidirectional LSTM layers with dropout between them, blind to padding.
+
+    The backward direction is an LSTM over each sequence reversed within its own length, so
+    that padding only ever comes last and needs no packing (twice as fast on a CPU). One
+    dropout mask serves all steps of a sequence (Gal and Ghahramani 2016).
+    """
 
     def __init__(self, in_dim: int, hidden: int, dropout: float, layers: int = 2) -> None:
         super().__init__()
         sizes = [in_dim] + [2 * hidden] * (layers - 1)
-        self.layers = nn.ModuleList(
-            nn.LSTM(size, hidden, batch_first=True, bidirectional=True) for size in sizes
-        )
-        self.dropout = nn.Dropout(dropout)
+        self.ahead = nn.ModuleList(nn.LSTM(size, hidden, batch_first=True) for size in sizes)
+        self.back = nn.ModuleList(nn.LSTM(size, hidden, batch_first=True) for size in sizes)
+        self.dropout = dropout
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """(B, T, D) to (B, T, 2 hidden); zero at padding."""
-        lengths = mask.sum(1).clamp(min=1).cpu()
-        for number, layer in enumerate(self.layers):
-            if number:
-                x = self.dropout(x)
-            packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
-            x, _ = pad_packed_sequence(
-                layer(packed)[0], batch_first=True, total_length=mask.shape[1]
-            )
-        return x
+        """(B, T, D) to (B, T, 2 hidden); zero at padding. Padding must come last."""
+        steps = torch.arange(mask.shape[1], device=mask.device)
+        lengths = mask.sum(1, keepdim=True)
+        reverse = torch.where(steps < lengths, lengths - 1 - steps, steps).unsqueeze(-1)
+        for number, (ahead, back) in enumerate(zip(self.ahead, self.back, strict=True)):
+            if number and self.training and self.dropout:
+                x = x * dropout_mask(x[:, :1], self.dropout)
+            forwards = ahead(x)[0]
+            backwards = back(x.gather(1, reverse.expand_as(x)))[0]
+            backwards = backwards.gather(1, reverse.expand_as(backwards))
+            x = torch.cat([forwards, backwards], dim=-1)
+        return x * mask.unsqueeze(-1)
 
 
 class HybridCNNLSTM(TitleAndAbstract):
@@ -177,9 +187,7 @@ class BaselineCNNLSTM(TitleAndAbstract):
         super().__init__(vocab_size, embed_dim, kernel_sizes)
         title_dim, abstract_dim = 2 * lstm_hidden, num_filters * len(kernel_sizes)
         self.embedding_dropout = 0.5 * dropout
-        self.convs = nn.ModuleList(
-            nn.Conv1d(embed_dim, num_filters, size) for size in kernel_sizes
-        )
+        self.convs = nn.ModuleList(nn.Conv1d(embed_dim, num_filters, size) for size in kernel_sizes)
         self.norms = nn.ModuleList(nn.BatchNorm1d(num_filters) for _ in kernel_sizes)
         self.abstract_attention = AdditiveAttention(abstract_dim)
         self.title_lstm = BiLSTM(embed_dim, lstm_hidden, dropout)

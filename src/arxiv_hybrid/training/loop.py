@@ -67,6 +67,7 @@ def fit(
         model,
         optimizer=params.optimizer,
         learning_rate=params.learning_rate,
+        embedding_rate_scale=params.glove.learning_rate_scale,
         weight_decay=params.weight_decay,
         gradient_clip=params.gradient_clip,
         scheduler=params.scheduler,

@@ -19,7 +19,8 @@ class Optimization:
 
     Parameters whose module is an `nn.Embedding` get sparse gradients and a lazy Adam that
     updates only the rows of the batch: a dense Adam would pass over the whole vocabulary at
-    every step. They take no weight decay, for the same reason.
+    every step. They take no weight decay, for the same reason, and their learning rate is
+    `learning_rate` times `embedding_rate_scale`.
     """
 
     def __init__(
@@ -28,6 +29,7 @@ class Optimization:
         *,
         optimizer: str,
         learning_rate: float,
+        embedding_rate_scale: float = 1.0,
         weight_decay: float,
         gradient_clip: float,
         scheduler: str,
@@ -46,7 +48,9 @@ class Optimization:
         self._clip = gradient_clip
         self._optimizers = [_dense_optimizer(optimizer, dense, learning_rate, weight_decay)]
         if sparse:
-            self._optimizers.append(_sparse_optimizer(optimizer, sparse, learning_rate))
+            self._optimizers.append(
+                _sparse_optimizer(optimizer, sparse, learning_rate * embedding_rate_scale)
+            )
         total = epochs * steps_per_epoch
         self._per_step: list[LRScheduler] = []
         self._per_epoch: list[ReduceLROnPlateau] = []
@@ -61,7 +65,9 @@ class Optimization:
                 self._per_step.append(CosineAnnealingLR(part, T_max=total))
             elif scheduler == "onecycle":
                 self._per_step.append(
-                    OneCycleLR(part, learning_rate, total_steps=total, cycle_momentum=False)
+                    OneCycleLR(
+                        part, part.param_groups[0]["lr"], total_steps=total, cycle_momentum=False
+                    )
                 )
         self._scaler = torch.amp.GradScaler("cuda") if mixed_fp16 else None
 

@@ -1,0 +1,39 @@
+# make repro | test | lint | bench | ui. Each makes .venv first if it is not there.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PATH := $(abspath $(BIN)):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help repro test lint bench ui clean
+
+help:  ## say what there is
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+$(VENV)/installed: requirements.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 10) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	touch $@
+
+repro: $(VENV)/installed  ## run the whole pipeline and show what it reached
+	dvc repro
+	@python stages/summary.py
+
+test: lint  ## check the code and run all tests
+	python -m pytest
+
+lint: $(VENV)/installed  ## ruff and mypy
+	ruff check .
+	ruff format --check .
+	mypy
+
+bench: $(VENV)/installed  ## speed of training against a plain loop
+	python benchmarks/throughput.py
+
+ui: $(VENV)/installed  ## MLflow in the browser, http://127.0.0.1:5000
+	mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}"
+
+clean:  ## remove the virtual environment and caches, not results
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,104 @@
+"""How good the labels are, how good any classifier could be, and what leaks between splits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from arxiv_hybrid.data.labels import CLASSES, class_index
+
+
+def audit(
+    papers: pd.DataFrame,
+    splits: dict[str, pd.DataFrame],
+    *,
+    scheme: str,
+    classes: int,
+    ceiling: dict[str, float] | None,
+) -> dict[str, Any]:
+    """Facts about `papers.csv` and its splits, for metrics/audit.json.
+
+    The oracle knows each row's paper and always answers its most frequent label: no
+    classifier that reads only the paper can be expected to do better. `ceiling` is the
+    source's own knowledge of label noise by number of classes, if it has any.
+    """
+    documents = sum(len(part) for part in splits.values())
+    every = pd.concat(splits.values(), ignore_index=True)
+    return {
+        "papers_csv": {
+            "rows": len(papers),
+            "papers": int(papers["id"].nunique()),
+            "rows_contradicting": contradicting_share(papers["id"], papers["category"]),
+            "oracle_accuracy": {
+                str(n): oracle_accuracy(papers["id"], pd.Series(class_index(papers["category"], n)))
+                for n in CLASSES
+            },
+            "rows_per_category": _counts(papers["category"]),
+            "papers_per_primary_category": _top(papers.drop_duplicates("id")["primary_category"]),
+            "published": _range(papers["published"]),
+            "median_title_words": float(papers["title"].str.split().str.len().median()),
+            "median_abstract_words": float(papers["abstract"].str.split().str.len().median()),
+        },
+        "task": {
+            "scheme": scheme,
+            "classes": list(CLASSES[classes]),
+            "documents": documents,
+            "papers_left_out": int(papers["id"].nunique() - every["id"].nunique()),
+            "documents_contradicting": contradicting_share(every["id"], every["label"]),
+            "oracle_accuracy": oracle_accuracy(every["id"], every["label"]),
+            "label_ceiling": (ceiling or {}).get(str(classes)) if scheme == "primary" else None,
+            "majority_accuracy": float(every["label"].value_counts(normalize=True).iloc[0]),
+            "documents_per_class": {
+                name: {
+                    part: int((frame["label"] == number).sum()) for part, frame in splits.items()
+                }
+                for number, name in enumerate(CLASSES[classes])
+            },
+        },
+        "leakage": {
+            "train_and_val": _shared(splits["train"], splits["val"]),
+            "train_and_test": _shared(splits["train"], splits["test"]),
+        },
+    }
+
+
+def contradicting_share(ids: pd.Series, labels: pd.Series) -> float:
+    """Share of rows whose paper also stands under another label."""
+    return float((labels.groupby(ids.to_numpy()).transform("nunique") > 1).mean())
+
+
+def oracle_accuracy(ids: pd.Series, labels: pd.Series) -> float:
+    """Accuracy of always answering the most frequent label of the row's paper."""
+    counts = pd.DataFrame({"id": ids.to_numpy(), "label": labels.to_numpy()}).value_counts()
+    return float(counts.groupby(level="id").max().sum() / len(ids))
+
+
+def best_possible(report: dict[str, Any]) -> float:
+    """The lower of the oracle's accuracy and the known label ceiling."""
+    task = report["task"]
+    known = [task["oracle_accuracy"], task["label_ceiling"]]
+    return min(value for value in known if value is not None)
+
+
+def _shared(train: pd.DataFrame, held: pd.DataFrame) -> dict[str, float | int]:
+    leaked = held["id"].isin(set(train["id"]))
+    return {"rows": int(leaked.sum()), "share": float(leaked.mean())}
+
+
+def _counts(values: pd.Series) -> dict[str, int]:
+    return {str(key): int(count) for key, count in values.value_counts().items()}
+
+
+def _top(values: pd.Series, number: int = 12) -> dict[str, int]:
+    counts = values.value_counts()
+    top = _counts(values[values.isin(counts.index[:number])])
+    rest = len(values) - sum(top.values())
+    return {**top, "other": rest} if rest else top
+
+
+def _range(published: pd.Series) -> dict[str, str | None]:
+    known = published[published != ""]
+    if known.empty:
+        return {"first": None, "last": None}
+    return {"first": str(known.min()), "last": str(known.max())}

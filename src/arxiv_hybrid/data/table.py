@@ -1,0 +1,15 @@
+"""Reading the papers.csv that the fetch stage wrote and checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from arxiv_hybrid.io import require
+
+
+def read_papers(path: Path) -> pd.DataFrame:
+    """All columns as text, empty cells as empty strings."""
+    require(path)
+    return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")

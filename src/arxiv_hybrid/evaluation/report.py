@@ -1,0 +1,88 @@
+"""What metrics/evaluate.json and metrics/ensemble.json hold, and the table a run ends with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from arxiv_hybrid.config import Params
+from arxiv_hybrid.data.audit import best_possible
+from arxiv_hybrid.data.labels import listed_classes
+from arxiv_hybrid.evaluation.metrics import bootstrap_interval, paired_comparison, scores
+
+Probabilities = npt.NDArray[np.float64]
+
+
+def full_report(
+    papers: pd.DataFrame,
+    probabilities: Probabilities,
+    baseline: Probabilities,
+    class_names: list[str],
+    params: Params,
+) -> dict[str, Any]:
+    """All scores of `probabilities` (N, C) on `papers`, and how they compare to `baseline`."""
+    settings = params.evaluate
+    labels = papers["label"].to_numpy()
+    sampling: dict[str, Any] = {
+        "samples": settings.bootstrap,
+        "confidence": settings.confidence,
+        "seed": params.seed,
+    }
+    report = scores(
+        labels,
+        probabilities,
+        class_names,
+        listed=listed_classes(papers["all_categories"], len(class_names)),
+        calibration_bins=settings.calibration_bins,
+    )
+    right = (probabilities.argmax(1) == labels).astype(np.float64)
+    report["accuracy_interval"] = bootstrap_interval(right, **sampling)
+    report["against_baseline"] = paired_comparison(labels, probabilities, baseline, **sampling)
+    return report
+
+
+def prediction_rows(
+    labels: npt.NDArray[np.int64], probabilities: Probabilities, class_names: list[str]
+) -> pd.DataFrame:
+    """One row a paper, `actual` and `predicted`: what DVC's confusion plots count."""
+    names = np.array(class_names)
+    return pd.DataFrame({"actual": names[labels], "predicted": names[probabilities.argmax(1)]})
+
+
+def summary(metrics: dict[str, dict[str, Any]], places: dict[str, str]) -> str:
+    """The table at the end of `make repro`.
+
+    metrics: the content of metrics/*.json by file name; places: where things lie, by name.
+    """
+    audit, base = metrics["audit"], metrics["baseline"]
+    model, votes = metrics["evaluate"], metrics["ensemble"]
+    gain = model["against_baseline"]
+    low, high = model["accuracy_interval"]
+    rows = [
+        ("majority class", audit["task"]["majority_accuracy"], None, ""),
+        ("TF-IDF + linear", base["accuracy"], base["macro_f1"], ""),
+        (
+            "this model",
+            model["accuracy"],
+            model["macro_f1"],
+            f"95 % interval {low:.1%} to {high:.1%}",
+        ),
+        ("ensemble", votes["accuracy"], votes["macro_f1"], f"{len(votes['members'])} members"),
+        ("oracle ceiling", best_possible(audit), None, "no classifier can expect more"),
+    ]
+    lines = ["", f"{'on the test papers':<20}{'accuracy':>10}{'macro-F1':>10}"]
+    lines.append("-" * 40)
+    for name, accuracy, f1, remark in rows:
+        shown = f"{f1:>10.2%}" if f1 is not None else " " * 10
+        lines.append(f"{name:<20}{accuracy:>10.2%}{shown}  {remark}".rstrip())
+    lines.append("")
+    lines.append(
+        f"against the baseline: {gain['gain']:+.2%} "
+        f"({gain['gain_interval'][0]:+.2%} to {gain['gain_interval'][1]:+.2%}), "
+        f"McNemar p = {gain['p_value']:.2g}, on {model['papers']:,} papers"
+    )
+    lines += [f"{name + ':':<20}{place}" for name, place in places.items()]
+    return "\n".join(lines)

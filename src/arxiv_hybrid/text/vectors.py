@@ -1,0 +1,108 @@
+"""Word vectors trained on the corpus itself, for when no pre-trained ones are at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from safetensors.numpy import load_file, save_file
+from scipy import sparse
+from sklearn.utils.extmath import randomized_svd
+
+from arxiv_hybrid.config import Glove
+from arxiv_hybrid.io import atomic, read_lines, write_lines
+from arxiv_hybrid.text.vocabulary import SPECIAL, UNK, Vocabulary
+
+FloatMatrix = npt.NDArray[np.float32]
+SMOOTHING = 0.75  # context distribution smoothing, Levy, Goldberg and Dagan 2015
+MAX_WORDS = 50_000
+
+
+def ppmi_svd(
+    documents: Sequence[Sequence[str]],
+    *,
+    dim: int,
+    window: int,
+    min_freq: int,
+    seed: int,
+) -> tuple[list[str], FloatMatrix]:
+    """Vectors from a truncated SVD of positive pointwise mutual information.
+
+    documents: tokens of each text. Words count as context of each other within `window`
+    positions, nearer ones more (1 / distance). Rows of the result are scaled by the root
+    of the singular values (Levy, Goldberg and Dagan 2015). Deterministic on one machine.
+    Returns words and vectors (words, dim); dim shrinks to the number of words less one.
+    """
+    vocabulary = Vocabulary.build(documents, max_size=MAX_WORDS, min_freq=min_freq)
+    counts = _cooccurrences(documents, vocabulary, window)
+    left, values, _ = randomized_svd(
+        _ppmi(counts), n_components=min(dim, counts.shape[0] - 1), random_state=seed
+    )
+    vectors = (left * np.sqrt(values)).astype(np.float32)
+    words = list(vocabulary.words[len(SPECIAL) :])
+    return words, vectors[len(SPECIAL) :]
+
+
+def _cooccurrences(
+    documents: Sequence[Sequence[str]], vocabulary: Vocabulary, window: int
+) -> sparse.csr_matrix:
+    """Symmetric co-occurrence weights (V, V); unknown words keep their place but not a row."""
+    lookup = vocabulary.index
+    gap = [0] * window  # keeps words of neighbouring documents out of each other's window
+    ids = np.array(
+        [i for document in documents for i in (*(lookup.get(w, UNK) for w in document), *gap)],
+        dtype=np.int64,
+    )
+    size = len(vocabulary)
+    total = sparse.csr_matrix((size, size), dtype=np.float64)
+    for distance in range(1, window + 1):
+        first, second = ids[:-distance], ids[distance:]
+        known = (first > UNK) & (second > UNK)
+        weights = np.full(int(known.sum()), 1 / distance)
+        total += sparse.csr_matrix((weights, (first[known], second[known])), shape=(size, size))
+    return total + total.T
+
+
+def _ppmi(counts: sparse.csr_matrix) -> sparse.csr_matrix:
+    rows = np.asarray(counts.sum(1)).ravel()
+    contexts = np.asarray(counts.sum(0)).ravel() ** SMOOTHING
+    share = contexts / contexts.sum()
+    matrix = counts.tocoo()
+    value = np.log(matrix.data / (rows[matrix.row] * share[matrix.col]))
+    kept = value > 0
+    return sparse.csr_matrix(
+        (value[kept], (matrix.row[kept], matrix.col[kept])), shape=counts.shape
+    )
+
+
+def _from_corpus(
+    documents: Sequence[Sequence[str]], glove: Glove, seed: int
+) -> tuple[list[str], FloatMatrix]:
+    return ppmi_svd(documents, dim=glove.dim, window=glove.window, min_freq=2, seed=seed)
+
+
+def _none(
+    documents: Sequence[Sequence[str]], glove: Glove, seed: int
+) -> tuple[list[str], FloatMatrix]:
+    return [], np.zeros((0, glove.dim), dtype=np.float32)
+
+
+SOURCES: dict[
+    str, Callable[[Sequence[Sequence[str]], Glove, int], tuple[list[str], FloatMatrix]]
+] = {"corpus": _from_corpus, "none": _none}
+
+
+def save_vectors(folder: Path, words: list[str], vectors: FloatMatrix) -> None:
+    """Write vectors as `words.txt` and `vectors.safetensors`."""
+    write_lines(folder / "words.txt", words)
+    with atomic(folder / "vectors.safetensors") as temporary:
+        save_file({"vectors": np.ascontiguousarray(vectors)}, temporary)
+
+
+def load_vectors(folder: Path) -> tuple[list[str], FloatMatrix]:
+    """Read what `save_vectors` wrote."""
+    words = read_lines(folder / "words.txt")
+    vectors: FloatMatrix = load_file(folder / "vectors.safetensors")["vectors"]
+    return words, vectors

@@ -1,0 +1,279 @@
+"""MLflow, and nothing else knows it.
+
+Tracking is a log, never a condition: without mlflow installed, or with a server that does
+not answer, a run warns once and goes on. Where DVC's files and MLflow differ, DVC is right.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from arxiv_hybrid.config import Params
+from arxiv_hybrid.io import rounded
+
+DATABASE, ARTIFACTS = "mlflow.db", "mlartifacts"
+MAX_PARAM_LENGTH = 500
+_MODEL_CODE = """\
+import mlflow
+
+from arxiv_hybrid.tracking import make_served_model
+
+mlflow.models.set_model(make_served_model())
+"""
+
+
+class Run:
+    """One MLflow run. Every call is safe: the first that fails warns and stops the logging."""
+
+    def __init__(self, mlflow: Any | None) -> None:
+        self._mlflow = mlflow
+
+    @property
+    def active(self) -> bool:
+        """Whether anything is still being logged."""
+        return self._mlflow is not None
+
+    def _try(self, action: Callable[[Any], object]) -> None:
+        if self._mlflow is None:
+            return
+        try:
+            action(self._mlflow)
+        except Exception as error:  # a tracking server's trouble must not cost a training run
+            _warn(f"MLflow stopped logging this run: {_short(error)}")
+            self._mlflow = None
+
+    def metrics(self, values: Mapping[str, Any], step: int | None = None) -> None:
+        """Log numbers; nested dicts become dotted names, anything else is left out."""
+        flat = {
+            name: float(value)
+            for name, value in flatten(values).items()
+            if isinstance(value, (int, float)) and not isinstance(value, bool)
+        }
+        self._try(lambda mlflow: mlflow.log_metrics(flat, step=step))
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        """Log parameters, flattened to dotted names, once a run."""
+        flat = {name: str(value)[:MAX_PARAM_LENGTH] for name, value in flatten(values).items()}
+        self._try(lambda mlflow: mlflow.log_params(flat))
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Set tags."""
+        self._try(lambda mlflow: mlflow.set_tags(dict(values)))
+
+    def file(self, path: Path, folder: str | None = None) -> None:
+        """Store a file as an artifact."""
+        self._try(lambda mlflow: mlflow.log_artifact(str(path), folder))
+
+    def figure(self, figure: Any, name: str) -> None:
+        """Store a matplotlib figure as a PNG artifact."""
+        self._try(lambda mlflow: mlflow.log_figure(figure, name))
+
+    def dataset(self, papers: pd.DataFrame, name: str, context: str) -> None:
+        """Record a dataset as the run's input, with a digest of its rows."""
+
+        def log(mlflow: Any) -> None:
+            data = mlflow.data.from_pandas(papers, name=name, targets="label")
+            mlflow.log_input(data, context=context)
+
+        self._try(log)
+
+    def model(self, folder: Path) -> None:
+        """Store a classifier folder as a pyfunc model: title and abstract to category.
+
+        The model is logged as code plus files, so nothing is pickled.
+        """
+
+        def log(mlflow: Any) -> None:
+            from mlflow.models import ModelSignature
+            from mlflow.types import ColSpec, DataType, Schema
+
+            text = DataType.string
+            inputs = Schema([ColSpec(text, "title"), ColSpec(text, "abstract")])
+            signature = ModelSignature(inputs=inputs, outputs=Schema([ColSpec(text, "category")]))
+            package = Path(__file__).resolve().parent
+            with tempfile.TemporaryDirectory() as temporary:
+                code = Path(temporary) / "serve.py"
+                code.write_text(_MODEL_CODE, encoding="utf-8")
+                mlflow.pyfunc.log_model(
+                    name="model",
+                    python_model=str(code),
+                    artifacts={"classifier": str(folder)},
+                    code_paths=[str(package)],
+                    signature=signature,
+                    pip_requirements=["torch", "pandas", "pyarrow", "safetensors", "pydantic"],
+                )
+
+        self._try(log)
+
+
+@contextmanager
+def track(stage: str, params: Params, *, root: Path, workspace: Path) -> Iterator[Run]:
+    """Open the MLflow run of a stage; it ends FAILED or KILLED if the stage does.
+
+    root: the repository, where the default store lies; workspace: where this stage runs,
+    which under `dvc exp run --temp` and in the queue is a temporary copy.
+    """
+    run = Run(_start(stage, params, root, workspace) if params.tracking.enabled else None)
+    status = "FINISHED"
+    try:
+        run.params({key: value for key, value in params.model_dump(mode="json").items()})
+        yield run
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    except BaseException:
+        status = "FAILED"
+        raise
+    finally:
+        run._try(lambda mlflow: mlflow.end_run(status))
+
+
+def _start(stage: str, params: Params, root: Path, workspace: Path) -> Any | None:
+    """Import mlflow and start a run, or warn and return None."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    try:
+        import mlflow
+    except ImportError:
+        _warn("mlflow is not installed: this run is not tracked")
+        return None
+    try:
+        _quiet_logs()
+        _prepare_store(mlflow, params.tracking.experiment, root)
+        name = os.environ.get("DVC_EXP_NAME") or "workspace"
+        mlflow.start_run(run_name=f"{stage} {name}", tags=_tags(stage, workspace))
+    except Exception as error:  # no server, no disk, no schema: train all the same
+        _warn(f"MLflow cannot be reached, this run is not tracked: {_short(error)}")
+        return None
+    return mlflow
+
+
+def _prepare_store(mlflow: Any, experiment: str, root: Path) -> None:
+    """Point mlflow at its store and make the experiment if it is new.
+
+    The local store is under the repository's root with an absolute artifact folder: MLflow
+    fixes that folder for ever when it creates an experiment, and a temporary workspace goes.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI")
+    if uri:
+        mlflow.set_tracking_uri(uri)
+        mlflow.set_experiment(experiment)
+        return
+    from filelock import FileLock
+
+    mlflow.set_tracking_uri(f"sqlite:///{root / DATABASE}")
+    with FileLock(root / f"{DATABASE}.lock"):  # queue jobs may start at the same moment
+        if mlflow.get_experiment_by_name(experiment) is None:
+            mlflow.create_experiment(experiment, artifact_location=(root / ARTIFACTS).as_uri())
+    mlflow.set_experiment(experiment)
+
+
+def _tags(stage: str, workspace: Path) -> dict[str, str]:
+    """What links this run to its code, its experiment and its data."""
+    tags = {
+        "stage": stage,
+        "git.revision": _git(workspace, "rev-parse", "HEAD") or "none",
+        "git.dirty": str(bool(_git(workspace, "status", "--porcelain"))).lower(),
+    }
+    for key in ("DVC_EXP_NAME", "DVC_EXP_BASELINE_REV", "DVC_STAGE"):
+        if os.environ.get(key):
+            tags[key] = os.environ[key]
+    dvc_stage = os.environ.get("DVC_STAGE", stage).split(":")[-1]
+    return {**tags, **{f"dep.{p}": md5 for p, md5 in dependency_md5s(workspace, dvc_stage).items()}}
+
+
+def dependency_md5s(workspace: Path, stage: str) -> dict[str, str]:
+    """md5 of each data dependency of a stage, as dvc.lock has it now.
+
+    The stage's own entry is still that of its last run; the stages before it have already
+    written theirs, so their outputs are what this run reads.
+    """
+    try:
+        lock = yaml.safe_load((workspace / "dvc.lock").read_text(encoding="utf-8"))
+        pipeline = yaml.safe_load((workspace / "dvc.yaml").read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError):
+        return {}  # run by hand, outside a DVC repository
+    definition = pipeline.get("stages", {}).get(stage.split("@")[0], {})
+    wanted = {dep for dep in definition.get("deps", []) if isinstance(dep, str)}
+    outs = {
+        out["path"]: out.get("md5", "")
+        for entry in (lock or {}).get("stages", {}).values()
+        for out in entry.get("outs", [])
+    }
+    return {path: md5 for path, md5 in sorted(outs.items()) if _covers(wanted, path)}
+
+
+def _covers(wanted: set[str], path: str) -> bool:
+    return any(path == dep or path.startswith(f"{dep}/") for dep in wanted)
+
+
+def make_served_model() -> Any:
+    """The pyfunc model that MLflow serves: a frame with title and abstract to categories."""
+    import mlflow
+
+    class PaperClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+        def load_context(self, context: Any) -> None:
+            from arxiv_hybrid.training import checkpoint
+
+            folder = Path(context.artifacts["classifier"])
+            self._classifier = checkpoint.load(folder, device="auto", precision="auto")
+
+        def predict(self, context: Any, model_input: Any, params: Any = None) -> pd.DataFrame:
+            return self._classifier.classify(pd.DataFrame(model_input))[["category"]]
+
+    return PaperClassifier()
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, with dotted names; characters MLflow refuses become `-`."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{_legal(str(key))}"
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, f"{name}."))
+        else:
+            flat[name] = rounded(value)
+    return flat
+
+
+def _legal(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "_-. /" else "-" for c in name)
+
+
+def _git(workspace: Path, *arguments: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=workspace, capture_output=True, text=True, timeout=20
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip()
+
+
+def _quiet_logs() -> None:
+    """Database migrations and model hints are no news to someone who trains a classifier."""
+    import logging
+
+    for name in ("alembic", "mlflow"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def _warn(message: str) -> None:
+    print(f"warning: {message}", file=sys.stderr, flush=True)
+
+
+def _short(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if len(text) <= 200 else text[:197] + "..."

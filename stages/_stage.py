@@ -1,0 +1,55 @@
+"""What every stage shares: where things lie, and how a failure is told.
+
+Stages run from the workspace's root. Under `dvc exp run --temp` and in the queue that is a
+temporary copy, so the library is taken from there, not from what is installed.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+WORKSPACE = Path.cwd()
+ROOT = Path(os.environ.get("DVC_ROOT", WORKSPACE)).resolve()
+
+sys.path.insert(0, str(WORKSPACE / "src"))
+
+from arxiv_hybrid.config import Params, load  # noqa: E402
+from arxiv_hybrid.errors import UserError  # noqa: E402
+
+PARAMS = Path("params.yaml")
+PAPERS = Path("data/raw/papers.csv")
+ORIGIN = Path("data/raw/origin.json")
+SPLITS = Path("data/splits")
+AUGMENTED = Path("data/processed/train.parquet")
+VECTORS = Path("data/processed/vectors")
+VOCABULARY = Path("data/processed/vocab.txt")
+EMBEDDINGS = Path("data/processed/embeddings.safetensors")
+BASELINE = Path("models/baseline/predictions.parquet")
+MODEL = Path("models/main")
+MEMBERS = Path("models/members")
+METRICS = Path("metrics")
+PLOTS = Path("metrics/plots")
+
+
+def run(main: Callable[[Params], None]) -> None:
+    """Run a stage: 0 on success, 2 and one line on a user's mistake, 130 on Ctrl-C."""
+    try:
+        main(load(PARAMS))
+    except UserError as error:
+        sys.exit(_say(f"error: {error}", 2))
+    except KeyboardInterrupt:
+        sys.exit(_say("stopped: nothing was written; `dvc repro` starts this stage again", 130))
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+            where = error.filename or "the output folder"
+            sys.exit(_say(f"error: {where}: cannot be written: {error.strerror}", 2))
+        raise
+
+
+def _say(line: str, code: int) -> int:
+    print(line, file=sys.stderr, flush=True)
+    return code

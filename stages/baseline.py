@@ -1,0 +1,40 @@
+"""Fit the linear baseline on the same split that the deep model gets."""
+
+from _stage import BASELINE, METRICS, SPLITS, run
+
+from arxiv_hybrid.config import Params
+from arxiv_hybrid.data.labels import CLASSES, listed_classes
+from arxiv_hybrid.data.splits import NAMES
+from arxiv_hybrid.evaluation.linear import fit_linear, prediction_table
+from arxiv_hybrid.evaluation.metrics import scores
+from arxiv_hybrid.io import read_parquet, write_json, write_parquet
+
+
+def main(params: Params) -> None:
+    train, val, test = (read_parquet(SPLITS / f"{name}.parquet") for name in NAMES)
+    names = list(CLASSES[params.labels.classes])
+    result = fit_linear(train, val, test, classes=len(names))
+    report = {
+        part: scores(
+            frame["label"].to_numpy(),
+            probabilities,
+            names,
+            listed=listed_classes(frame["all_categories"], len(names)),
+        )
+        for part, frame, probabilities in (("val", val, result.val), ("test", test, result.test))
+    }
+    write_parquet(BASELINE, prediction_table(test, result.test, names))
+    write_json(
+        METRICS / "baseline.json",
+        {
+            **report["test"],
+            "val_accuracy": report["val"]["accuracy"],
+            "c": result.c,
+            "features": result.features,
+        },
+    )
+    print(f"TF-IDF + linear: {report['test']['accuracy']:.2%} on test (C={result.c})")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,37 @@
+"""Build the vocabulary from training papers, and its embedding matrix from the vectors."""
+
+from _stage import EMBEDDINGS, METRICS, SPLITS, VECTORS, VOCABULARY, run
+
+from arxiv_hybrid.config import Params
+from arxiv_hybrid.data.splits import NAMES
+from arxiv_hybrid.io import read_parquet, write_json, write_lines
+from arxiv_hybrid.text.embeddings import coverage, embedding_matrix, save_matrix
+from arxiv_hybrid.text.tokenize import tokenize_all
+from arxiv_hybrid.text.vectors import load_vectors
+from arxiv_hybrid.text.vocabulary import Vocabulary
+
+
+def main(params: Params) -> None:
+    tokens = {}
+    for name in NAMES:
+        part = read_parquet(SPLITS / f"{name}.parquet")
+        tokens[name] = tokenize_all(part["title"] + " " + part["abstract"])
+    vocabulary = Vocabulary.build(
+        tokens["train"], max_size=params.vocab.max_size, min_freq=params.vocab.min_freq
+    )
+    words, vectors = load_vectors(VECTORS)
+    matrix, known = embedding_matrix(
+        vocabulary, words, vectors, dim=params.glove.dim, seed=params.seed
+    )
+    write_lines(VOCABULARY, list(vocabulary.words))
+    save_matrix(EMBEDDINGS, matrix)
+    report = coverage(vocabulary, tokens, known)
+    write_json(METRICS / "vocab.json", report)
+    print(
+        f"{len(vocabulary):,} words, {report['words_with_vector']:.1%} with a vector, "
+        f"{report['out_of_vocabulary']['test']:.2%} of test words unknown"
+    )
+
+
+if __name__ == "__main__":
+    run(main)
