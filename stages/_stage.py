@@ -16,6 +16,11 @@ WORKSPACE = Path.cwd()
 ROOT = Path(os.environ.get("DVC_ROOT", WORKSPACE)).resolve()
 
 sys.path.insert(0, str(WORKSPACE / "src"))
+# read once, when torch is loaded: fewer page faults, and no busy waiting where another
+# experiment may be running beside this one (it would cost both nine tenths of their speed)
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+if WORKSPACE.resolve() != ROOT:
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from arxiv_hybrid.config import Params, load  # noqa: E402
 from arxiv_hybrid.errors import UserError  # noqa: E402

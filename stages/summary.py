@@ -7,7 +7,7 @@ from arxiv_hybrid.evaluation.report import summary
 from arxiv_hybrid.io import read_json
 
 
-def main(params: Params) -> None:
+def main(_: Params) -> None:
     names = ("audit", "baseline", "evaluate", "ensemble")
     places = {
         "model": f"{MODEL}/",

@@ -20,6 +20,8 @@ class Strict(BaseModel):
 
 
 class Fetch(Strict):
+    """Where papers come from."""
+
     source: Literal["synthetic", "csv"]
     path: str | None
     papers: int = Field(ge=100, le=1_000_000)
@@ -34,11 +36,15 @@ class Fetch(Strict):
 
 
 class Labels(Strict):
+    """What a label is."""
+
     scheme: Literal["primary", "query"]
     classes: Literal[3, 4]
 
 
 class Split(Strict):
+    """How papers are divided."""
+
     by: Literal["paper", "row", "time"]
     val: float = Field(gt=0, lt=0.5)
     test: float = Field(gt=0, lt=0.5)
@@ -46,11 +52,15 @@ class Split(Strict):
 
 
 class Augment(Strict):
+    """EDA variants of training abstracts."""
+
     fraction: float = Field(ge=0, le=1)
     alpha: float = Field(gt=0, lt=1)
 
 
 class Glove(Strict):
+    """Word vectors."""
+
     source: Literal["corpus", "none"]
     dim: int = Field(ge=2, le=1024)
     window: int = Field(ge=1, le=50)
@@ -58,6 +68,8 @@ class Glove(Strict):
 
 
 class Vocab(Strict):
+    """Which words and how many of them a model reads."""
+
     max_size: int = Field(ge=10)
     min_freq: int = Field(ge=1)
     title_length: int = Field(ge=1, le=512)
@@ -83,6 +95,8 @@ class Member(BaseModel):
 
 
 class Ensemble(Strict):
+    """Who votes with the main model."""
+
     tta: int = Field(ge=0, le=32)
     members: list[Member] = Field(min_length=1)
 
@@ -96,6 +110,8 @@ class Ensemble(Strict):
 
 
 class Evaluate(Strict):
+    """How test scores are measured."""
+
     bootstrap: int = Field(ge=100, le=1_000_000)
     confidence: float = Field(gt=0.5, lt=1)
     calibration_bins: int = Field(ge=2, le=100)
@@ -103,6 +119,8 @@ class Evaluate(Strict):
 
 
 class Tracking(Strict):
+    """MLflow."""
+
     enabled: bool
     experiment: str = Field(min_length=1)
     log_model: bool
@@ -181,7 +199,7 @@ def load(path: Path) -> Params:
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text: {error}") from None
     try:
-        content = yaml.load(text, Loader=_UniqueKeyLoader)
+        content = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 (a SafeLoader)
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(content, dict):

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,7 +48,9 @@ class Run:
         if self._mlflow is None:
             return
         try:
-            action(self._mlflow)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # hints about MLflow's own defaults
+                action(self._mlflow)
         except Exception as error:  # a tracking server's trouble must not cost a training run
             _warn(f"MLflow stopped logging this run: {_short(error)}")
             self._mlflow = None
@@ -126,7 +129,7 @@ def track(stage: str, params: Params, *, root: Path, workspace: Path) -> Iterato
     run = Run(_start(stage, params, root, workspace) if params.tracking.enabled else None)
     status = "FINISHED"
     try:
-        run.params({key: value for key, value in params.model_dump(mode="json").items()})
+        run.params(params.model_dump(mode="json"))
         yield run
     except KeyboardInterrupt:
         status = "KILLED"
@@ -143,6 +146,7 @@ def _start(stage: str, params: Params, root: Path, workspace: Path) -> Any | Non
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     try:
         import mlflow
@@ -223,14 +227,19 @@ def make_served_model() -> Any:
     """The pyfunc model that MLflow serves: a frame with title and abstract to categories."""
     import mlflow
 
-    class PaperClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+    class PaperClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined]
         def load_context(self, context: Any) -> None:
             from arxiv_hybrid.training import checkpoint
 
             folder = Path(context.artifacts["classifier"])
             self._classifier = checkpoint.load(folder, device="auto", precision="auto")
 
-        def predict(self, context: Any, model_input: Any, params: Any = None) -> pd.DataFrame:
+        def predict(  # the signature is MLflow's
+            self,
+            context: Any,  # noqa: ARG002
+            model_input: Any,
+            params: Any = None,  # noqa: ARG002
+        ) -> pd.DataFrame:
             return self._classifier.classify(pd.DataFrame(model_input))[["category"]]
 
     return PaperClassifier()
@@ -254,8 +263,12 @@ def _legal(name: str) -> str:
 
 def _git(workspace: Path, *arguments: str) -> str:
     try:
-        done = subprocess.run(
-            ["git", *arguments], cwd=workspace, capture_output=True, text=True, timeout=20
+        done = subprocess.run(  # noqa: S603 (fixed arguments)
+            ["git", *arguments],  # noqa: S607 (from PATH, as DVC takes it)
+            cwd=workspace,
+            capture_output=True,
+            text=True,
+            timeout=20,
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""

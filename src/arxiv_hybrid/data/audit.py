@@ -78,7 +78,7 @@ def best_possible(report: dict[str, Any]) -> float:
     """The lower of the oracle's accuracy and the known label ceiling."""
     task = report["task"]
     known = [task["oracle_accuracy"], task["label_ceiling"]]
-    return min(value for value in known if value is not None)
+    return min(float(value) for value in known if value is not None)
 
 
 def _shared(train: pd.DataFrame, held: pd.DataFrame) -> dict[str, float | int]:

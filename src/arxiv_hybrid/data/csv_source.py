@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 
@@ -57,7 +58,7 @@ def _first_class(listed: str) -> str:
 
 
 def _read_table(path: Path) -> pd.DataFrame:
-    compression = "gzip" if path.suffix == ".gz" else None
+    compression: Literal["gzip"] | None = "gzip" if path.suffix == ".gz" else None
     try:
         table = pd.read_csv(
             path,

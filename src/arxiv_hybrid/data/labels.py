@@ -23,7 +23,8 @@ def class_index(categories: pd.Series, classes: int) -> npt.NDArray[np.int64]:
         category: names.index(category if classes == 4 else _MERGED.get(category, category))
         for category in CATEGORIES
     }
-    return categories.map(lookup).fillna(-1).to_numpy(dtype=np.int64)
+    numbers = categories.map(lookup).fillna(-1).to_numpy().astype(np.int64)
+    return np.asarray(numbers, dtype=np.int64)
 
 
 def label_papers(papers: pd.DataFrame, *, scheme: str, classes: int) -> pd.DataFrame:

@@ -28,13 +28,12 @@ class Fetched:
 
 def fetch_csv(fetch: Fetch, root: Path) -> Fetched:
     """Read the CSV file `fetch.path`; a relative path starts at the repository's root."""
-    assert fetch.path is not None  # config.Fetch has checked it
-    path = root / Path(fetch.path).expanduser()
+    path = root / Path(fetch.path or "").expanduser()
     papers = check_papers(csv_source.read_csv(path), str(path))
     return Fetched(papers, {"source": "csv", "ceiling": None})
 
 
-def fetch_synthetic(fetch: Fetch, root: Path) -> Fetched:
+def fetch_synthetic(fetch: Fetch, _root: Path) -> Fetched:
     """Write `fetch.papers` arXiv-like papers from `fetch.seed`."""
     papers, ceiling = synthetic.generate(
         papers=fetch.papers, label_noise=fetch.label_noise, seed=fetch.seed

@@ -43,14 +43,13 @@ def fit_linear(
         name: vectorizer.transform(document_text(part))
         for name, part in (("val", val), ("test", test))
     }
-    best: tuple[float, float, LogisticRegression] | None = None
+    best: tuple[float, float, LogisticRegression] = (-1.0, 0.0, None)
     for c in tqdm(REGULARISATION, desc="linear baseline", unit="fit", disable=None, leave=False):
         model = LogisticRegression(C=c, max_iter=300, tol=1e-3)
         model.fit(features, train["label"])
         accuracy = float(model.score(held["val"], val["label"]))
-        if best is None or accuracy > best[0]:
+        if accuracy > best[0]:
             best = (accuracy, c, model)
-    assert best is not None
     _, c, model = best
     if len(model.classes_) != classes:
         raise ValueError(f"{len(model.classes_)} of {classes} classes in the training papers")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -23,7 +24,7 @@ def learning_curves(epochs: pd.DataFrame) -> Figure:
     return figure
 
 
-def confusion_matrix(counts: np.ndarray, class_names: list[str], title: str) -> Figure:
+def confusion_matrix(counts: npt.NDArray[np.int64], class_names: list[str], title: str) -> Figure:
     """Counts (C, C) as a heat map, rows in per cent of the actual class."""
     figure = Figure(figsize=(4.8, 4.2), layout="constrained")
     axis = figure.subplots()

@@ -78,9 +78,7 @@ class _ShiftedConvolution(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(  # type: ignore[override]
-        ctx: Any, gradient: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         sequence, kernel = ctx.saved_tensors
         length = gradient.shape[0]
         d_sequence, d_kernel = torch.zeros_like(sequence), torch.empty_like(kernel)
@@ -96,8 +94,7 @@ def convolve(values: Tensor, flat: Flat, conv: nn.Conv1d) -> Tensor:
     Equals `conv` on each document alone with zeros around it; an even kernel reaches one
     word further to the right, and no position is cut off.
     """
-    assert conv.bias is not None
-    kernel, bias = conv.weight.permute(2, 1, 0).contiguous(), conv.bias
+    kernel, bias = conv.weight.permute(2, 1, 0).contiguous(), _bias(conv)
     if torch.is_autocast_enabled(values.device.type):
         lower = torch.get_autocast_dtype(values.device.type)
         values, kernel, bias = values.to(lower), kernel.to(lower), bias.to(lower)
@@ -111,18 +108,23 @@ def convolve_lookup(words: Lookup, conv: nn.Conv1d) -> Tensor:
     Each distinct word is multiplied with every kernel position once; then a position's
     result is the sum of what its neighbours' words contribute.
     """
-    assert conv.bias is not None
     size, filters = conv.kernel_size[0], conv.out_channels
     left = (size - 1) // 2
     kernel = conv.weight.permute(2, 0, 1).reshape(size * filters, -1)
     # the position itself always holds a word, never a gap, so it may bring the bias
-    bias = F.pad(conv.bias, (left * filters, (size - 1 - left) * filters))
+    bias = F.pad(_bias(conv), (left * filters, (size - 1 - left) * filters))
     parts = F.linear(words.table, kernel, bias).view(-1, size, filters).unbind(1)
     start = words.flat.rows - left
     out = F.embedding(words.index[start], parts[0])
     for shift in range(1, size):
         out = out + F.embedding(words.index[start + shift], parts[shift])
     return out
+
+
+def _bias(conv: nn.Conv1d) -> Tensor:
+    if conv.bias is None:
+        raise ValueError("the convolutions of this project have a bias")
+    return conv.bias
 
 
 def document_dropout(values: Tensor, flat: Flat, p: float, training: bool) -> Tensor:

@@ -8,6 +8,7 @@ P real words, C classes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -218,7 +219,7 @@ class BaselineCNNLSTM(TitleAndAbstract):
         )
         words = torch.cat(
             [
-                F.relu(norm(convolve_lookup(abstract, conv).float()))
+                F.relu(norm(convolve_lookup(abstract, cast(nn.Conv1d, conv)).float()))
                 for conv, norm in zip(self.convs, self.norms, strict=True)
             ],
             dim=-1,

@@ -84,7 +84,7 @@ def _from_corpus(
 
 
 def _none(
-    documents: Sequence[Sequence[str]], glove: Glove, seed: int
+    _documents: Sequence[Sequence[str]], glove: Glove, _seed: int
 ) -> tuple[list[str], FloatMatrix]:
     return [], np.zeros((0, glove.dim), dtype=np.float32)
 

@@ -42,6 +42,7 @@ class History:
 
     @property
     def best_epoch(self) -> Epoch:
+        """The epoch whose weights were kept."""
         return self.epochs[self.best]
 
 
@@ -52,7 +53,7 @@ def fit(
     params: Params,
     machine: Machine,
     *,
-    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+    on_epoch: Callable[[Epoch], None] | None = None,
 ) -> History:
     """Train until the validation accuracy has not risen for `patience` epochs.
 
@@ -101,7 +102,8 @@ def fit(
             len(train) / seconds,
         )
         history.epochs.append(epoch)
-        on_epoch(epoch)
+        if on_epoch:
+            on_epoch(epoch)
         best = history.best_epoch
         if number == 0 or (val_accuracy, -val_loss) > (best.val_accuracy, -best.val_loss):
             history.best = number

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -101,7 +102,7 @@ class Optimization:
             schedule.step(validation_accuracy)
 
 
-def clip_gradients(parameters: list[Tensor], max_norm: float) -> Tensor:
+def clip_gradients(parameters: Sequence[Tensor], max_norm: float) -> Tensor:
     """Scale all gradients so that their joint norm is at most `max_norm`; return the norm.
 
     torch's own clipping refuses sparse gradients; this one reads their values. Rows of a
@@ -124,7 +125,7 @@ def clip_gradients(parameters: list[Tensor], max_norm: float) -> Tensor:
 
 
 def _dense_optimizer(
-    name: str, parameters: list[Tensor], learning_rate: float, weight_decay: float
+    name: str, parameters: Sequence[Tensor], learning_rate: float, weight_decay: float
 ) -> torch.optim.Optimizer:
     arguments: dict[str, Any] = {"lr": learning_rate, "weight_decay": weight_decay}
     if name == "sgd":
@@ -134,7 +135,7 @@ def _dense_optimizer(
 
 
 def _sparse_optimizer(
-    name: str, parameters: list[Tensor], learning_rate: float
+    name: str, parameters: Sequence[Tensor], learning_rate: float
 ) -> torch.optim.Optimizer:
     if name == "sgd":
         return torch.optim.SGD(parameters, lr=learning_rate)

@@ -26,7 +26,7 @@ def train_classifier(
     vocabulary: Vocabulary,
     embeddings: npt.NDArray[np.float32] | None,
     *,
-    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+    on_epoch: Callable[[Epoch], None] | None = None,
 ) -> tuple[Classifier, History]:
     """Train `params.model` on papers with the columns title, abstract and label.
 
