@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binomtest
 from sklearn.metrics import precision_recall_fscore_support
 
 Labels = npt.NDArray[np.int64]
@@ -106,6 +105,8 @@ def paired_comparison(
     `p_value` is the exact two-sided McNemar test: how likely so uneven a split of the papers
     that only one of the two gets right would be, were both equally good.
     """
+    from scipy.stats import binomtest  # half a second to load, which other stages need not pay
+
     ours = probabilities.argmax(1) == labels
     theirs = baseline.argmax(1) == labels
     won, lost = int((ours & ~theirs).sum()), int((~ours & theirs).sum())

@@ -1,0 +1,70 @@
+"""Shared fixtures: small parameters and a small corpus of our own making."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+
+from arxiv_hybrid.config import Params, parse
+from arxiv_hybrid.data import synthetic
+from arxiv_hybrid.data.labels import label_papers
+from arxiv_hybrid.data.splits import split_documents
+
+ROOT = Path(__file__).resolve().parents[1]
+TINY: dict[str, Any] = {
+    "epochs": 2,
+    "batch_size": 16,
+    "architecture": {"num_filters": 8, "lstm_hidden": 8},
+    "fetch": {"papers": 160},
+    "glove": {"dim": 12},
+    "vocab": {"title_length": 12, "abstract_length": 40},
+    "ensemble": {"members": [{"name": "other", "seed": 7}]},
+    "evaluate": {"bootstrap": 200},
+    "tracking": {"log_model": False},
+}
+
+
+def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """`base` with nested changes laid over it."""
+    result = copy.deepcopy(base)
+    for key, value in changes.items():
+        if isinstance(value, dict) and isinstance(result.get(key), dict):
+            result[key] = merged(result[key], value)
+        else:
+            result[key] = value
+    return result
+
+
+@pytest.fixture(scope="session")
+def default_content() -> dict[str, Any]:
+    """The shipped params.yaml."""
+    content: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    return content
+
+
+@pytest.fixture(scope="session")
+def tiny_content(default_content: dict[str, Any]) -> dict[str, Any]:
+    """The shipped params.yaml, shrunk to what trains in a second."""
+    return merged(default_content, TINY)
+
+
+@pytest.fixture(scope="session")
+def tiny_params(tiny_content: dict[str, Any]) -> Params:
+    return parse(tiny_content, "tiny params")
+
+
+@pytest.fixture(scope="session")
+def papers() -> pd.DataFrame:
+    """A synthetic papers.csv of 240 papers."""
+    return synthetic.generate(papers=240, label_noise=0.05, seed=3)[0]
+
+
+@pytest.fixture(scope="session")
+def splits(papers: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    documents = label_papers(papers, scheme="primary", classes=3)
+    return split_documents(documents, by="paper", val=0.15, test=0.15, seed=1, classes=3)

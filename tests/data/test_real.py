@@ -1,0 +1,45 @@
+"""The audit's numbers on real papers, where the real file lies beside the project."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from arxiv_hybrid.data.audit import audit
+from arxiv_hybrid.data.csv_source import read_csv
+from arxiv_hybrid.data.labels import label_papers
+from arxiv_hybrid.data.schema import check_papers
+from arxiv_hybrid.data.splits import split_documents
+from conftest import ROOT
+
+REAL = ROOT.parent / "shared" / "data" / "arxiv_query_12k.csv.gz"
+
+
+@pytest.fixture(scope="module")
+def real() -> Path:
+    if not REAL.exists():
+        pytest.skip("arxiv_query_12k.csv.gz, real arXiv metadata, is not beside the project")
+    return REAL
+
+
+def test_audit_of_the_rebuilt_published_data(real: Path) -> None:
+    papers = check_papers(read_csv(real), str(real))
+    documents = label_papers(papers, scheme="primary", classes=4)
+    splits = split_documents(documents, by="paper", val=0.15, test=0.15, seed=42, classes=4)
+    report = audit(papers, splits, scheme="primary", classes=4, ceiling=None)
+    raw = report["papers_csv"]
+    assert (raw["rows"], raw["papers"]) == (12_000, 9_316)
+    assert raw["rows_contradicting"] == pytest.approx(0.420, abs=5e-4)
+    assert raw["oracle_accuracy"]["4"] == pytest.approx(0.776, abs=5e-4)
+    assert raw["oracle_accuracy"]["3"] == pytest.approx(0.868, abs=5e-4)
+    assert report["task"]["documents"] == 7_580
+    assert report["leakage"]["train_and_test"]["rows"] == 0
+
+
+def test_the_published_split_leaks(real: Path) -> None:
+    papers = read_csv(real)
+    documents = label_papers(papers, scheme="query", classes=3)
+    splits = split_documents(documents, by="row", val=0.15, test=0.15, seed=42, classes=3)
+    report = audit(papers, splits, scheme="query", classes=3, ceiling=None)
+    assert report["leakage"]["train_and_test"]["share"] > 0.25

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from arxiv_hybrid import config
+from arxiv_hybrid.errors import UserError
+from conftest import ROOT, merged
+
+
+def write(tmp_path: Path, content: dict[str, Any]) -> Path:
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return path
+
+
+def test_shipped_params_are_valid_and_the_documented_sweep_changes_something() -> None:
+    params = config.load(ROOT / "params.yaml")
+    assert params.dropout == 0.5
+    assert params.labels.scheme == "primary"
+    assert params.split.by == "paper"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"dropout": 1.5}, ["dropout", "1.5", "less than 1"]),
+        ({"model": "v9"}, ["model", "v9", "v1"]),
+        ({"epochs": 0}, ["epochs", "0"]),
+        ({"learning_rate": -0.1}, ["learning_rate", "-0.1", "greater than 0"]),
+        ({"learning_rate": float("nan")}, ["learning_rate", "nan"]),
+        ({"drpout": 0.5}, ["drpout", "unknown key"]),
+        ({"split": {"seeed": 1}}, ["split.seeed", "unknown key"]),
+        ({"labels": {"classes": 5}}, ["labels.classes", "5"]),
+        ({"class_weights": [1.0, 2.0]}, ["class_weights", "2", "labels.classes=3"]),
+        ({"class_weights": [1.0, 2.0, -1.0]}, ["class_weights", "positive"]),
+        ({"fetch": {"source": "csv", "path": None}}, ["fetch", "fetch.path"]),
+        ({"device": "tpu"}, ["device", "tpu"]),
+        ({"split": {"val": 0.45, "test": 0.49}}, ["split.val", "10 %"]),
+        ({"ensemble": {"members": [{"name": "a"}, {"name": "a"}]}}, ["members", "differ"]),
+        ({"ensemble": {"members": [{"name": "../x"}]}}, ["ensemble.members.0.name", "../x"]),
+        ({"ensemble": {"members": [{"name": "a", "dropuot": 1}]}}, ["members[a]", "dropuot"]),
+        ({"ensemble": {"members": [{"name": "a", "fetch": {}}]}}, ["fetch", "shared"]),
+    ],
+)
+def test_impossible_values_give_one_line_with_key_and_value(
+    tmp_path: Path, default_content: dict[str, Any], change: dict[str, Any], words: list[str]
+) -> None:
+    with pytest.raises(UserError) as caught:
+        config.load(write(tmp_path, merged(default_content, change)))
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in [*words, "params.yaml"]:
+        assert word in message
+
+
+def test_a_missing_key_is_named(tmp_path: Path, default_content: dict[str, Any]) -> None:
+    content = {key: value for key, value in default_content.items() if key != "seed"}
+    with pytest.raises(UserError, match="seed: missing"):
+        config.load(write(tmp_path, content))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: [1", "not valid YAML"),
+        ("- 1", "expected keys and values"),
+        ("seed: 1\nseed: 2", "stands twice, again in line 2"),
+    ],
+)
+def test_broken_files_are_named(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=words):
+        config.load(path)
+
+
+def test_missing_file_and_wrong_encoding(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="not found"):
+        config.load(tmp_path / "params.yaml")
+    (tmp_path / "params.yaml").write_bytes(b"seed: \xff\xfe")
+    with pytest.raises(UserError, match="not UTF-8"):
+        config.load(tmp_path / "params.yaml")
+
+
+def test_members_inherit_and_override(tiny_content: dict[str, Any]) -> None:
+    members = [{"name": "a", "seed": 7, "dropout": 0.1, "architecture": {"lstm_hidden": 4}}]
+    params = config.parse(merged(tiny_content, {"ensemble": {"members": members}}), "p")
+    member = params.for_member("a")
+    assert (member.seed, member.dropout, member.epochs) == (7, 0.1, params.epochs)
+    assert member.architecture.lstm_hidden == 4
+    assert member.architecture.num_filters == params.architecture.num_filters
+    with pytest.raises(UserError, match="no 'b'; it has a"):
+        params.for_member("b")
