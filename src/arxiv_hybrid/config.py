@@ -62,6 +62,8 @@ class Glove(Strict):
     """Word vectors."""
 
     source: Literal["corpus", "none"]
+    method: Literal["word2vec", "ppmi_svd"]
+    epochs: int = Field(ge=1, le=1000)
     dim: int = Field(ge=2, le=1024)
     window: int = Field(ge=1, le=50)
     learning_rate_scale: float = Field(ge=0, le=10)
@@ -132,6 +134,7 @@ class Params(Strict):
     seed: int = Field(ge=0, lt=2**32)
     model: ModelName
     dropout: float = Field(ge=0, lt=1)
+    word_dropout: float = Field(ge=0, lt=1)
     learning_rate: float = Field(gt=0, le=10)
     batch_size: int = Field(ge=2, le=65536)
     epochs: int = Field(ge=1, le=10_000)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
 from arxiv_hybrid.data.audit import audit
 from arxiv_hybrid.data.csv_source import read_csv
 from arxiv_hybrid.data.labels import label_papers
 from arxiv_hybrid.data.schema import check_papers
 from arxiv_hybrid.data.splits import split_documents
-from conftest import ROOT
 
 REAL = ROOT.parent / "shared" / "data" / "arxiv_query_12k.csv.gz"
 

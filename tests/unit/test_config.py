@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 import yaml
+from conftest import ROOT, merged
 
 from arxiv_hybrid import config
 from arxiv_hybrid.errors import UserError
-from conftest import ROOT, merged
 
 
 def write(tmp_path: Path, content: dict[str, Any]) -> Path:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -35,18 +36,23 @@ def test_a_vocabulary_without_its_specials_is_refused() -> None:
         Vocabulary(("a", "b"))
 
 
-def test_ppmi_svd_puts_words_of_one_topic_together_and_repeats_itself() -> None:
+METHODS = {"word2vec": partial(vectors.word2vec, epochs=60), "ppmi_svd": vectors.ppmi_svd}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_vectors_put_words_of_one_topic_together_and_repeat_themselves(method: str) -> None:
     random = np.random.default_rng(0)
-    topics = [[f"{name}{i}" for i in range(8)] for name in "xy"]
-    documents = [list(random.choice(topics[n % 2], 12)) for n in range(80)]
-    words, found = vectors.ppmi_svd(documents, dim=4, window=3, min_freq=2, seed=1)
-    again = vectors.ppmi_svd(documents, dim=4, window=3, min_freq=2, seed=1)
+    topics = [[f"{name}{i}" for i in range(40)] for name in "xy"]
+    documents = [random.choice(topics[n % 2], 60).tolist() for n in range(200)]
+    train = partial(METHODS[method], documents, dim=4, window=3, min_freq=2, seed=1)
+    words, found = train()
+    again = train()
     assert words == again[0]
     np.testing.assert_array_equal(found, again[1])
     unit = found / np.linalg.norm(found, axis=1, keepdims=True)
     similar = unit @ unit.T
     same = np.array([[a[0] == b[0] for b in words] for a in words])
-    assert similar[same].mean() > similar[~same].mean() + 0.5
+    assert similar[same].mean() > similar[~same].mean() + 0.3
 
 
 def test_windows_do_not_reach_into_the_next_document() -> None:
@@ -88,7 +94,7 @@ TEXT = "We propose a novel method that improves accurate parsing because results
 
 
 @pytest.mark.parametrize("operation", augment._OPERATIONS)
-def test_eda_operations_change_as_many_words_as_asked(operation) -> None:  # noqa: ANN001
+def test_eda_operations_change_as_many_words_as_asked(operation) -> None:
     words = TEXT.split()
     changed = operation(words, 2, np.random.default_rng(0))
     assert words == TEXT.split()

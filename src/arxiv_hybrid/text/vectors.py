@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import load_file, save_file
 from scipy import sparse
 from sklearn.utils.extmath import randomized_svd
+from tqdm import tqdm
 
 from arxiv_hybrid.config import Glove
 from arxiv_hybrid.io import atomic, read_lines, write_lines
@@ -18,6 +20,48 @@ from arxiv_hybrid.text.vocabulary import SPECIAL, UNK, Vocabulary
 FloatMatrix = npt.NDArray[np.float32]
 SMOOTHING = 0.75  # context distribution smoothing, Levy, Goldberg and Dagan 2015
 MAX_WORDS = 50_000
+MIN_FREQ = 2
+NEGATIVE, SUBSAMPLING = 5, 1e-4
+
+
+def word2vec(
+    documents: Sequence[Sequence[str]],
+    *,
+    dim: int,
+    window: int,
+    min_freq: int,
+    epochs: int,
+    seed: int,
+) -> tuple[list[str], FloatMatrix]:
+    """Skip-gram vectors with negative sampling (Mikolov et al. 2013), by gensim.
+
+    documents: tokens of each text. One worker thread, because several would give other
+    vectors in every run. Returns words and vectors (words, dim).
+    """
+    from gensim.models import Word2Vec
+    from gensim.models.callbacks import CallbackAny2Vec
+
+    with tqdm(total=epochs, desc="word2vec", unit="epoch", disable=None, leave=False) as bar:
+
+        class Progress(CallbackAny2Vec):  # type: ignore[misc]
+            def on_epoch_end(self, _: Any) -> None:
+                bar.update()
+
+        model = Word2Vec(
+            documents,
+            vector_size=dim,
+            window=window,
+            min_count=min_freq,
+            max_final_vocab=MAX_WORDS,
+            sg=1,
+            negative=NEGATIVE,
+            sample=SUBSAMPLING,
+            epochs=epochs,
+            seed=seed,
+            workers=1,
+            callbacks=[Progress()],
+        )
+    return list(model.wv.index_to_key), np.asarray(model.wv.vectors, dtype=np.float32)
 
 
 def ppmi_svd(
@@ -80,7 +124,10 @@ def _ppmi(counts: sparse.csr_matrix) -> sparse.csr_matrix:
 def _from_corpus(
     documents: Sequence[Sequence[str]], glove: Glove, seed: int
 ) -> tuple[list[str], FloatMatrix]:
-    return ppmi_svd(documents, dim=glove.dim, window=glove.window, min_freq=2, seed=seed)
+    settings = {"dim": glove.dim, "window": glove.window, "min_freq": MIN_FREQ, "seed": seed}
+    if glove.method == "word2vec":
+        return word2vec(documents, epochs=glove.epochs, **settings)
+    return ppmi_svd(documents, **settings)
 
 
 def _none(

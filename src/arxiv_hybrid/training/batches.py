@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from arxiv_hybrid.text.tokenize import tokenize_all
-from arxiv_hybrid.text.vocabulary import PAD, Vocabulary
+from arxiv_hybrid.text.vocabulary import PAD, UNK, Vocabulary
 
 POOL = 50  # batches that are sorted by length together: little padding, still much chance
 INFERENCE_BATCH = 256
@@ -79,6 +79,14 @@ def shuffled_batches(
     if len(batches) > 1 and len(batches[-1]) == 1:
         batches[-2:] = [np.concatenate(batches[-2:])]
     return [batches[i] for i in random.permutation(len(batches))]
+
+
+def drop_words(ids: Tensor, p: float) -> Tensor:
+    """Turn each real word of a batch (B, T) into `<UNK>` with probability `p`."""
+    if not p:
+        return ids
+    dropped = (torch.rand(ids.shape, device=ids.device) < p) & (ids != PAD)
+    return ids.masked_fill(dropped, UNK)
 
 
 def sorted_batches(

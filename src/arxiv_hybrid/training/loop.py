@@ -14,7 +14,12 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from arxiv_hybrid.config import Params
-from arxiv_hybrid.training.batches import EncodedPapers, shuffled_batches, sorted_batches
+from arxiv_hybrid.training.batches import (
+    EncodedPapers,
+    drop_words,
+    shuffled_batches,
+    sorted_batches,
+)
 from arxiv_hybrid.training.devices import Machine
 from arxiv_hybrid.training.losses import Loss, class_weights, make_loss
 from arxiv_hybrid.training.optimizers import Optimization
@@ -85,7 +90,7 @@ def fit(
         started = time.perf_counter()
         title = f"epoch {number + 1}/{params.epochs}"
         train_loss, train_accuracy = _train_epoch(
-            model, train, batches, loss_function, optimization, machine, title
+            model, train, batches, loss_function, optimization, machine, params.word_dropout, title
         )
         seconds = time.perf_counter() - started
         logits = predict(model, val, machine)
@@ -121,6 +126,7 @@ def _train_epoch(
     loss_function: Loss,
     optimization: Optimization,
     machine: Machine,
+    word_dropout: float,
     title: str,
 ) -> tuple[float, float]:
     """One pass over the batches; returns mean loss and accuracy while training."""
@@ -131,6 +137,7 @@ def _train_epoch(
     with tqdm(total=len(train), desc=title, unit="doc", disable=None, leave=False) as bar:
         for step, rows in enumerate(batches):
             titles, abstracts, labels = train.batch(rows)
+            titles, abstracts = (drop_words(ids, word_dropout) for ids in (titles, abstracts))
             with machine.autocast():
                 logits, _ = model(titles, abstracts)
             loss = loss_function(logits, labels)

@@ -1,0 +1,193 @@
+"""Training speed of v1 against a plain loop, and what each has learned after the same epochs.
+
+The plain loop is what a careful first implementation does: fp32, a DataLoader, every abstract
+padded to 300 tokens and every title to 30, element-wise dropout, dense AdamW. Both models
+have the same architecture, start, papers, vectors and number of epochs; both are timed in
+this process. Run it on an idle machine:
+
+    python benchmarks/throughput.py [--csv FILE] [--epochs N] [--papers N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from pathlib import Path
+
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as stages do, for both loops
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
+
+from arxiv_hybrid.config import Params, load
+from arxiv_hybrid.data import synthetic
+from arxiv_hybrid.data.csv_source import read_csv
+from arxiv_hybrid.data.labels import CLASSES, label_papers
+from arxiv_hybrid.data.splits import split_documents
+from arxiv_hybrid.text.embeddings import embedding_matrix
+from arxiv_hybrid.text.tokenize import tokenize_all
+from arxiv_hybrid.text.vectors import SOURCES
+from arxiv_hybrid.text.vocabulary import Vocabulary
+from arxiv_hybrid.training.batches import EncodedPapers, encode_papers
+from arxiv_hybrid.training.devices import choose_machine, seed_everything
+from arxiv_hybrid.training.run import train_classifier
+
+
+class PlainBlock(nn.Module):
+    """The residual block on padded batches."""
+
+    def __init__(self, channels: int, filters: int, size: int, dropout: float) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv1d(channels, filters, size, padding="same")
+        self.norm1 = nn.BatchNorm1d(filters)
+        self.conv2 = nn.Conv1d(filters, filters, size, padding="same")
+        self.norm2 = nn.BatchNorm1d(filters)
+        self.skip = nn.Conv1d(channels, filters, 1)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.dropout(F.relu(self.norm1(self.conv1(x))))
+        return F.relu(self.norm2(self.conv2(hidden)) + self.skip(x))
+
+
+class PlainV1(nn.Module):
+    """v1 as a first implementation writes it: padding takes part everywhere."""
+
+    def __init__(self, embeddings: npt.NDArray[np.float32], classes: int, dropout: float) -> None:
+        super().__init__()
+        weights = torch.from_numpy(embeddings.copy())
+        self.embedding = nn.Embedding.from_pretrained(weights, freeze=False, padding_idx=0)
+        self.dropout = nn.Dropout(dropout)
+        self.lstm = nn.LSTM(300, 128, 2, batch_first=True, bidirectional=True, dropout=dropout)
+        self.attention = nn.MultiheadAttention(256, 4, dropout=0.1, batch_first=True)
+        self.norm = nn.LayerNorm(256)
+        self.blocks = nn.ModuleList(PlainBlock(300, 128, k, 0.5 * dropout) for k in (3, 4, 5))
+        self.score, self.project = nn.Linear(384, 4), nn.Linear(384, 384)
+        self.pool_norm = nn.LayerNorm(384)
+        self.title_gate, self.abstract_gate = nn.Linear(640, 256), nn.Linear(640, 384)
+        self.fusion_norm = nn.LayerNorm(640)
+        self.head = nn.Sequential(
+            nn.LayerNorm(640), nn.Dropout(dropout), nn.Linear(640, 256), nn.ReLU(),
+            nn.LayerNorm(256), nn.Dropout(dropout), nn.Linear(256, classes),
+        )  # fmt: skip
+
+    def forward(self, titles: Tensor, abstracts: Tensor) -> Tensor:
+        states, _ = self.lstm(self.dropout(self.embedding(titles)))
+        attended, _ = self.attention(states, states, states)
+        title = self.norm(states + attended).mean(1)
+        embedded = self.dropout(self.embedding(abstracts)).transpose(1, 2)
+        words = torch.cat([block(embedded) for block in self.blocks], 1).transpose(1, 2)
+        weights = self.score(words).softmax(1).mean(-1, keepdim=True)
+        pooled = (words * weights).sum(1)
+        abstract = self.pool_norm(pooled + self.project(pooled))
+        both = torch.cat([title, abstract], 1)
+        gates = torch.cat([self.title_gate(both), self.abstract_gate(both)], 1)
+        logits: Tensor = self.head(self.fusion_norm(both * gates.sigmoid()))
+        return logits
+
+
+def train_plain(
+    params: Params, train: EncodedPapers, val: EncodedPapers, embeddings: npt.NDArray[np.float32]
+) -> tuple[list[float], list[float]]:
+    """Documents a second and validation accuracy of each epoch of the plain loop."""
+    seed_everything(params.seed)
+    torch.use_deterministic_algorithms(False)
+    model = PlainV1(embeddings, params.labels.classes, params.dropout)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=params.learning_rate, weight_decay=params.weight_decay
+    )
+
+    def padded(papers: EncodedPapers, shuffle: bool) -> DataLoader[tuple[Tensor, ...]]:
+        data = TensorDataset(papers.title_ids, papers.abstract_ids, papers.labels)
+        return DataLoader(data, batch_size=params.batch_size, shuffle=shuffle)
+
+    batches = padded(train, True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, params.learning_rate, total_steps=params.epochs * len(batches)
+    )
+    speeds, accuracies = [], []
+    for number in range(params.epochs):
+        model.train()
+        started = time.perf_counter()
+        for titles, abstracts, labels in batches:
+            optimizer.zero_grad()
+            logits = model(titles, abstracts)
+            F.cross_entropy(logits, labels, label_smoothing=params.label_smoothing).backward()
+            nn.utils.clip_grad_norm_(model.parameters(), params.gradient_clip)
+            optimizer.step()
+            schedule.step()
+        speeds.append(len(train) / (time.perf_counter() - started))
+        model.eval()
+        with torch.inference_mode():
+            right = sum(int((model(t, a).argmax(1) == y).sum()) for t, a, y in padded(val, False))
+        accuracies.append(right / len(val))
+        print(
+            f"  plain {number + 1}: {speeds[-1]:6.1f} docs/s, val {accuracies[-1]:.2%}", flush=True
+        )
+    return speeds, accuracies
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--csv", type=Path, help="papers; default: the synthetic corpus")
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--papers", type=int, default=2000, help="training papers at most")
+    arguments = parser.parse_args()
+    params = load(Path(__file__).resolve().parents[1] / "params.yaml")
+    params = params.model_copy(update={"epochs": arguments.epochs, "patience": arguments.epochs})
+    splits = papers_of(arguments.csv, params)
+    train, val = splits["train"].iloc[: arguments.papers], splits["val"]
+    tokens = tokenize_all(train["title"] + " " + train["abstract"])
+    vocabulary = Vocabulary.build(tokens, max_size=params.vocab.max_size, min_freq=2)
+    words, vectors = SOURCES[params.glove.source](tokens, params.glove, params.seed)
+    embeddings, _ = embedding_matrix(vocabulary, words, vectors, dim=300, seed=params.seed)
+    machine = choose_machine("cpu", params.precision)
+    print(
+        f"{len(train):,} papers, {len(vocabulary):,} words, {len(CLASSES[params.labels.classes])} "
+        f"classes, {torch.get_num_threads()} threads, precision {machine.precision}"
+    )
+    whole = [
+        encode_papers(part, vocabulary, title_length=30, abstract_length=300, device=machine.device)
+        for part in (train, val)
+    ]
+    plain_speed, plain_accuracy = train_plain(params, whole[0], whole[1], embeddings)
+    params = params.model_copy(update={"device": "cpu"})
+    _, history = train_classifier(
+        params, train, val, vocabulary, embeddings,
+        on_epoch=lambda e: print(
+            f"  ours  {e.epoch}: {e.documents_per_second:6.1f} docs/s, val {e.val_accuracy:.2%}",
+            flush=True,
+        ),
+    )  # fmt: skip
+    speed = float(np.median([epoch.documents_per_second for epoch in history.epochs]))
+    plain = float(np.median(plain_speed))
+    ours = history.epochs[-1].val_accuracy
+    print(f"plain loop {plain:6.1f} docs/s, validation accuracy {plain_accuracy[-1]:.2%}")
+    print(f"this loop  {speed:6.1f} docs/s, validation accuracy {ours:.2%}")
+    print(f"ratio {speed / plain:.2f}")
+
+
+def papers_of(csv: Path | None, params: Params) -> dict[str, pd.DataFrame]:
+    """Splits of the default corpus or of a CSV, by the shipped parameters."""
+    if csv:
+        papers = read_csv(csv)
+    else:
+        fetch = params.fetch
+        papers, _ = synthetic.generate(
+            papers=fetch.papers, label_noise=fetch.label_noise, seed=fetch.seed
+        )
+    documents = label_papers(papers, scheme="primary", classes=params.labels.classes)
+    return split_documents(
+        documents, by="paper", val=0.15, test=0.15, seed=params.split.seed,
+        classes=params.labels.classes,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+"""The fast convolutions and the LSTM agree with torch's own layers, values and gradients."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from arxiv_hybrid.models.attention import AttentionPooling, masked_softmax
+from arxiv_hybrid.models.blocks import (
+    Flat,
+    Lookup,
+    ResidualConvBlock,
+    convolve,
+    convolve_lookup,
+    document_dropout,
+)
+from arxiv_hybrid.models.hybrid import BiLSTM
+
+LENGTHS = (9, 1, 4, 6)
+
+
+def batch(channels: int) -> tuple[Tensor, Tensor]:
+    torch.manual_seed(0)
+    mask = torch.arange(max(LENGTHS)) < torch.tensor(LENGTHS).unsqueeze(1)
+    return torch.randn(len(LENGTHS), max(LENGTHS), channels, dtype=torch.float64), mask
+
+
+def one_by_one(x: Tensor, conv: nn.Conv1d) -> Tensor:
+    """Each document alone through torch's convolution, zeros on both sides."""
+    size = conv.kernel_size[0]
+    outs = []
+    for document, length in zip(x, LENGTHS, strict=True):
+        padded = F.pad(document[:length].T, ((size - 1) // 2, size // 2))
+        outs.append(F.conv1d(padded.unsqueeze(0), conv.weight, conv.bias)[0].T)
+    return torch.cat(outs)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5])
+def test_convolve_equals_each_document_alone(size: int) -> None:
+    x, mask = batch(6)
+    x.requires_grad_()
+    conv = nn.Conv1d(6, 5, size).double()
+    flat = Flat.of(mask, gap=5)
+    wanted, got = one_by_one(x, conv), convolve(x[mask], flat, conv)
+    torch.testing.assert_close(got, wanted)
+    weight = torch.randn_like(wanted)
+    inputs = (x, conv.weight, conv.bias)
+    for a, b in zip(
+        torch.autograd.grad((got * weight).sum(), inputs),
+        torch.autograd.grad((wanted * weight).sum(), inputs),
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("size", [1, 3, 4, 5])
+def test_convolve_lookup_equals_embedding_then_convolution(size: int) -> None:
+    _, mask = batch(1)
+    ids = torch.randint(1, 8, mask.shape) * mask
+    embedding = nn.Embedding(8, 6, padding_idx=0).double()
+    conv = nn.Conv1d(6, 5, size).double()
+    flat = Flat.of(mask, gap=5)
+    index = torch.zeros(flat.length, dtype=torch.long).index_copy(0, flat.rows, ids[mask])
+    got = convolve_lookup(Lookup(embedding.weight, index, flat), conv)
+    wanted = one_by_one(embedding(ids), conv)
+    torch.testing.assert_close(got, wanted)
+    for a, b in zip(
+        torch.autograd.grad(got.pow(2).sum(), (embedding.weight, conv.weight, conv.bias)),
+        torch.autograd.grad(wanted.pow(2).sum(), (embedding.weight, conv.weight, conv.bias)),
+        strict=True,
+    ):
+        torch.testing.assert_close(a[1:], b[1:])  # row 0 is padding, which never learns
+
+
+def test_batch_statistics_see_real_words_only() -> None:
+    x, mask = batch(6)
+    x = x.float()
+    block = ResidualConvBlock(6, 4, 3, dropout=0.0).train()
+    ids = torch.arange(1, mask.numel() + 1).view_as(mask) * mask
+    table = torch.cat([torch.zeros(1, 6), x.flatten(0, 1)])
+    flat = Flat.of(mask, gap=3)
+    index = torch.zeros(flat.length, dtype=torch.long).index_copy(0, flat.rows, ids[mask])
+    block(Lookup(table, index, flat))
+    hidden = one_by_one(x, block.conv1)
+    torch.testing.assert_close(block.norm1.running_mean, 0.1 * hidden.mean(0).detach())
+
+
+def test_bilstm_equals_torchs_packed_one() -> None:
+    x, mask = batch(6)
+    ours = BiLSTM(6, 3, dropout=0.0, layers=1).double()
+    theirs = nn.LSTM(6, 3, batch_first=True, bidirectional=True).double()
+    for name, parameter in ours.ahead[0].named_parameters():
+        getattr(theirs, name).data.copy_(parameter.data)
+    for name, parameter in ours.back[0].named_parameters():
+        getattr(theirs, f"{name}_reverse").data.copy_(parameter.data)
+    packed = pack_padded_sequence(x, torch.tensor(LENGTHS), batch_first=True, enforce_sorted=False)
+    wanted, _ = pad_packed_sequence(theirs(packed)[0], batch_first=True)
+    torch.testing.assert_close(ours(x, mask), wanted)
+
+
+def test_pooling_weights_sum_to_one_and_ignore_padding() -> None:
+    x, mask = batch(8)
+    flat = Flat.of(mask, gap=0)
+    pooled, weights = AttentionPooling(8, heads=4).double()(x[mask], flat)
+    assert pooled.shape == (len(LENGTHS), 8)
+    torch.testing.assert_close(weights.sum(1), torch.ones(len(LENGTHS)))
+    assert (weights[~mask] == 0).all()
+
+
+def test_softmax_of_nothing_is_zero_not_nan() -> None:
+    weights = masked_softmax(torch.randn(2, 3), torch.tensor([[True, True, False], [False] * 3]))
+    assert weights[1].tolist() == [0, 0, 0]
+    assert weights[0, 2] == 0
+
+
+def test_document_dropout_drops_whole_channels_and_keeps_the_mean() -> None:
+    mask = torch.ones(400, 3, dtype=torch.bool)
+    flat = Flat.of(mask, gap=0)
+    torch.manual_seed(0)
+    values = document_dropout(torch.ones(1200, 10), flat, 0.5, training=True).view(400, 3, 10)
+    assert (values == values[:, :1]).all()
+    assert set(values.unique().tolist()) == {0.0, 2.0}
+    assert values.mean() == pytest.approx(1.0, abs=0.05)
+    same = document_dropout(torch.ones(1200, 10), flat, 0.5, training=False)
+    assert (same == 1).all()

@@ -1,0 +1,160 @@
+"""What both classifiers promise, whatever the batch looks like."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from arxiv_hybrid.errors import UserError
+from arxiv_hybrid.models import registry
+from arxiv_hybrid.models.hybrid import HybridCNNLSTM, TitleAndAbstract
+
+WORDS = 60
+
+
+def make(name: str, **changes: object) -> TitleAndAbstract:
+    torch.manual_seed(0)
+    arguments = {
+        "vocab_size": WORDS,
+        "embed_dim": 12,
+        "num_filters": 8,
+        "lstm_hidden": 4,
+        "dropout": 0.3,
+    }
+    return registry.build(name, **{**arguments, **changes})
+
+
+@pytest.fixture
+def texts() -> tuple[Tensor, Tensor]:
+    """Six papers: titles of 1 to 7 words, abstracts of 1 to 30."""
+    torch.manual_seed(1)
+    titles, abstracts = torch.randint(1, WORDS, (6, 7)), torch.randint(1, WORDS, (6, 30))
+    for row in range(6):
+        titles[row, row + 2 :] = 0
+        abstracts[row, 1 + 6 * row :] = 0
+    return titles, abstracts
+
+
+@pytest.fixture(params=sorted(registry.MODELS))
+def model(request: pytest.FixtureRequest) -> TitleAndAbstract:
+    return make(request.param)
+
+
+def test_v1_has_exactly_the_published_number_of_parameters() -> None:
+    model = HybridCNNLSTM(37_760)
+    assert sum(p.numel() for p in model.parameters()) == 13_930_887
+
+
+def test_the_public_contract() -> None:
+    model = HybridCNNLSTM(
+        WORDS, embed_dim=300, num_filters=128, kernel_sizes=[3, 4, 5], lstm_hidden=128,
+        num_classes=3, dropout=0.6,
+    )  # fmt: skip
+    title_ids, abstract_ids = torch.randint(1, WORDS, (2, 9)), torch.randint(1, WORDS, (2, 40))
+    logits, attention_maps = model(title_ids, abstract_ids, title_ids != 0)
+    assert logits.shape == (2, 3)
+    assert attention_maps["title_attention"].shape == (2, 9)
+    assert attention_maps["abstract_attention"].shape == (2, 40)
+    assert attention_maps["fusion_weights"].shape == (2, 2)
+
+
+def test_the_baselines_widths() -> None:
+    model = registry.build("baseline", vocab_size=WORDS)
+    assert model.abstract_attention.score.in_features == 768
+    assert model.title_attention.score.in_features == 512
+    assert model.head[0].num_features == 1280
+    assert [m.p for m in model.head if isinstance(m, nn.Dropout)] == [0.5, 0.5, 0.4]
+    assert model.embedding_dropout == 0.25
+
+
+def test_extra_padding_changes_no_logit(model: TitleAndAbstract, texts: tuple[Tensor, Tensor]):
+    model.eval()
+    titles, abstracts = texts
+    logits, maps = model(titles, abstracts)
+    padded, padded_maps = model(F.pad(titles, (0, 5)), F.pad(abstracts, (0, 50)))
+    torch.testing.assert_close(padded, logits, rtol=0, atol=1e-6)
+    torch.testing.assert_close(
+        padded_maps["abstract_attention"][:, :30], maps["abstract_attention"], rtol=0, atol=1e-6
+    )
+
+
+def test_extra_padding_changes_nothing_in_training_either(texts: tuple[Tensor, Tensor]) -> None:
+    """Batch statistics and gradients, too, come from real words alone."""
+    titles, abstracts = texts
+    losses, gradients = [], []
+    for extra in (0, 25):
+        model = make("v1", dropout=0.0).train()
+        model.title_attention.dropout.p = 0.0
+        logits, _ = model(F.pad(titles, (0, extra)), F.pad(abstracts, (0, extra)))
+        loss = F.cross_entropy(logits, torch.tensor([0, 1, 2, 0, 1, 2]))
+        loss.backward()
+        losses.append(loss.detach())
+        gradients.append(model.embedding.weight.grad)
+    torch.testing.assert_close(losses[0], losses[1], rtol=0, atol=1e-6)
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=0, atol=1e-6)
+
+
+def test_order_of_the_batch_does_not_matter(model: TitleAndAbstract, texts: tuple[Tensor, Tensor]):
+    model.eval()
+    titles, abstracts = texts
+    order = torch.tensor([3, 5, 0, 1, 4, 2])
+    logits, _ = model(titles, abstracts)
+    shuffled, _ = model(titles[order], abstracts[order])
+    torch.testing.assert_close(shuffled, logits[order], rtol=0, atol=1e-6)
+
+
+def test_neighbours_do_not_matter(model: TitleAndAbstract, texts: tuple[Tensor, Tensor]) -> None:
+    model.eval()
+    titles, abstracts = texts
+    together, _ = model(titles, abstracts)
+    alone = torch.cat([model(titles[i : i + 1], abstracts[i : i + 1])[0] for i in range(6)])
+    torch.testing.assert_close(alone, together, rtol=0, atol=1e-6)
+
+
+def test_attention_sums_to_one(model: TitleAndAbstract, texts: tuple[Tensor, Tensor]) -> None:
+    _, maps = model.eval()(*texts)
+    for name, ids in zip(("title_attention", "abstract_attention"), texts, strict=True):
+        torch.testing.assert_close(maps[name].sum(1), torch.ones(6))
+        assert (maps[name][ids == 0] == 0).all()
+
+
+def test_a_row_of_padding_gives_no_nan(model: TitleAndAbstract) -> None:
+    empty = torch.zeros(2, 4, dtype=torch.long)
+    logits, _ = model.eval()(empty, empty)
+    assert torch.isfinite(logits).all()
+
+
+def test_padding_never_learns(model: TitleAndAbstract, texts: tuple[Tensor, Tensor]) -> None:
+    logits, _ = model.train()(*texts)
+    logits.sum().backward()
+    assert (model.embedding.weight.grad[0] == 0).all()
+    assert (model.embedding.weight[0] == 0).all()
+
+
+def test_every_parameter_learns(model: TitleAndAbstract, texts: tuple[Tensor, Tensor]) -> None:
+    logits, _ = model.train()(*texts)
+    F.cross_entropy(logits, torch.tensor([0, 1, 2, 0, 1, 2])).backward()
+    still = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+    # a bias before batch norm, of a key, or added to all scores of a softmax cannot matter
+    allowed = ("conv1.bias", "conv2.bias", "convs", "key.bias", "score.bias", "_score.bias")
+    assert not [n for n in still if not n.endswith(allowed) and "convs" not in n]
+
+
+def test_a_model_overfits_one_batch(model: TitleAndAbstract, texts: tuple[Tensor, Tensor]) -> None:
+    labels = torch.tensor([0, 1, 2, 0, 1, 2])
+    plain = make("v1" if isinstance(model, HybridCNNLSTM) else "baseline", dropout=0.0).train()
+    optimizer = torch.optim.Adam(plain.parameters(), lr=0.01)
+    for _ in range(80):
+        optimizer.zero_grad()
+        loss = F.cross_entropy(plain(*texts)[0], labels)
+        loss.backward()
+        optimizer.step()
+    assert (plain(*texts)[0].argmax(1) == labels).all()
+    assert loss.item() < 0.05
+
+
+def test_an_unknown_model_is_named() -> None:
+    with pytest.raises(UserError, match="'v9' does not exist; choose from v1, baseline"):
+        registry.build("v9")

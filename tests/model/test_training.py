@@ -1,0 +1,311 @@
+"""The loop, its batches, its losses and what it stores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import merged
+from torch import nn
+from torch.nn import functional as F
+
+from arxiv_hybrid.config import Params, parse
+from arxiv_hybrid.errors import UserError
+from arxiv_hybrid.evaluation.explain import explain
+from arxiv_hybrid.models import registry
+from arxiv_hybrid.text.tokenize import tokenize_all
+from arxiv_hybrid.text.vocabulary import Vocabulary
+from arxiv_hybrid.training import checkpoint, devices
+from arxiv_hybrid.training.batches import (
+    drop_words,
+    encode_papers,
+    shuffled_batches,
+    sorted_batches,
+)
+from arxiv_hybrid.training.loop import predict
+from arxiv_hybrid.training.losses import FOCAL_GAMMA, class_weights, make_loss
+from arxiv_hybrid.training.optimizers import Optimization, clip_gradients
+from arxiv_hybrid.training.run import report, train_classifier
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def vocabulary(splits: dict[str, pd.DataFrame]) -> Vocabulary:
+    texts = splits["train"]["title"] + " " + splits["train"]["abstract"]
+    return Vocabulary.build(tokenize_all(texts), max_size=5000, min_freq=2)
+
+
+def test_batches_hold_every_row_once_and_alike_lengths() -> None:
+    random = np.random.default_rng(0)
+    lengths = random.integers(10, 300, 1000)
+    batches = shuffled_batches(lengths, 64, random)
+    assert sorted(np.concatenate(batches).tolist()) == list(range(1000))
+    spread = np.mean([np.ptp(lengths[rows]) for rows in batches])
+    assert spread < 40
+    assert {len(rows) for rows in batches} == {64, 1000 % 64}
+
+
+def test_no_batch_is_a_single_row() -> None:
+    batches = shuffled_batches(np.arange(129), 64, np.random.default_rng(0))
+    assert sorted(len(rows) for rows in batches) == [64, 65]
+
+
+def test_sorted_batches_go_from_short_to_long() -> None:
+    lengths = np.array([5, 1, 3, 2])
+    assert [rows.tolist() for rows in sorted_batches(lengths, 3)] == [[1, 3, 2], [0]]
+
+
+def test_batches_are_trimmed(splits: dict[str, pd.DataFrame], vocabulary: Vocabulary) -> None:
+    papers = encode_papers(
+        splits["val"], vocabulary, title_length=30, abstract_length=300, device=CPU
+    )
+    rows = np.argsort(papers.abstract_lengths)[:5]
+    titles, abstracts, labels = papers.batch(rows)
+    assert abstracts.shape == (5, papers.abstract_lengths[rows].max())
+    assert titles.shape[1] == papers.title_lengths[rows].max()
+    assert labels.tolist() == splits["val"]["label"].iloc[rows].tolist()
+
+
+def test_dropped_words_become_unknown_and_padding_stays() -> None:
+    torch.manual_seed(0)
+    ids = torch.full((200, 10), 7)
+    ids[:, 5:] = 0
+    dropped = drop_words(ids, 0.3)
+    assert (dropped[:, 5:] == 0).all()
+    assert set(dropped[:, :5].unique().tolist()) == {1, 7}
+    assert (dropped[:, :5] == 1).float().mean() == pytest.approx(0.3, abs=0.05)
+    assert drop_words(ids, 0.0) is ids
+
+
+def test_prediction_keeps_the_papers_order(
+    splits: dict[str, pd.DataFrame], vocabulary: Vocabulary
+) -> None:
+    model = registry.build(
+        "v1", vocab_size=len(vocabulary), embed_dim=8, num_filters=4, lstm_hidden=4
+    )
+    papers = encode_papers(
+        splits["train"], vocabulary, title_length=9, abstract_length=50, device=CPU
+    )
+    together = predict(model, papers, devices.Machine(CPU, "fp32"))
+    alone, _ = model(papers.title_ids[7:8], papers.abstract_ids[7:8])
+    torch.testing.assert_close(together[7:8], alone, rtol=0, atol=1e-5)
+
+
+def test_class_weights() -> None:
+    labels = torch.tensor([0, 0, 0, 1])
+    assert class_weights("none", labels, 2) is None
+    balanced = class_weights("balanced", labels, 2)
+    assert balanced is not None
+    torch.testing.assert_close(balanced, torch.tensor([4 / 6, 2.0]))
+    listed = class_weights([1.0, 3.0], labels, 2)
+    assert listed is not None
+    assert listed.tolist() == [1.0, 3.0]
+
+
+def test_focal_loss_is_weighted_cross_entropy() -> None:
+    torch.manual_seed(0)
+    logits, labels = torch.randn(5, 3), torch.tensor([0, 1, 2, 1, 0])
+    weights = torch.tensor([1.0, 2.0, 0.5])
+    p = logits.softmax(1)[torch.arange(5), labels]
+    wanted = (weights[labels] * (1 - p) ** FOCAL_GAMMA * -p.log()).sum() / weights[labels].sum()
+    torch.testing.assert_close(make_loss("focal", weights, 0.0)(logits, labels), wanted)
+    plain = make_loss("cross_entropy", weights, 0.1)(logits, labels)
+    torch.testing.assert_close(
+        plain, F.cross_entropy(logits, labels, weight=weights, label_smoothing=0.1)
+    )
+
+
+class Words(nn.Module):
+    """The smallest model with an embedding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(50, 4)
+        self.out = nn.Linear(4, 2)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        distinct, places = ids.unique(return_inverse=True)
+        return self.out(self.embedding(distinct)[places].mean(1))
+
+
+def optimize(model: nn.Module, name: str = "adamw", **changes: object) -> Optimization:
+    arguments: dict[str, object] = {
+        "learning_rate": 0.01, "weight_decay": 0.0, "gradient_clip": 1e9, "scheduler": "none",
+        "epochs": 3, "steps_per_epoch": 4, "patience": 3,
+    }  # fmt: skip
+    return Optimization(model, optimizer=name, **{**arguments, **changes})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["adamw", "adam", "sgd"])
+def test_only_the_batchs_words_move(name: str) -> None:
+    torch.manual_seed(0)
+    model = Words()
+    before = model.embedding.weight.detach().clone()
+    optimize(model, name).step(model(torch.tensor([[3, 4], [5, 3]])).pow(2).sum())
+    moved = (model.embedding.weight != before).any(1).nonzero()[:, 0].tolist()
+    assert moved == [3, 4, 5]
+
+
+def test_the_first_sparse_step_equals_dense_adam() -> None:
+    torch.manual_seed(0)
+    ours, theirs = Words(), Words()
+    theirs.load_state_dict(ours.state_dict())
+    ids = torch.tensor([[3, 4], [5, 3]])
+    optimize(ours).step(ours(ids).pow(2).sum())
+    dense = torch.optim.AdamW(theirs.parameters(), lr=0.01, weight_decay=0.0)
+    theirs(ids).pow(2).sum().backward()
+    dense.step()
+    torch.testing.assert_close(ours.state_dict(), theirs.state_dict())
+
+
+def test_clipping_covers_sparse_and_dense_gradients() -> None:
+    dense, sparse = nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(5, 2))
+    dense.grad = torch.tensor([3.0, 0.0])
+    sparse.grad = torch.sparse_coo_tensor(
+        torch.tensor([[1]]), torch.tensor([[0.0, 4.0]]), (5, 2), check_invariants=True
+    )
+    norm = clip_gradients([dense, sparse], 1.0)
+    assert norm.item() == pytest.approx(5.0)
+    assert dense.grad.tolist() == pytest.approx([0.6, 0.0])
+    assert sparse.grad.to_dense()[1].tolist() == pytest.approx([0.0, 0.8])
+
+
+@pytest.mark.parametrize("scheduler", ["plateau", "cosine", "onecycle", "none"])
+def test_schedules(scheduler: str) -> None:
+    model = Words()
+    optimization = optimize(model, scheduler=scheduler, embedding_rate_scale=0.5)
+    rates = []
+    for _ in range(3):
+        for _ in range(4):
+            rates.append(optimization.learning_rate)
+            optimization.step(model(torch.tensor([[1, 2]])).sum())
+        optimization.end_epoch(0.5)
+    scale = [o.param_groups[0]["lr"] for o in optimization._optimizers]
+    assert scale[1] == pytest.approx(0.5 * scale[0])
+    if scheduler == "none":
+        assert set(rates) == {0.01}
+    elif scheduler == "plateau":
+        assert rates[-1] == 0.01
+        assert optimization.learning_rate == 0.005
+    else:
+        assert rates[-1] < max(rates) == pytest.approx(0.01, rel=0.05)
+
+
+def run(params: Params, splits: dict[str, pd.DataFrame], vocabulary: Vocabulary):
+    return train_classifier(params, splits["train"], splits["val"], vocabulary, None)
+
+
+def test_the_best_epochs_weights_are_kept_as_a_copy(
+    tiny_content: dict, splits: dict[str, pd.DataFrame], vocabulary: Vocabulary
+) -> None:
+    params = parse(
+        merged(tiny_content, {"epochs": 6, "learning_rate": 0.02, "patience": 2}), "params"
+    )
+    classifier, history = run(params, splits, vocabulary)
+    val = classifier.encode(splits["val"])
+    logits = predict(classifier.model, val, classifier.machine)
+    accuracy = float((logits.argmax(1) == val.labels).double().mean())
+    assert accuracy == history.best_epoch.val_accuracy
+    assert accuracy == max(epoch.val_accuracy for epoch in history.epochs)
+    assert report(classifier, history)["best_epoch"] == history.best + 1
+
+
+def test_patience_ends_training(
+    tiny_content: dict, splits: dict[str, pd.DataFrame], vocabulary: Vocabulary
+) -> None:
+    changes = {"epochs": 30, "patience": 1, "learning_rate": 1e-9, "scheduler": "none"}
+    changes["dropout"] = 0.0
+    _, history = run(parse(merged(tiny_content, changes), "params"), splits, vocabulary)
+    assert len(history.epochs) < 30
+    assert len(history.epochs) == history.best + 2
+
+
+def test_the_same_seed_trains_the_same_model(
+    tiny_params: Params, splits: dict[str, pd.DataFrame], vocabulary: Vocabulary
+) -> None:
+    first, history = run(tiny_params, splits, vocabulary)
+    again, repeated = run(tiny_params, splits, vocabulary)
+    assert [e.train_loss for e in history.epochs] == [e.train_loss for e in repeated.epochs]
+    for name, value in first.model.state_dict().items():
+        assert torch.equal(value, again.model.state_dict()[name]), name
+
+
+def test_training_learns_the_synthetic_corpus(
+    tiny_content: dict, splits: dict[str, pd.DataFrame], vocabulary: Vocabulary
+) -> None:
+    changes = {
+        "epochs": 12, "learning_rate": 0.005, "dropout": 0.1, "glove": {"dim": 32},
+        "architecture": {"num_filters": 16, "lstm_hidden": 16},
+        "vocab": {"abstract_length": 200},
+    }  # fmt: skip
+    params = parse(merged(tiny_content, changes), "params")
+    _, history = run(params, splits, vocabulary)
+    losses = [epoch.train_loss for epoch in history.epochs]
+    assert losses[-1] < 0.75 * losses[0]
+
+
+def test_bf16_trains_where_it_is_asked_for(
+    tiny_content: dict, splits: dict[str, pd.DataFrame], vocabulary: Vocabulary
+) -> None:
+    params = parse(merged(tiny_content, {"precision": "bf16", "epochs": 1}), "params")
+    classifier, history = run(params, splits, vocabulary)
+    assert classifier.machine.precision == "bf16"
+    assert np.isfinite(history.best_epoch.train_loss)
+    assert next(classifier.model.parameters()).dtype == torch.float32
+
+
+def test_precision_and_device_are_chosen_at_run_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    for fast in (True, False):
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda fast=fast: fast)
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+        assert devices.choose_machine("cpu", "auto").precision == ("bf16" if fast else "fp32")
+    with pytest.raises(UserError, match="fp16 needs a GPU"):
+        devices.choose_machine("cpu", "fp16")
+    if not torch.cuda.is_available():
+        with pytest.raises(UserError, match="torch sees no GPU"):
+            devices.choose_machine("cuda", "auto")
+
+
+def test_a_classifier_survives_a_round_trip(
+    tiny_params: Params, splits: dict[str, pd.DataFrame], vocabulary: Vocabulary, tmp_path: Path
+) -> None:
+    classifier, _ = run(tiny_params, splits, vocabulary)
+    checkpoint.save(tmp_path, classifier.model, vocabulary, classifier.facts)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "model.json", "model.safetensors", "vocab.txt"
+    ]  # fmt: skip
+    loaded = checkpoint.load(tmp_path)
+    test = splits["test"]
+    torch.testing.assert_close(
+        loaded.probabilities(test), classifier.probabilities(test), rtol=0, atol=0
+    )
+    table = loaded.classify(test[["title", "abstract"]])
+    assert set(table["category"]) <= set(loaded.facts.classes)
+    assert table.drop(columns="category").sum(axis=1).to_numpy() == pytest.approx(1.0)
+
+    words = explain(loaded, test.head(3))
+    assert words.groupby(["id", "part"])["position"].max().max() <= 50
+    assert set(words["part"]) == {"title", "abstract"}
+    title = words[words["part"] == "title"].groupby("id")["weight"].sum()
+    assert title.to_numpy() == pytest.approx(1.0, abs=1e-4)
+
+    (tmp_path / "model.safetensors").write_bytes(b"not a model")
+    with pytest.raises(UserError, match="not a sound model"):
+        checkpoint.load(tmp_path)
+    (tmp_path / "vocab.txt").unlink()
+    with pytest.raises(UserError, match=r"vocab\.txt: not found"):
+        checkpoint.load(tmp_path)
+
+
+def test_fit_reports_every_epoch(
+    tiny_params: Params, splits: dict[str, pd.DataFrame], vocabulary: Vocabulary
+) -> None:
+    seen = []
+    _, history = train_classifier(
+        tiny_params, splits["train"], splits["val"], vocabulary, None, on_epoch=seen.append
+    )
+    assert seen == history.epochs

@@ -1,0 +1,255 @@
+"""Real `dvc repro` and `dvc exp run` in a temporary clone, with a tiny corpus."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import ROOT, TINY, merged
+
+pytestmark = pytest.mark.pipeline
+BIN = Path(sys.executable).parent
+STAGES = [
+    "fetch", "audit", "split", "augment", "glove",
+    "vocab", "baseline", "train", "evaluate", "ensemble",
+]  # fmt: skip
+
+
+def environment() -> dict[str, str]:
+    """The user's, with this interpreter first and without DVC's and MLflow's own settings."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "MLFLOW_", "GIT_"))}
+    identity = {f"GIT_{who}_{what}": "test@example.org"
+                for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}  # fmt: skip
+    return {**kept, **identity, "PATH": f"{BIN}{os.pathsep}{kept['PATH']}", "DVC_NO_ANALYTICS": "1"}
+
+
+def sh(repo: Path, *command: str, ok: bool = True) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        command, cwd=repo, env=environment(), capture_output=True, text=True, timeout=300
+    )
+    if ok and done.returncode:
+        pytest.fail(f"{' '.join(command)}: {done.returncode}\n{done.stdout}\n{done.stderr}")
+    return done
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def set_params(repo: Path, changes: dict[str, Any]) -> None:
+    path = repo / "params.yaml"
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    path.write_text(yaml.safe_dump(merged(content, changes), sort_keys=False), encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository of the project's files with tiny parameters, its pipeline run once."""
+    folder = tmp_path_factory.mktemp("clone") / "project"
+    folder.mkdir()
+    for name in ("dvc.yaml", "params.yaml", ".gitignore", ".dvcignore"):
+        shutil.copy(ROOT / name, folder / name)
+    for name in ("src", "stages"):
+        shutil.copytree(
+            ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
+        )
+    (folder / ".dvc").mkdir()
+    shutil.copy(ROOT / ".dvc" / "config", folder / ".dvc" / "config")
+    shutil.copy(ROOT / ".dvc" / ".gitignore", folder / ".dvc" / ".gitignore")
+    set_params(folder, TINY)
+    sh(folder, "git", "init", "-q")
+    sh(folder, "dvc", "repro")
+    sh(folder, "git", "add", "-A")
+    sh(folder, "git", "commit", "-qm", "first run")
+    return folder
+
+
+@pytest.fixture
+def params_restored(repo: Path) -> Iterator[Path]:
+    """The repository, put back to its commit afterwards."""
+    yield repo
+    sh(repo, "git", "checkout", "-q", "--", ".")
+    sh(repo, "dvc", "checkout", "-q")
+
+
+def runs(repo: Path) -> list[Any]:
+    import mlflow
+
+    client = mlflow.MlflowClient(f"sqlite:///{repo / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("arxiv-hybrid")
+    return list(client.search_runs([experiment.experiment_id]))
+
+
+def test_all_stages_left_their_outputs(repo: Path) -> None:
+    metrics = {path.stem for path in (repo / "metrics").glob("*.json")}
+    assert metrics == {"audit", "vocab", "baseline", "train", "evaluate", "ensemble"}
+    evaluation = json.loads((repo / "metrics/evaluate.json").read_text())
+    assert {
+        "accuracy", "macro_f1", "weighted_f1", "per_class", "calibration_error",
+        "accuracy_interval", "accuracy_any_listed", "against_baseline",
+    } <= set(evaluation)  # fmt: skip
+    audit = json.loads((repo / "metrics/audit.json").read_text())
+    assert 0.7 < audit["task"]["label_ceiling"] < 1
+    assert set(json.loads((repo / "metrics/ensemble.json").read_text())["members"]) == {
+        "main",
+        "other",
+    }
+    assert not list(repo.rglob("*.pkl"))
+    summary = sh(repo, "python", "stages/summary.py").stdout
+    for words in ("TF-IDF + linear", "this model", "oracle ceiling", "models/main", "make ui"):
+        assert words in summary
+
+
+def test_git_sees_metrics_and_no_data(repo: Path) -> None:
+    tracked = set(sh(repo, "git", "ls-files").stdout.split())
+    assert "metrics/evaluate.json" in tracked
+    assert "metrics/plots/learning_curves.csv" in tracked
+    assert not [name for name in tracked if name.startswith(("data/", "models/", "mlflow"))]
+
+
+def test_one_run_for_each_training_evaluation_and_ensemble(repo: Path) -> None:
+    found = runs(repo)
+    stages = sorted(run.data.tags["stage"] for run in found if "DVC_EXP_NAME" not in run.data.tags)
+    assert stages == ["ensemble", "evaluate", "train", "train"]
+    main = next(r for r in found if r.data.tags.get("member") == "main")
+    evaluate = next(r for r in found if r.data.tags["stage"] == "evaluate")
+    assert evaluate.data.tags["model.digest"] == main.data.tags["model.digest"]
+    assert "dep.data/processed/vocab.txt" in main.data.tags
+    assert main.data.metrics["val_accuracy"] >= 0
+
+
+def test_nothing_to_do_is_quick_to_say(repo: Path) -> None:
+    done = sh(repo, "dvc", "repro")
+    assert "Data and pipelines are up to date." in done.stdout + done.stderr
+    assert "Running stage" not in done.stdout
+
+
+def test_forced_repetition_gives_identical_metrics(repo: Path) -> None:
+    before = digests(repo / "metrics")
+    sh(repo, "dvc", "repro", "-f")
+    assert digests(repo / "metrics") == before
+    assert not sh(repo, "git", "status", "--porcelain").stdout
+
+
+def test_the_documented_experiment(params_restored: Path) -> None:
+    repo = params_restored
+    done = sh(repo, "dvc", "exp", "run", "-S", "dropout=0.6", "-n", "heavier")
+    output = done.stdout + done.stderr
+    assert "Running stage 'train'" in output
+    assert "Running stage 'fetch'" not in output  # only what depends on it ran
+    shown = sh(repo, "dvc", "exp", "show", "--only-changed", "--md").stdout
+    assert "heavier" in shown
+    assert "0.6" in shown
+    assert "dropout" in sh(repo, "dvc", "params", "diff").stdout
+    sh(repo, "dvc", "metrics", "diff")
+    assert {r.data.tags.get("DVC_EXP_NAME") for r in runs(repo)} == {None, "heavier"}
+
+
+def test_a_temporary_workspace_logs_to_the_repository(params_restored: Path) -> None:
+    repo = params_restored
+    sh(repo, "dvc", "exp", "run", "--temp", "-S", "evaluate.bootstrap=150", "-n", "aside")
+    found = [run for run in runs(repo) if run.data.tags.get("DVC_EXP_NAME") == "aside"]
+    assert {run.data.tags["stage"] for run in found} == {"evaluate", "ensemble"}
+    for run in found:
+        assert run.info.artifact_uri.startswith((repo / "mlartifacts").as_uri())
+    evaluate = next(run for run in found if run.data.tags["stage"] == "evaluate")
+    assert (repo / "mlartifacts" / evaluate.info.run_id / "artifacts/confusion.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("stage", "changes", "words"),
+    [
+        ("train", {"dropout": 1.5}, "params.yaml: dropout: 1.5"),
+        ("fetch", {"fetch": {"source": "csv", "path": "none.csv"}}, "none.csv: no such file"),
+        ("split", {"labels": {"classes": 5}}, "labels.classes: 5"),
+    ],
+)
+def test_mistakes_give_one_line_and_leave_outputs(
+    params_restored: Path, stage: str, changes: dict[str, Any], words: str
+) -> None:
+    repo = params_restored
+    set_params(repo, changes)
+    before = {name: digests(repo / name) for name in ("data", "models", "metrics")}
+    done = sh(repo, "python", f"stages/{stage}.py", ok=False)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert {name: digests(repo / name) for name in before} == before
+
+
+def test_a_failed_repro_can_be_taken_back(params_restored: Path) -> None:
+    repo = params_restored
+    before = digests(repo / "models")
+    set_params(repo, {"learning_rate": -1})
+    done = sh(repo, "dvc", "repro", ok=False)
+    assert done.returncode != 0
+    assert "learning_rate: -1" in done.stdout + done.stderr
+    sh(repo, "git", "checkout", "-q", "--", ".")
+    again = sh(repo, "dvc", "repro")
+    assert "Running stage 'train'" not in again.stdout  # the run cache has it
+    assert digests(repo / "models") == before
+
+
+def test_ctrl_c_in_training_exits_130_and_writes_nothing(params_restored: Path) -> None:
+    repo = params_restored
+    set_params(repo, {"epochs": 10_000, "patience": 10_000, "tracking": {"enabled": False}})
+    before = digests(repo / "models")
+    process = subprocess.Popen(
+        ["python", "stages/train.py"], cwd=repo, env=environment(), stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    assert "epoch   1" in process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    rest = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert "Traceback" not in rest
+    assert rest.strip().splitlines()[-1].startswith("stopped")
+    assert digests(repo / "models") == before
+
+
+def test_the_readme_names_every_stage_as_dvc_does() -> None:
+    pipeline = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+    described = {name: stage["desc"] for name, stage in pipeline["stages"].items()}
+    assert set(STAGES) | {"member"} == set(described)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]+?) \|", readme, flags=re.MULTILINE))
+    assert {name: rows.get(name) for name in described} == described
+
+
+def test_every_dependency_of_a_stage_exists() -> None:
+    pipeline = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+    for name, stage in pipeline["stages"].items():
+        missing = [
+            dep
+            for dep in stage["deps"]
+            if dep.startswith(("src/", "stages/")) and not (ROOT / dep).exists()
+        ]
+        assert not missing, name
+
+
+def test_only_tracking_knows_mlflow_and_only_stages_know_paths() -> None:
+    package = ROOT / "src" / "arxiv_hybrid"
+    for path in package.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        if path.name != "tracking.py":
+            assert not re.search(r"^\s*(import|from) mlflow", text, flags=re.MULTILINE), path
+        assert "data/raw" not in text, path
+        assert "metrics/plots" not in text, path
+    for path in (ROOT / "stages").glob("*.py"):
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 80, path

@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import f1_score
+
+from arxiv_hybrid import io
+from arxiv_hybrid.config import Params
+from arxiv_hybrid.errors import UserError
+from arxiv_hybrid.evaluation import ensemble, metrics, plots
+from arxiv_hybrid.evaluation.report import full_report, prediction_rows, summary
+
+NAMES = ["a", "b", "c"]
+
+
+def sample(number: int = 300, skill: float = 2.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Labels, and probabilities that favour them by `skill`."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, 3, number)
+    logits = random.normal(size=(number, 3))
+    logits[np.arange(number), labels] += skill
+    exponents = np.exp(logits)
+    return labels, exponents / exponents.sum(1, keepdims=True)
+
+
+def test_scores_agree_with_sklearn() -> None:
+    labels, probabilities = sample()
+    predicted = probabilities.argmax(1)
+    found = metrics.scores(labels, probabilities, NAMES)
+    assert found["accuracy"] == (labels == predicted).mean()
+    assert found["macro_f1"] == pytest.approx(f1_score(labels, predicted, average="macro"))
+    assert found["weighted_f1"] == pytest.approx(f1_score(labels, predicted, average="weighted"))
+    assert sum(entry["support"] for entry in found["per_class"].values()) == 300
+
+
+def test_any_listed_counts_more_than_the_label() -> None:
+    labels, probabilities = sample()
+    listed = np.eye(3, dtype=bool)[labels]
+    only = metrics.scores(labels, probabilities, NAMES, listed=listed)
+    every = metrics.scores(labels, probabilities, NAMES, listed=np.ones((300, 3), dtype=bool))
+    assert only["accuracy_any_listed"] == only["accuracy"] < 1
+    assert every["accuracy_any_listed"] == 1
+
+
+def test_calibration_error_is_zero_for_honest_confidence() -> None:
+    labels = np.array([0] * 8 + [1] * 2)
+    honest = np.tile([0.8, 0.2], (10, 1))
+    boastful = np.tile([1.0, 0.0], (10, 1))
+    assert metrics.expected_calibration_error(labels, honest, 10) == pytest.approx(0)
+    assert metrics.expected_calibration_error(labels, boastful, 10) == pytest.approx(0.2)
+
+
+def test_reliability_rows_cover_all_papers() -> None:
+    labels, probabilities = sample()
+    rows = metrics.reliability(labels, probabilities, 10)
+    assert sum(row["papers"] for row in rows) == 300
+    assert all(0 <= row["accuracy"] <= 1 for row in rows)
+
+
+def test_bootstrap_interval_covers_the_mean_and_narrows() -> None:
+    random = np.random.default_rng(0)
+    few, many = (random.random(n) < 0.8 for n in (100, 10_000))
+    wide = metrics.bootstrap_interval(few * 1.0, samples=500, confidence=0.95, seed=1)
+    narrow = metrics.bootstrap_interval(many * 1.0, samples=500, confidence=0.95, seed=1)
+    assert wide[0] < few.mean() < wide[1]
+    assert narrow[1] - narrow[0] < (wide[1] - wide[0]) / 5
+    # the normal approximation agrees
+    assert narrow[1] - narrow[0] == pytest.approx(2 * 1.96 * np.sqrt(0.16 / 10_000), rel=0.15)
+
+
+def test_paired_comparison() -> None:
+    labels = np.zeros(100, dtype=int)
+    ours = np.tile([0.9, 0.1], (100, 1))
+    theirs = ours.copy()
+    settings: dict[str, Any] = {"samples": 300, "confidence": 0.95, "seed": 0}
+    same = metrics.paired_comparison(labels, ours, theirs, **settings)
+    assert (same["gain"], same["p_value"]) == (0, 1)
+    theirs[:10] = [0.1, 0.9]
+    better = metrics.paired_comparison(labels, ours, theirs, **settings)
+    assert better["gain"] == pytest.approx(0.1)
+    assert (better["only_model_right"], better["only_baseline_right"]) == (10, 0)
+    assert better["p_value"] == pytest.approx(2 / 2**10)
+
+
+def test_confusion_counts() -> None:
+    counts = metrics.confusion(np.array([0, 0, 2]), np.array([0, 1, 2]), 3)
+    assert counts.tolist() == [[1, 1, 0], [0, 0, 0], [0, 0, 1]]
+
+
+def test_soft_vote_and_diversity() -> None:
+    labels, first = sample(seed=1)
+    _, second = sample(seed=1, skill=0.5)
+    voted = ensemble.soft_vote([first, second])
+    np.testing.assert_allclose(voted, (first + second) / 2)
+    twin = ensemble.diversity(labels, {"x": first, "y": first})
+    apart = ensemble.diversity(labels, {"x": first, "y": second})
+    assert twin["mean_disagreement"] == 0
+    assert twin["pairs"]["x | y"]["q_statistic"] == 1
+    assert apart["mean_disagreement"] > 0
+    assert apart["oracle_accuracy"] >= twin["oracle_accuracy"]
+    assert ensemble.diversity(labels, {"x": first})["mean_disagreement"] == 0
+
+
+@pytest.fixture
+def report(tiny_params: Params) -> dict[str, Any]:
+    labels, probabilities = sample()
+    papers = pd.DataFrame({"label": labels, "all_categories": "cs.CL"})
+    _, baseline = sample(skill=1.0)
+    return full_report(papers, probabilities, baseline, NAMES, tiny_params)
+
+
+def test_summary_says_what_was_reached_and_against_what(report: dict[str, Any]) -> None:
+    audit = {"task": {"majority_accuracy": 0.4, "oracle_accuracy": 1.0, "label_ceiling": 0.88}}
+    text = summary(
+        {
+            "audit": audit,
+            "baseline": {"accuracy": 0.8, "macro_f1": 0.79},
+            "evaluate": report,
+            "ensemble": {**report, "members": {"main": {}, "x": {}}},
+        },
+        {"model": "models/main/"},
+    )
+    for words in ("TF-IDF + linear", "80.00%", "79.00%", "88.00%", "models/main/", "McNemar"):
+        assert words in text
+    assert f"{report['accuracy']:.2%}" in text
+
+
+def test_figures_are_written_without_a_date(tmp_path: Path) -> None:
+    labels, probabilities = sample()
+    counts = metrics.confusion(labels, probabilities.argmax(1), 3)
+    curves = pd.DataFrame({"epoch": [1, 2]})
+    for part in ("train", "val"):
+        curves[f"{part}_loss"], curves[f"{part}_accuracy"] = [1.0, 0.5], [0.5, 0.7]
+    words = pd.DataFrame(
+        {"id": "1", "part": ["title", "abstract"], "position": 1, "token": "w", "weight": 0.5,
+         "actual": "a", "predicted": "b"}
+    )  # fmt: skip
+    figures = {
+        "confusion": plots.confusion_matrix(counts, NAMES, "t"),
+        "curves": plots.learning_curves(curves),
+        "reliability": plots.reliability_diagram(
+            pd.DataFrame(metrics.reliability(labels, probabilities, 10))
+        ),
+        "attention": plots.attention(words),
+    }
+    for name, figure in figures.items():
+        first = plots.save(figure, tmp_path / f"{name}.png").read_bytes()
+        assert plots.save(figure, tmp_path / f"{name}2.png").read_bytes() == first
+        assert first.startswith(b"\x89PNG")
+
+
+def test_prediction_rows_name_the_classes() -> None:
+    rows = prediction_rows(np.array([0, 2]), np.array([[0.9, 0.1, 0], [0.5, 0.3, 0.2]]), NAMES)
+    assert rows.to_dict("list") == {"actual": ["a", "c"], "predicted": ["a", "a"]}
+
+
+def test_json_is_sorted_rounded_and_without_nan(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "m.json"
+    io.write_json(path, {"b": np.float64(1 / 3), "a": [np.int64(2), float("nan")]})
+    assert path.read_text() == '{\n  "a": [\n    2,\n    null\n  ],\n  "b": 0.333333\n}\n'
+    assert json.loads(path.read_text()) == io.read_json(path)
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "m.json"
+    io.write_json(path, {"a": 1})
+    before = path.read_bytes()
+
+    def interrupted() -> None:
+        with io.atomic(path) as temporary:
+            temporary.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["m.json"]
+
+
+def test_a_missing_stage_output_says_what_to_run(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"none\.parquet: not found; run `dvc repro`"):
+        io.read_parquet(tmp_path / "none.parquet")

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import builtins
+import socket
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from arxiv_hybrid import tracking
+from arxiv_hybrid.config import Params
+
+LOCK = """\
+schema: '2.0'
+stages:
+  vocab:
+    outs:
+    - path: data/processed/vocab.txt
+      md5: aaa
+    - path: data/other.txt
+      md5: bbb
+  split:
+    outs:
+    - path: data/splits/val.parquet
+      md5: ccc
+"""
+PIPELINE = """\
+stages:
+  train:
+    deps: [data/processed/vocab.txt, data/splits, stages/train.py]
+"""
+
+
+@pytest.fixture(autouse=True)
+def _no_outside_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MLFLOW_TRACKING_URI", "DVC_EXP_NAME", "DVC_STAGE", "DVC_EXP_BASELINE_REV"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_flatten_dots_names_and_replaces_what_mlflow_refuses() -> None:
+    nested = {"a": {"b": 1, "c|d": 0.1234567891}, "list": [1, 2]}
+    assert tracking.flatten(nested) == {"a.b": 1, "a.c-d": 0.123457, "list": [1, 2]}
+
+
+def test_dependencies_come_from_the_stages_before(tmp_path: Path) -> None:
+    assert tracking.dependency_md5s(tmp_path, "train") == {}
+    (tmp_path / "dvc.lock").write_text(LOCK)
+    (tmp_path / "dvc.yaml").write_text(PIPELINE)
+    wanted = {"data/processed/vocab.txt": "aaa", "data/splits/val.parquet": "ccc"}
+    assert tracking.dependency_md5s(tmp_path, "train") == wanted
+
+
+def test_without_mlflow_a_run_goes_on(
+    tiny_params: Params,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    real = builtins.__import__
+
+    def no_mlflow(name: str, *args: object, **kwargs: object) -> object:
+        if name.split(".")[0] == "mlflow":
+            raise ImportError(name)
+        return real(name, *args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(builtins, "__import__", no_mlflow)
+    with tracking.track("train", tiny_params, root=tmp_path, workspace=tmp_path) as run:
+        run.metrics({"loss": 1.0}, step=1)
+        assert not run.active
+    assert "mlflow is not installed" in capsys.readouterr().err
+
+
+def test_a_server_that_is_down_costs_a_warning(
+    tiny_params: Params,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with tracking.track("train", tiny_params, root=tmp_path, workspace=tmp_path) as run:
+        run.metrics({"loss": 1.0})
+    warning = capsys.readouterr().err
+    assert "MLflow cannot be reached" in warning
+    assert len(warning.splitlines()) == 1
+
+
+def test_a_call_that_fails_stops_logging_once(capsys: pytest.CaptureFixture[str]) -> None:
+    class Broken:
+        def log_metrics(self, *_: object, **__: object) -> None:
+            raise RuntimeError("disk full")
+
+    run = tracking.Run(Broken())
+    run.metrics({"a": 1.0})
+    run.metrics({"a": 2.0})
+    assert capsys.readouterr().err.count("disk full") == 1
+
+
+def test_tracking_can_be_switched_off(tiny_params: Params, tmp_path: Path) -> None:
+    off = tiny_params.model_copy(
+        update={"tracking": tiny_params.tracking.model_copy(update={"enabled": False})}
+    )
+    with tracking.track("train", off, root=tmp_path, workspace=tmp_path) as run:
+        assert not run.active
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_run_is_stored_under_the_root_whatever_the_workspace(
+    tiny_params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow
+
+    root, workspace = tmp_path / "root", tmp_path / "temporary"
+    root.mkdir()
+    workspace.mkdir()
+    (workspace / "dvc.lock").write_text(LOCK)
+    (workspace / "dvc.yaml").write_text(PIPELINE)
+    monkeypatch.setenv("DVC_EXP_NAME", "gusty-dawn")
+    monkeypatch.chdir(workspace)
+    papers = pd.DataFrame({"title": ["t"], "label": [1]})
+    with tracking.track("train", tiny_params, root=root, workspace=workspace) as run:
+        run.metrics({"loss": 0.5, "nested": {"f1": 0.25}, "word": "x"}, step=3)
+        run.tags({"model.digest": "abc"})
+        run.dataset(papers, "train", "training")
+        (workspace / "note.txt").write_text("hello")
+        run.file(workspace / "note.txt")
+        assert run.active
+    with (
+        pytest.raises(KeyboardInterrupt),
+        tracking.track("evaluate", tiny_params, root=root, workspace=workspace),
+    ):
+        raise KeyboardInterrupt
+    assert not (workspace / "mlflow.db").exists()
+    client = mlflow.MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("arxiv-hybrid")
+    runs = {r.data.tags["stage"]: r for r in client.search_runs([experiment.experiment_id])}
+    train = runs["train"]
+    assert train.info.status == "FINISHED"
+    assert runs["evaluate"].info.status == "KILLED"
+    assert train.data.metrics == {"loss": 0.5, "nested.f1": 0.25}
+    assert train.data.params["dropout"] == "0.5"
+    assert train.data.params["architecture.lstm_hidden"] == "8"
+    assert train.data.tags["DVC_EXP_NAME"] == "gusty-dawn"
+    assert train.data.tags["dep.data/processed/vocab.txt"] == "aaa"
+    assert train.info.artifact_uri.startswith((root / "mlartifacts").as_uri())
+    assert [a.path for a in client.list_artifacts(train.info.run_id)] == ["note.txt"]
+    assert train.inputs.dataset_inputs[0].dataset.name == "train"
