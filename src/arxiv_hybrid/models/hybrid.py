@@ -132,7 +132,8 @@ class HybridCNNLSTM(TitleAndAbstract):
     ) -> None:
         super().__init__(vocab_size, embed_dim, kernel_sizes)
         title_dim, abstract_dim = 2 * lstm_hidden, num_filters * len(kernel_sizes)
-        self.embedding_dropout = dropout
+        # half of it, as in the baseline: a word's mask holds for the whole batch, see _embed
+        self.embedding_dropout = 0.5 * dropout
         self.title_lstm = BiLSTM(embed_dim, lstm_hidden, dropout)
         self.title_attention = MultiHeadSelfAttention(title_dim)
         self.abstract_blocks = nn.ModuleList(

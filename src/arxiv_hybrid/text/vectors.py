@@ -21,7 +21,7 @@ FloatMatrix = npt.NDArray[np.float32]
 SMOOTHING = 0.75  # context distribution smoothing, Levy, Goldberg and Dagan 2015
 MAX_WORDS = 50_000
 MIN_FREQ = 2
-NEGATIVE, SUBSAMPLING = 5, 1e-4
+NEGATIVE, SUBSAMPLING = 10, 1e-4
 
 
 def word2vec(
