@@ -29,6 +29,9 @@ def atomic(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         os.replace(temporary, path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a full disk is reported without a name
+        raise
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
@@ -77,6 +80,12 @@ def read_parquet(path: Path) -> pd.DataFrame:
     """Read a Parquet file that another stage wrote."""
     require(path)
     return pd.read_parquet(path)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write bytes, such as serialized tensors; a full disk raises OSError."""
+    with atomic(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def write_lines(path: Path, lines: list[str]) -> None:

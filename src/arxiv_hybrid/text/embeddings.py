@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
-from arxiv_hybrid.io import atomic, require
+from arxiv_hybrid.io import require, write_bytes
 from arxiv_hybrid.text.vocabulary import PAD, SPECIAL, Vocabulary
 
 FloatMatrix = npt.NDArray[np.float32]
@@ -55,8 +55,7 @@ def coverage(
 
 def save_matrix(path: Path, matrix: FloatMatrix) -> None:
     """Write the matrix as safetensors."""
-    with atomic(path) as temporary:
-        save_file({"embeddings": np.ascontiguousarray(matrix)}, temporary)
+    write_bytes(path, save({"embeddings": np.ascontiguousarray(matrix)}))
 
 
 def load_matrix(path: Path) -> FloatMatrix:

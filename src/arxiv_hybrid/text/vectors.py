@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 from scipy import sparse
 from sklearn.utils.extmath import randomized_svd
 from tqdm import tqdm
 
 from arxiv_hybrid.config import Glove
-from arxiv_hybrid.io import atomic, read_lines, write_lines
+from arxiv_hybrid.io import read_lines, write_bytes, write_lines
 from arxiv_hybrid.text.vocabulary import SPECIAL, UNK, Vocabulary
 
 FloatMatrix = npt.NDArray[np.float32]
@@ -144,8 +144,7 @@ SOURCES: dict[
 def save_vectors(folder: Path, words: list[str], vectors: FloatMatrix) -> None:
     """Write vectors as `words.txt` and `vectors.safetensors`."""
     write_lines(folder / "words.txt", words)
-    with atomic(folder / "vectors.safetensors") as temporary:
-        save_file({"vectors": np.ascontiguousarray(vectors)}, temporary)
+    write_bytes(folder / "vectors.safetensors", save({"vectors": np.ascontiguousarray(vectors)}))
 
 
 def load_vectors(folder: Path) -> tuple[list[str], FloatMatrix]:

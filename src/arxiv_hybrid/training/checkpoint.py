@@ -14,11 +14,12 @@ from typing import Any
 import pandas as pd
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialize
 from torch import Tensor
 
 from arxiv_hybrid.errors import UserError
-from arxiv_hybrid.io import atomic, read_lines, require, write_json, write_lines
+from arxiv_hybrid.io import read_lines, require, write_bytes, write_json, write_lines
 from arxiv_hybrid.models import registry
 from arxiv_hybrid.models.hybrid import TitleAndAbstract
 from arxiv_hybrid.text.vocabulary import Vocabulary
@@ -78,8 +79,7 @@ def save(folder: Path, model: TitleAndAbstract, vocabulary: Vocabulary, facts: F
     weights = {
         name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()
     }
-    with atomic(folder / WEIGHTS) as temporary:
-        save_file(weights, temporary)
+    write_bytes(folder / WEIGHTS, serialize(weights))
     write_json(folder / FACTS, asdict(facts))
     write_lines(folder / WORDS, list(vocabulary.words))
 
@@ -102,9 +102,4 @@ def load(folder: Path, *, device: str = "auto", precision: str = "auto") -> Clas
 
 def digest(folder: Path) -> str:
     """The first 16 hex digits of the weights' SHA-256: names a model across MLflow runs."""
-    with (folder / WEIGHTS).open("rb") as file:
-        return (
-            hashlib.file_digest(file, "sha256").hexdigest()[:16]
-            if hasattr(hashlib, "file_digest")
-            else hashlib.sha256(file.read()).hexdigest()[:16]
-        )
+    return hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()[:16]
