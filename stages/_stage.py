@@ -19,6 +19,7 @@ sys.path.insert(0, str(WORKSPACE / "src"))
 # read once, when torch is loaded: fewer page faults, and no busy waiting where another
 # experiment may be running beside this one (it would cost both nine tenths of their speed)
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # same results on a GPU, too
 if WORKSPACE.resolve() != ROOT:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
@@ -29,6 +30,7 @@ PARAMS = Path("params.yaml")
 PAPERS = Path("data/raw/papers.csv")
 ORIGIN = Path("data/raw/origin.json")
 SPLITS = Path("data/splits")
+SPLIT_NAMES = ("train", "val", "test")
 AUGMENTED = Path("data/processed/train.parquet")
 VECTORS = Path("data/processed/vectors")
 VOCABULARY = Path("data/processed/vocab.txt")
@@ -47,7 +49,7 @@ def run(main: Callable[[Params], None]) -> None:
     except UserError as error:
         sys.exit(_say(f"error: {error}", 2))
     except KeyboardInterrupt:
-        sys.exit(_say("stopped: nothing was written; `dvc repro` starts this stage again", 130))
+        sys.exit(_say("stopped; `dvc repro` starts this stage again", 130))
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
             where = error.filename or "the output folder"

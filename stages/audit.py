@@ -1,10 +1,9 @@
 """Measure how noisy the labels are, what any classifier could reach, and what leaks."""
 
-from _stage import METRICS, ORIGIN, PAPERS, SPLITS, run
+from _stage import METRICS, ORIGIN, PAPERS, SPLITS, SPLIT_NAMES, run
 
 from arxiv_hybrid.config import Params
 from arxiv_hybrid.data.audit import audit
-from arxiv_hybrid.data.splits import NAMES
 from arxiv_hybrid.data.table import read_papers
 from arxiv_hybrid.io import read_json, read_parquet, write_json
 
@@ -12,7 +11,7 @@ from arxiv_hybrid.io import read_json, read_parquet, write_json
 def main(params: Params) -> None:
     report = audit(
         read_papers(PAPERS),
-        {name: read_parquet(SPLITS / f"{name}.parquet") for name in NAMES},
+        {name: read_parquet(SPLITS / f"{name}.parquet") for name in SPLIT_NAMES},
         scheme=params.labels.scheme,
         classes=params.labels.classes,
         ceiling=read_json(ORIGIN)["ceiling"],

@@ -1,17 +1,16 @@
 """Fit the linear baseline on the same split that the deep model gets."""
 
-from _stage import BASELINE, METRICS, SPLITS, run
+from _stage import BASELINE, METRICS, SPLITS, SPLIT_NAMES, run
 
 from arxiv_hybrid.config import Params
 from arxiv_hybrid.data.labels import CLASSES, listed_classes
-from arxiv_hybrid.data.splits import NAMES
 from arxiv_hybrid.evaluation.linear import fit_linear, prediction_table
 from arxiv_hybrid.evaluation.metrics import scores
 from arxiv_hybrid.io import read_parquet, write_json, write_parquet
 
 
 def main(params: Params) -> None:
-    train, val, test = (read_parquet(SPLITS / f"{name}.parquet") for name in NAMES)
+    train, val, test = (read_parquet(SPLITS / f"{name}.parquet") for name in SPLIT_NAMES)
     names = list(CLASSES[params.labels.classes])
     result = fit_linear(train, val, test, classes=len(names))
     report = {
@@ -20,6 +19,7 @@ def main(params: Params) -> None:
             probabilities,
             names,
             listed=listed_classes(frame["all_categories"], len(names)),
+            calibration_bins=params.evaluate.calibration_bins,
         )
         for part, frame, probabilities in (("val", val, result.val), ("test", test, result.test))
     }

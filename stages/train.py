@@ -23,6 +23,7 @@ from arxiv_hybrid.text.embeddings import load_matrix
 from arxiv_hybrid.text.vocabulary import Vocabulary
 from arxiv_hybrid.tracking import track
 from arxiv_hybrid.training import checkpoint
+from arxiv_hybrid.training.devices import choose_machine
 from arxiv_hybrid.training.loop import Epoch, say
 from arxiv_hybrid.training.run import curves, report, train_classifier
 
@@ -30,6 +31,7 @@ from arxiv_hybrid.training.run import curves, report, train_classifier
 def main(params: Params, member: str | None) -> None:
     if member:
         params = params.for_member(member)
+    choose_machine(params.device, params.precision)  # a device that is not there fails first
     folder, metrics, plots = (
         (MEMBERS / member, METRICS / "members" / member, METRICS / "members" / member)
         if member

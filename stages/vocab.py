@@ -1,9 +1,8 @@
 """Build the vocabulary from training papers, and its embedding matrix from the vectors."""
 
-from _stage import EMBEDDINGS, METRICS, SPLITS, VECTORS, VOCABULARY, run
+from _stage import EMBEDDINGS, METRICS, SPLITS, SPLIT_NAMES, VECTORS, VOCABULARY, run
 
 from arxiv_hybrid.config import Params
-from arxiv_hybrid.data.splits import NAMES
 from arxiv_hybrid.io import read_parquet, write_json, write_lines
 from arxiv_hybrid.text.embeddings import coverage, embedding_matrix, save_matrix
 from arxiv_hybrid.text.tokenize import tokenize_all
@@ -13,7 +12,7 @@ from arxiv_hybrid.text.vocabulary import Vocabulary
 
 def main(params: Params) -> None:
     tokens = {}
-    for name in NAMES:
+    for name in SPLIT_NAMES:
         part = read_parquet(SPLITS / f"{name}.parquet")
         tokens[name] = tokenize_all(part["title"] + " " + part["abstract"])
     vocabulary = Vocabulary.build(

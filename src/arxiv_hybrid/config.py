@@ -26,7 +26,7 @@ class Fetch(Strict):
     path: str | None
     papers: int = Field(ge=100, le=1_000_000)
     label_noise: float = Field(ge=0, lt=0.75)
-    seed: int = Field(ge=0)
+    seed: int = Field(ge=0, lt=2**32)
 
     @model_validator(mode="after")
     def _source_needs_path(self) -> Fetch:
@@ -48,7 +48,7 @@ class Split(Strict):
     by: Literal["paper", "row", "time"]
     val: float = Field(gt=0, lt=0.5)
     test: float = Field(gt=0, lt=0.5)
-    seed: int = Field(ge=0)
+    seed: int = Field(ge=0, lt=2**32)
 
 
 class Augment(Strict):
@@ -169,6 +169,11 @@ class Params(Strict):
                 )
             if min(self.class_weights) <= 0:
                 raise ValueError("class_weights must all be positive")
+        if self.model == "v1" and (self.architecture.lstm_hidden or 0) % 2:
+            raise ValueError(
+                f"architecture.lstm_hidden: {self.architecture.lstm_hidden} is odd; the 4 "
+                "attention heads of v1 share twice as many channels, so it must be even"
+            )
         if self.split.val + self.split.test >= 0.9:
             raise ValueError("split.val + split.test must leave at least 10 % for training")
         return self
@@ -201,6 +206,8 @@ def load(path: Path) -> Params:
         raise UserError(f"{path}: not found; it holds every parameter of the pipeline") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text: {error}") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     try:
         content = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 (a SafeLoader)
     except yaml.YAMLError as error:
@@ -261,6 +268,9 @@ def _mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[Any, Any]
     seen: set[Any] = set()
     for key_node, _ in node.value:
         key = loader.construct_object(key_node)
+        if not isinstance(key, (str, int, float)):
+            line = key_node.start_mark.line + 1
+            raise yaml.YAMLError(f"a key in line {line} is not a name")
         if key in seen:
             line = key_node.start_mark.line + 1
             raise yaml.YAMLError(f"key {key!r} stands twice, again in line {line}")

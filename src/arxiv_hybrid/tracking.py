@@ -13,6 +13,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from arxiv_hybrid.io import rounded
 
 DATABASE, ARTIFACTS = "mlflow.db", "mlartifacts"
 MAX_PARAM_LENGTH = 500
+SERVING_NEEDS = ("mlflow", "numpy", "pandas", "pydantic", "pyyaml", "safetensors", "torch", "tqdm")
 _MODEL_CODE = """\
 import mlflow
 
@@ -113,7 +115,9 @@ class Run:
                     artifacts={"classifier": str(folder)},
                     code_paths=[str(package)],
                     signature=signature,
-                    pip_requirements=["torch", "pandas", "pyarrow", "safetensors", "pydantic"],
+                    pip_requirements=[
+                        f"{name}=={version(name).split('+')[0]}" for name in SERVING_NEEDS
+                    ],
                 )
 
         self._try(log)
@@ -170,18 +174,32 @@ def _prepare_store(mlflow: Any, experiment: str, root: Path) -> None:
     The local store is under the repository's root with an absolute artifact folder: MLflow
     fixes that folder for ever when it creates an experiment, and a temporary workspace goes.
     """
-    uri = os.environ.get("MLFLOW_TRACKING_URI")
-    if uri:
-        mlflow.set_tracking_uri(uri)
+    database = local_database(os.environ.get("MLFLOW_TRACKING_URI"), root)
+    if database is None:
+        mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
         mlflow.set_experiment(experiment)
         return
     from filelock import FileLock
 
-    mlflow.set_tracking_uri(f"sqlite:///{root / DATABASE}")
-    with FileLock(root / f"{DATABASE}.lock"):  # queue jobs may start at the same moment
+    mlflow.set_tracking_uri(f"sqlite:///{database}")
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{database}.lock"):  # queue jobs may start at the same moment
         if mlflow.get_experiment_by_name(experiment) is None:
-            mlflow.create_experiment(experiment, artifact_location=(root / ARTIFACTS).as_uri())
+            folder = database.parent / ARTIFACTS
+            mlflow.create_experiment(experiment, artifact_location=folder.as_uri())
     mlflow.set_experiment(experiment)
+
+
+def local_database(uri: str | None, root: Path) -> Path | None:
+    """The SQLite file that holds the runs, or None if a server does.
+
+    A relative path in the URI starts at the repository's root, not where a stage runs.
+    """
+    if not uri:
+        return root / DATABASE
+    if not uri.startswith("sqlite:///"):
+        return None
+    return root / uri.removeprefix("sqlite:///")
 
 
 def _tags(stage: str, workspace: Path) -> dict[str, str]:

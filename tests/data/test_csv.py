@@ -79,6 +79,21 @@ def test_bad_cells_are_named_by_row_and_column(
     assert "\n" not in str(caught.value)
 
 
+def test_versions_are_cut_off_arxiv_ids(tmp_path: Path) -> None:
+    ids = ["2501.00001v1", "2501.00001v1", "paper-v2"]
+    assert check(write(tmp_path, id=ids))["id"].tolist() == ["2501.00001"] * 2 + ["paper-v2"]
+
+
+def test_papers_that_list_no_class_are_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "papers.csv"
+    rows = {"id": ["1", "2"], "title": ["T", "U"], "abstract": ["Words", "More"]}
+    pd.DataFrame({**rows, "primary_category": ["cs.RO", "cs.CL"]}).to_csv(path, index=False)
+    assert check(path)["id"].tolist() == ["2"]
+    pd.DataFrame({**rows, "primary_category": ["cs.RO", "cs.RO"]}).to_csv(path, index=False)
+    with pytest.raises(UserError, match=r"no paper lists any of cs\.AI"):
+        check(path)
+
+
 def test_how_many_more_rows_fail_is_said(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"row 1, column title.*\(2 more rows fail\)"):
         check(write(tmp_path, title=["", "", ""]))

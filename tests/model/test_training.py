@@ -16,7 +16,7 @@ from arxiv_hybrid.config import Params, parse
 from arxiv_hybrid.errors import UserError
 from arxiv_hybrid.evaluation.explain import explain
 from arxiv_hybrid.models import registry
-from arxiv_hybrid.text.tokenize import tokenize_all
+from arxiv_hybrid.text.tokenize import tokenize, tokenize_all
 from arxiv_hybrid.text.vocabulary import Vocabulary
 from arxiv_hybrid.training import checkpoint, devices
 from arxiv_hybrid.training.batches import (
@@ -25,10 +25,10 @@ from arxiv_hybrid.training.batches import (
     shuffled_batches,
     sorted_batches,
 )
-from arxiv_hybrid.training.loop import predict
+from arxiv_hybrid.training.loop import Epoch, fit, predict
 from arxiv_hybrid.training.losses import FOCAL_GAMMA, class_weights, make_loss
 from arxiv_hybrid.training.optimizers import Optimization, clip_gradients
-from arxiv_hybrid.training.run import report, train_classifier
+from arxiv_hybrid.training.run import train_classifier
 
 CPU = torch.device("cpu")
 
@@ -202,16 +202,30 @@ def run(params: Params, splits: dict[str, pd.DataFrame], vocabulary: Vocabulary)
 def test_the_best_epochs_weights_are_kept_as_a_copy(
     tiny_content: dict, splits: dict[str, pd.DataFrame], vocabulary: Vocabulary
 ) -> None:
-    params = parse(
-        merged(tiny_content, {"epochs": 6, "learning_rate": 0.02, "patience": 2}), "params"
+    """A rate far too high makes a middle epoch the best one; later ones must not overwrite it."""
+    changes = {"epochs": 8, "patience": 8, "learning_rate": 0.02, "scheduler": "none"}
+    params = parse(merged(tiny_content, {**changes, "dropout": 0.0}), "params")
+    machine = devices.choose_machine("cpu", "fp32")
+    devices.seed_everything(1)
+    model = registry.build(
+        "v1", vocab_size=len(vocabulary), embed_dim=8, num_filters=8, lstm_hidden=4, dropout=0.0
     )
-    classifier, history = run(params, splits, vocabulary)
-    val = classifier.encode(splits["val"])
-    logits = predict(classifier.model, val, classifier.machine)
-    accuracy = float((logits.argmax(1) == val.labels).double().mean())
-    assert accuracy == history.best_epoch.val_accuracy
+    encoded = [
+        encode_papers(part, vocabulary, title_length=9, abstract_length=60, device=CPU)
+        for part in (splits["train"], splits["val"])
+    ]
+    snapshots: list[dict[str, torch.Tensor]] = []
+
+    def snapshot(_: Epoch) -> None:
+        snapshots.append({name: value.clone() for name, value in model.state_dict().items()})
+
+    history = fit(model, *encoded, params, machine, on_epoch=snapshot)
+    assert history.best < len(history.epochs) - 1
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, snapshots[history.best][name]), name
+    logits = predict(model, encoded[1], machine)
+    accuracy = float((logits.argmax(1) == encoded[1].labels).double().mean())
     assert accuracy == max(epoch.val_accuracy for epoch in history.epochs)
-    assert report(classifier, history)["best_epoch"] == history.best + 1
 
 
 def test_patience_ends_training(
@@ -278,7 +292,7 @@ def test_a_classifier_survives_a_round_trip(
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "model.json", "model.safetensors", "vocab.txt"
     ]  # fmt: skip
-    loaded = checkpoint.load(tmp_path)
+    loaded = checkpoint.load(str(tmp_path))
     test = splits["test"]
     torch.testing.assert_close(
         loaded.probabilities(test), classifier.probabilities(test), rtol=0, atol=0
@@ -288,8 +302,10 @@ def test_a_classifier_survives_a_round_trip(
     assert table.drop(columns="category").sum(axis=1).to_numpy() == pytest.approx(1.0)
 
     words = explain(loaded, test.head(3))
-    assert words.groupby(["id", "part"])["position"].max().max() <= 50
     assert set(words["part"]) == {"title", "abstract"}
+    lengths = test.head(3)["title"].map(lambda title: min(len(tokenize(title)), 12)).tolist()
+    shown = words[words["part"] == "title"].groupby("id", sort=False)["position"].max()
+    assert shown.tolist() == lengths
     title = words[words["part"] == "title"].groupby("id")["weight"].sum()
     assert title.to_numpy() == pytest.approx(1.0, abs=1e-4)
 
@@ -299,6 +315,17 @@ def test_a_classifier_survives_a_round_trip(
     (tmp_path / "vocab.txt").unlink()
     with pytest.raises(UserError, match=r"vocab\.txt: not found"):
         checkpoint.load(tmp_path)
+
+
+def test_explanations_show_20_title_and_50_abstract_words(
+    tiny_content: dict, splits: dict[str, pd.DataFrame], vocabulary: Vocabulary
+) -> None:
+    changes = {"epochs": 1, "vocab": {"title_length": 30, "abstract_length": 300}}
+    classifier, _ = run(parse(merged(tiny_content, changes), "params"), splits, vocabulary)
+    papers = splits["test"].head(2)
+    papers = papers.assign(title=papers["title"] + " " + papers["abstract"])
+    words = explain(classifier, papers)
+    assert words.groupby("part")["position"].max().to_dict() == {"abstract": 50, "title": 20}
 
 
 def test_fit_reports_every_epoch(

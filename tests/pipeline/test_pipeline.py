@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import os
@@ -10,13 +11,17 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
 from conftest import ROOT, TINY, merged
+
+from arxiv_hybrid.text.tokenize import tokenize
 
 pytestmark = pytest.mark.pipeline
 BIN = Path(sys.executable).parent
@@ -113,6 +118,21 @@ def test_all_stages_left_their_outputs(repo: Path) -> None:
     summary = sh(repo, "python", "stages/summary.py").stdout
     for words in ("TF-IDF + linear", "this model", "oracle ceiling", "models/main", "make ui"):
         assert words in summary
+
+
+def test_no_word_of_the_held_out_papers_is_learned(repo: Path) -> None:
+    held_out: Counter[str] = Counter()
+    seen: set[str] = set()
+    splits = {n: pd.read_parquet(repo / f"data/splits/{n}.parquet") for n in ("val", "test")}
+    held_ids = {i for part in splits.values() for i in part["id"]}
+    papers = pd.read_csv(repo / "data/raw/papers.csv").drop_duplicates("id")
+    for paper in papers.itertuples():
+        words = tokenize(f"{paper.title} {paper.abstract}")
+        held_out.update(words) if paper.id in held_ids else seen.update(words)
+    only_there = {word for word, count in held_out.items() if count > 1} - seen
+    assert len(only_there) > 5
+    assert not only_there & set((repo / "data/processed/vocab.txt").read_text().split())
+    assert not only_there & set((repo / "data/processed/vectors/words.txt").read_text().split())
 
 
 def test_git_sees_metrics_and_no_data(repo: Path) -> None:
@@ -240,6 +260,40 @@ def test_every_dependency_of_a_stage_exists() -> None:
             for dep in stage["deps"]
             if dep.startswith(("src/", "stages/")) and not (ROOT / dep).exists()
         ]
+        assert not missing, name
+
+
+INFRASTRUCTURE = {"config", "errors", "io", "tracking", "evaluation.plots"}
+
+
+def imported(path: Path) -> set[str]:
+    """Modules of the library that a script imports, directly or through another."""
+    found: set[str] = set()
+    waiting = [path]
+    while waiting:
+        for node in ast.walk(ast.parse(waiting.pop().read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.ImportFrom) or not node.module:
+                continue
+            if not node.module.startswith("arxiv_hybrid"):
+                continue
+            for name in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names)):
+                module = name.removeprefix("arxiv_hybrid").lstrip(".")
+                file = ROOT / "src" / f"{name.replace('.', '/')}.py"
+                if file.exists() and module not in found | INFRASTRUCTURE:
+                    found.add(module)
+                    waiting.append(file)
+    return found
+
+
+def test_stages_depend_on_the_modules_they_use() -> None:
+    """What checks, reads, writes, logs or draws is left out: it changes no result."""
+    pipeline = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+    for name, stage in pipeline["stages"].items():
+        script = stage["cmd"].split()[1]
+        deps = [dep.removeprefix("src/arxiv_hybrid/") for dep in stage["deps"]]
+        files = {f"{module.replace('.', '/')}.py" for module in imported(ROOT / script)}
+        assert script in stage["deps"]
+        missing = {f for f in files if not any(f == d or f.startswith(f"{d}/") for d in deps)}
         assert not missing, name
 
 

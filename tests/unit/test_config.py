@@ -38,6 +38,8 @@ def test_shipped_params_are_valid_and_the_documented_sweep_changes_something() -
         ({"class_weights": [1.0, 2.0]}, ["class_weights", "2", "labels.classes=3"]),
         ({"class_weights": [1.0, 2.0, -1.0]}, ["class_weights", "positive"]),
         ({"fetch": {"source": "csv", "path": None}}, ["fetch", "fetch.path"]),
+        ({"architecture": {"lstm_hidden": 75}}, ["lstm_hidden", "75", "even"]),
+        ({"split": {"seed": 2**32}}, ["split.seed", "4294967296"]),
         ({"device": "tpu"}, ["device", "tpu"]),
         ({"split": {"val": 0.45, "test": 0.49}}, ["split.val", "10 %"]),
         ({"ensemble": {"members": [{"name": "a"}, {"name": "a"}]}}, ["members", "differ"]),
@@ -69,6 +71,7 @@ def test_a_missing_key_is_named(tmp_path: Path, default_content: dict[str, Any])
         ("a: [1", "not valid YAML"),
         ("- 1", "expected keys and values"),
         ("seed: 1\nseed: 2", "stands twice, again in line 2"),
+        ("seed: {{x}}", "a key in line 1 is not a name"),
     ],
 )
 def test_broken_files_are_named(tmp_path: Path, text: str, words: str) -> None:

@@ -109,9 +109,15 @@ def test_a_class_with_too_few_papers_is_named(by: str) -> None:
 
 def test_audit_counts_leaks() -> None:
     whole = documents()
+    whole["title"], whole["abstract"] = "Title " + whole["id"], "Words"
     twice = pd.concat([whole, whole], ignore_index=True)
     parts = split_documents(twice, by="row", val=0.15, test=0.15, seed=1, classes=3)
     shared = audit._shared(parts["train"], parts["test"])
     train = set(parts["train"]["id"])
     assert shared["rows"] == sum(i in train for i in parts["test"]["id"])
     assert shared["share"] == shared["rows"] / len(parts["test"])
+    assert shared["rows_with_same_text"] == shared["rows"]
+    renamed = parts["test"].assign(id="other", title=parts["test"]["title"].str.upper() + "!")
+    hidden = audit._shared(parts["train"], renamed)
+    assert hidden["rows"] == 0
+    assert hidden["rows_with_same_text"] == shared["rows"]

@@ -9,6 +9,10 @@ import pytest
 
 from arxiv_hybrid import tracking
 from arxiv_hybrid.config import Params
+from arxiv_hybrid.text.tokenize import tokenize_all
+from arxiv_hybrid.text.vocabulary import Vocabulary
+from arxiv_hybrid.training import checkpoint
+from arxiv_hybrid.training.run import train_classifier
 
 LOCK = """\
 schema: '2.0'
@@ -23,11 +27,13 @@ stages:
     outs:
     - path: data/splits/val.parquet
       md5: ccc
+    - path: data/splits/test.parquet
+      md5: ddd
 """
 PIPELINE = """\
 stages:
   train:
-    deps: [data/processed/vocab.txt, data/splits, stages/train.py]
+    deps: [data/processed/vocab.txt, data/splits/val.parquet, stages/train.py]
 """
 
 
@@ -106,6 +112,41 @@ def test_tracking_can_be_switched_off(tiny_params: Params, tmp_path: Path) -> No
     with tracking.track("train", off, root=tmp_path, workspace=tmp_path) as run:
         assert not run.active
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("uri", "wanted"),
+    [
+        (None, "/repo/mlflow.db"),
+        ("sqlite:///runs/log.db", "/repo/runs/log.db"),
+        ("sqlite:////var/log.db", "/var/log.db"),
+        ("http://127.0.0.1:5000", None),
+    ],
+)
+def test_local_stores_start_at_the_root(uri: str | None, wanted: str | None) -> None:
+    found = tracking.local_database(uri, Path("/repo"))
+    assert (str(found) if found else None) == wanted
+
+
+@pytest.mark.filterwarnings("default")
+def test_the_logged_model_classifies_titles_and_abstracts(
+    tiny_params: Params, splits: dict[str, pd.DataFrame], tmp_path: Path
+) -> None:
+    import mlflow
+
+    words = Vocabulary.build(tokenize_all(splits["train"]["abstract"]), max_size=5000, min_freq=2)
+    trained, _ = train_classifier(tiny_params, splits["train"], splits["val"], words, None)
+    checkpoint.save(tmp_path / "model", trained.model, words, trained.facts)
+    with tracking.track("train", tiny_params, root=tmp_path, workspace=tmp_path) as run:
+        run.model(tmp_path / "model")
+        assert run.active
+    stored = list((tmp_path / "mlartifacts").rglob("MLmodel"))
+    assert len(stored) == 1
+    assert not list(stored[0].parent.rglob("*.pkl"))
+    served = mlflow.pyfunc.load_model(str(stored[0].parent))
+    test = splits["test"]
+    answer = served.predict(test[["title", "abstract"]])
+    assert answer["category"].tolist() == trained.classify(test)["category"].tolist()
 
 
 @pytest.mark.filterwarnings("default")

@@ -59,6 +59,7 @@ def audit(
         "leakage": {
             "train_and_val": _shared(splits["train"], splits["val"]),
             "train_and_test": _shared(splits["train"], splits["test"]),
+            "val_and_test": _shared(splits["val"], splits["test"]),
         },
     }
 
@@ -81,9 +82,20 @@ def best_possible(report: dict[str, Any]) -> float:
     return min(float(value) for value in known if value is not None)
 
 
-def _shared(train: pd.DataFrame, held: pd.DataFrame) -> dict[str, float | int]:
-    leaked = held["id"].isin(set(train["id"]))
-    return {"rows": int(leaked.sum()), "share": float(leaked.mean())}
+def _shared(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, float | int]:
+    """Rows of `second` whose paper, or whose exact text, also stands in `first`."""
+    leaked = second["id"].isin(set(first["id"]))
+    same_text = _text_key(second).isin(set(_text_key(first)))
+    return {
+        "rows": int(leaked.sum()),
+        "share": float(leaked.mean()),
+        "rows_with_same_text": int(same_text.sum()),
+    }
+
+
+def _text_key(papers: pd.DataFrame) -> pd.Series:
+    text = (papers["title"] + " " + papers["abstract"]).str.lower()
+    return text.str.replace(r"[^a-z0-9]+", " ", regex=True)
 
 
 def _counts(values: pd.Series) -> dict[str, int]:

@@ -20,7 +20,8 @@ def read_csv(path: Path) -> pd.DataFrame:
 
     Needs id, title, abstract, and one of category, primary_category, all_categories; what
     else is missing is derived: `primary_category` from the first listed category,
-    `category` from the first listed one that is a class, `published` stays empty.
+    `category` from the first listed one that is a class (papers that list none are left
+    out), `published` stays empty. A version at the end of an arXiv id (v1, v2) is cut off.
     Raises UserError if the file is missing, truncated, not UTF-8 or not a table.
     """
     table = _read_table(path)
@@ -30,6 +31,19 @@ def read_csv(path: Path) -> pd.DataFrame:
     if absent:
         found = ", ".join(map(str, table.columns[:12]))
         raise UserError(f"{path}: no column {', no column '.join(absent)}; it has {found}")
+    table = _complete(table, path)
+    papers = table[list(COLUMNS)].copy()
+    for column in ("id", "category", "primary_category", "published"):
+        papers[column] = papers[column].str.strip()
+    papers["id"] = papers["id"].str.replace(r"^(\d{4}\.\d{4,5})v\d+$", r"\1", regex=True)
+    papers["published"] = papers["published"].str.slice(0, 10)
+    for column in ("title", "abstract"):
+        papers[column] = papers[column].str.replace(r"\s+", " ", regex=True).str.strip()
+    return papers
+
+
+def _complete(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Derive the category columns and the date that a file may leave out."""
     if "all_categories" in table:
         table["all_categories"] = (
             table["all_categories"].str.strip().str.replace(r"[,;\s]+", ",", regex=True)
@@ -41,20 +55,16 @@ def read_csv(path: Path) -> pd.DataFrame:
         table["all_categories"] = table["primary_category"]
     if "category" not in table:
         table["category"] = [_first_class(listed) for listed in table["all_categories"]]
+        table = table[table["category"] != ""].reset_index(drop=True)
+        if table.empty:
+            raise UserError(f"{path}: no paper lists any of {', '.join(CATEGORIES)}")
     if "published" not in table:
         table["published"] = ""
-    papers = table[list(COLUMNS)].copy()
-    for column in ("id", "category", "primary_category", "published"):
-        papers[column] = papers[column].str.strip()
-    papers["published"] = papers["published"].str.slice(0, 10)
-    for column in ("title", "abstract"):
-        papers[column] = papers[column].str.replace(r"\s+", " ", regex=True).str.strip()
-    return papers
+    return table
 
 
 def _first_class(listed: str) -> str:
-    categories = listed.split(",")
-    return next((name for name in categories if name in CATEGORIES), categories[0])
+    return next((name for name in listed.split(",") if name in CATEGORIES), "")
 
 
 def _read_table(path: Path) -> pd.DataFrame:

@@ -24,16 +24,17 @@ _CATEGORY = r"[a-z]+(-[a-z]+)*(\.[A-Za-z-]+)?"
 
 def _is_text(values: pd.Series) -> pd.Series:
     cleaned = values.str.strip()
-    return cleaned.str.contains(r"[^\W\d_]", regex=True) & ~cleaned.str.lower().isin(_NOT_TEXT)
+    return cleaned.str.contains(r"[A-Za-z]", regex=True) & ~cleaned.str.lower().isin(_NOT_TEXT)
 
 
-_TEXT = pa.Check(_is_text, name="text with at least one letter")
+_READABLE = "text with at least one letter from a to z"  # other characters make no tokens
+_TEXT = pa.Check(_is_text, name=_READABLE)
 
 PAPERS = pa.DataFrameSchema(
     {
         "id": pa.Column(str, pa.Check.str_matches(r"^\S+$"), description="a non-empty id"),
-        "title": pa.Column(str, _TEXT, description="text with at least one letter"),
-        "abstract": pa.Column(str, _TEXT, description="text with at least one letter"),
+        "title": pa.Column(str, _TEXT, description=_READABLE),
+        "abstract": pa.Column(str, _TEXT, description=_READABLE),
         "category": pa.Column(
             str, pa.Check.isin(CATEGORIES), description=f"one of {', '.join(CATEGORIES)}"
         ),

@@ -11,7 +11,6 @@ from sklearn.model_selection import train_test_split
 from arxiv_hybrid.data.labels import CLASSES
 from arxiv_hybrid.errors import UserError
 
-NAMES = ("train", "val", "test")
 _ARXIV_ID = re.compile(r"^\d{4}\.\d{4,5}(v\d+)?$")
 
 

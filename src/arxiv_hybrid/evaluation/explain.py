@@ -22,7 +22,8 @@ def explain(classifier: Classifier, papers: pd.DataFrame) -> pd.DataFrame:
     papers = papers.reset_index(drop=True)
     classifier.model.eval()
     title_ids, abstract_ids, _ = classifier.encode(papers).batch(torch.arange(len(papers)).numpy())
-    logits, maps = classifier.model(title_ids, abstract_ids)
+    with classifier.machine.autocast():
+        logits, maps = classifier.model(title_ids, abstract_ids)
     predicted = logits.argmax(1).tolist()
     rows = []
     for number, paper in papers.iterrows():

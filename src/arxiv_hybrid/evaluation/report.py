@@ -68,7 +68,7 @@ def summary(metrics: dict[str, dict[str, Any]], places: dict[str, str]) -> str:
             "this model",
             model["accuracy"],
             model["macro_f1"],
-            f"95 % interval {low:.1%} to {high:.1%}",
+            f"interval {low:.1%} to {high:.1%}",
         ),
         ("ensemble", votes["accuracy"], votes["macro_f1"], f"{len(votes['members'])} members"),
         ("oracle ceiling", best_possible(audit), None, "no classifier can expect more"),

@@ -208,7 +208,7 @@ class BaselineCNNLSTM(TitleAndAbstract):
             nn.Dropout(0.8 * dropout),
             nn.Linear(256, num_classes),
         )
-        initialise(self)
+        initialise(self, lstm=False)
 
     def classify(
         self, title: Tensor, title_mask: Tensor, abstract: Lookup
@@ -235,8 +235,8 @@ class BaselineCNNLSTM(TitleAndAbstract):
         return self.head(fused), maps
 
 
-def initialise(model: nn.Module) -> None:
-    """Linear Xavier-uniform, Conv Kaiming-normal (fan-out), LSTM Xavier and orthogonal.
+def initialise(model: nn.Module, *, lstm: bool = True) -> None:
+    """Linear Xavier-uniform, Conv Kaiming-normal (fan-out), with `lstm` Xavier and orthogonal.
 
     Biases start at 0. The embedding keeps torch's normal values until vectors replace them.
     """
@@ -248,7 +248,7 @@ def initialise(model: nn.Module) -> None:
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.LSTM):
+        elif lstm and isinstance(module, nn.LSTM):
             for name, weight in module.named_parameters():
                 if name.startswith("weight_ih"):
                     nn.init.xavier_uniform_(weight)

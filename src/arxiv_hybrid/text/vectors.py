@@ -14,6 +14,7 @@ from sklearn.utils.extmath import randomized_svd
 from tqdm import tqdm
 
 from arxiv_hybrid.config import Glove
+from arxiv_hybrid.errors import UserError
 from arxiv_hybrid.io import read_lines, write_bytes, write_lines
 from arxiv_hybrid.text.vocabulary import SPECIAL, UNK, Vocabulary
 
@@ -41,6 +42,8 @@ def word2vec(
     from gensim.models import Word2Vec
     from gensim.models.callbacks import CallbackAny2Vec
 
+    if len(Vocabulary.build(documents, max_size=MAX_WORDS, min_freq=min_freq)) <= len(SPECIAL):
+        raise UserError(f"papers.csv: no word occurs {min_freq} times; use glove.source=none")
     with tqdm(total=epochs, desc="word2vec", unit="epoch", disable=None, leave=False) as bar:
 
         class Progress(CallbackAny2Vec):  # type: ignore[misc]
@@ -80,6 +83,8 @@ def ppmi_svd(
     Returns words and vectors (words, dim); dim shrinks to the number of words less one.
     """
     vocabulary = Vocabulary.build(documents, max_size=MAX_WORDS, min_freq=min_freq)
+    if len(vocabulary) <= len(SPECIAL) + 1:
+        raise UserError(f"papers.csv: no two words occur {min_freq} times; use glove.source=none")
     counts = _cooccurrences(documents, vocabulary, window)
     left, values, _ = randomized_svd(
         _ppmi(counts), n_components=min(dim, counts.shape[0] - 1), random_state=seed

@@ -84,8 +84,9 @@ def save(folder: Path, model: TitleAndAbstract, vocabulary: Vocabulary, facts: F
     write_lines(folder / WORDS, list(vocabulary.words))
 
 
-def load(folder: Path, *, device: str = "auto", precision: str = "auto") -> Classifier:
+def load(folder: str | Path, *, device: str = "auto", precision: str = "auto") -> Classifier:
     """Read a classifier that `save` wrote; UserError if a file is missing or damaged."""
+    folder = Path(folder)
     machine = choose_machine(device, precision)
     for name in (WEIGHTS, FACTS, WORDS):
         require(folder / name)
@@ -94,9 +95,9 @@ def load(folder: Path, *, device: str = "auto", precision: str = "auto") -> Clas
         weights = load_file(folder / WEIGHTS, device=str(machine.device))
         model = registry.build(facts.model, **facts.arguments)
         model.load_state_dict(weights)
+        vocabulary = Vocabulary(tuple(read_lines(folder / WORDS)))
     except (SafetensorError, ValueError, TypeError, RuntimeError) as error:
         raise UserError(f"{folder}: not a sound model: {error}") from None
-    vocabulary = Vocabulary(tuple(read_lines(folder / WORDS)))
     return Classifier(model.to(machine.device).eval(), vocabulary, facts, machine)
 
 

@@ -49,6 +49,8 @@ def choose_machine(device: str, precision: str) -> Machine:
         precision = _fast_precision(chosen)
     elif precision == "fp16" and chosen.type == "cpu":
         raise UserError("params.yaml: precision: fp16 needs a GPU; use auto, bf16 or fp32")
+    if chosen.type == "cuda":
+        _be_exact(precision)
     return Machine(chosen, precision)
 
 
@@ -61,19 +63,27 @@ def _fast_precision(device: torch.device) -> str:
     return "bf16" if fast else "fp32"
 
 
-def seed_everything(seed: int) -> None:
-    """Seed Python, NumPy and torch, and ask for deterministic algorithms.
+def _be_exact(precision: str) -> None:
+    """Ask for deterministic algorithms, and for real fp32 where fp32 was chosen.
 
-    Call before the first use of a GPU: cuBLAS reads its setting when it starts.
+    cuBLAS reads its setting when it starts, so this comes before the first use of the GPU.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+    if precision == "fp32":
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, NumPy and torch, and ask for deterministic algorithms."""
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002 (for libraries that still use it)
     torch.manual_seed(seed)
-    torch.use_deterministic_algorithms(True, warn_only=False)
+    torch.use_deterministic_algorithms(True)
     # new memory need not be filled with NaN: no operation here reads what it has not written
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    torch.backends.cudnn.benchmark = False
 
 
 def keep_freed_memory() -> None:
