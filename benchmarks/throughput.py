@@ -140,7 +140,15 @@ def main() -> None:
     parser.add_argument("--papers", type=int, default=2000, help="training papers at most")
     arguments = parser.parse_args()
     params = load(Path(__file__).resolve().parents[1] / "params.yaml")
-    params = params.model_copy(update={"epochs": arguments.epochs, "patience": arguments.epochs})
+    # one recipe for both: what only this project's loop has is off
+    params = params.model_copy(
+        update={
+            "epochs": arguments.epochs,
+            "patience": arguments.epochs,
+            "word_dropout": 0.0,
+            "glove": params.glove.model_copy(update={"learning_rate_scale": 1.0}),
+        }
+    )
     splits = papers_of(arguments.csv, params)
     train, val = splits["train"].iloc[: arguments.papers], splits["val"]
     tokens = tokenize_all(train["title"] + " " + train["abstract"])
