@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import precision_recall_fscore_support
 
 Labels = npt.NDArray[np.int64]
 Probabilities = npt.NDArray[np.float64]
@@ -26,6 +25,8 @@ def scores(
     labels (N,), probabilities (N, C). With `listed` (N, C), also the share of papers whose
     predicted class is any that their authors listed.
     """
+    from sklearn.metrics import precision_recall_fscore_support  # a second to load
+
     predicted = probabilities.argmax(1)
     numbers = list(range(len(class_names)))
     precision, recall, f1, support = precision_recall_fscore_support(
