@@ -255,10 +255,10 @@ def make_served_model() -> Any:
         def predict(  # the signature is MLflow's
             self,
             context: Any,  # noqa: ARG002
-            model_input: Any,
+            model_input: pd.DataFrame,
             params: Any = None,  # noqa: ARG002
         ) -> pd.DataFrame:
-            return self._classifier.classify(pd.DataFrame(model_input))[["category"]]
+            return self._classifier.classify(model_input)[["category"]]
 
     return PaperClassifier()
 

@@ -15,7 +15,7 @@ from arxiv_hybrid.models.blocks import (
     ResidualConvBlock,
     convolve,
     convolve_lookup,
-    document_dropout,
+    dropout,
 )
 from arxiv_hybrid.models.hybrid import BiLSTM
 
@@ -116,13 +116,26 @@ def test_softmax_of_nothing_is_zero_not_nan() -> None:
     assert weights[0, 2] == 0
 
 
-def test_document_dropout_drops_whole_channels_and_keeps_the_mean() -> None:
-    mask = torch.ones(400, 3, dtype=torch.bool)
-    flat = Flat.of(mask, gap=0)
+def test_dropout_drops_single_values_and_keeps_the_mean() -> None:
     torch.manual_seed(0)
-    values = document_dropout(torch.ones(1200, 10), flat, 0.5, training=True).view(400, 3, 10)
-    assert (values == values[:, :1]).all()
-    assert set(values.unique().tolist()) == {0.0, 2.0}
-    assert values.mean() == pytest.approx(1.0, abs=0.05)
-    same = document_dropout(torch.ones(1200, 10), flat, 0.5, training=False)
-    assert (same == 1).all()
+    ones = torch.ones(2001, 101)
+    values = dropout(ones, 0.25, training=True)
+    assert values.unique().tolist() == pytest.approx([0.0, 4 / 3])
+    assert values.mean() == pytest.approx(1.0, abs=0.01)
+    # neither rows nor columns are dropped as one
+    assert values.mean(0).std() < 0.03
+    assert values.mean(1).std() < 0.1
+    assert not torch.equal(values, dropout(ones, 0.25, training=True))
+    assert dropout(ones, 0.25, training=False) is ones
+    assert dropout(ones, 0.0, training=True) is ones
+
+
+@pytest.mark.parametrize("p", [0.1, 0.3, 0.7])
+def test_dropout_rate_and_gradient(p: float) -> None:
+    torch.manual_seed(0)
+    x = torch.ones(400, 500, requires_grad=True)
+    y = dropout(x, p, training=True)
+    y.sum().backward()
+    assert (y == 0).float().mean().item() == pytest.approx(p, abs=0.005)
+    assert x.grad is not None
+    assert torch.equal(x.grad, y.detach())

@@ -78,7 +78,8 @@ def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(ROOT / ".dvc" / ".gitignore", folder / ".dvc" / ".gitignore")
     set_params(folder, TINY)
     sh(folder, "git", "init", "-q")
-    sh(folder, "dvc", "repro")
+    first = sh(folder, "dvc", "repro")
+    assert "Warning" not in first.stderr, "a user's first run starts without foreign warnings"
     sh(folder, "git", "add", "-A")
     sh(folder, "git", "commit", "-qm", "first run")
     return folder

@@ -130,7 +130,10 @@ def test_local_stores_start_at_the_root(uri: str | None, wanted: str | None) -> 
 
 @pytest.mark.filterwarnings("default")
 def test_the_logged_model_classifies_titles_and_abstracts(
-    tiny_params: Params, splits: dict[str, pd.DataFrame], tmp_path: Path
+    tiny_params: Params,
+    splits: dict[str, pd.DataFrame],
+    tmp_path: Path,
+    recwarn: pytest.WarningsRecorder,
 ) -> None:
     import mlflow
 
@@ -140,6 +143,7 @@ def test_the_logged_model_classifies_titles_and_abstracts(
     with tracking.track("train", tiny_params, root=tmp_path, workspace=tmp_path) as run:
         run.model(tmp_path / "model")
         assert run.active
+    assert not [w for w in recwarn if "predict" in str(w.message)]
     stored = list((tmp_path / "mlartifacts").rglob("MLmodel"))
     assert len(stored) == 1
     assert not list(stored[0].parent.rglob("*.pkl"))

@@ -27,6 +27,7 @@ from arxiv_hybrid.models.blocks import (
     Lookup,
     ResidualConvBlock,
     convolve_lookup,
+    dropout,
     dropout_mask,
 )
 
@@ -73,9 +74,7 @@ class TitleAndAbstract(nn.Module):
         as dropout on every running word, at a quarter of the random numbers.
         """
         table: Tensor = self.embedding(distinct)
-        if self.training and self.embedding_dropout:
-            table = table * dropout_mask(table, self.embedding_dropout)
-        return table
+        return dropout(table, self.embedding_dropout, self.training)
 
     def classify(
         self, title: Tensor, title_mask: Tensor, abstract: Lookup
@@ -106,7 +105,7 @@ class BiLSTM(nn.Module):
         reverse = torch.where(steps < lengths, lengths - 1 - steps, steps).unsqueeze(-1)
         for number, (ahead, back) in enumerate(zip(self.ahead, self.back, strict=True)):
             if number and self.training and self.dropout:
-                x = x * dropout_mask(x[:, :1], self.dropout)
+                x = x * dropout_mask(x[:, :1].shape, self.dropout, x.device)
             forwards = ahead(x)[0]
             backwards = back(x.gather(1, reverse.expand_as(x)))[0]
             backwards = backwards.gather(1, reverse.expand_as(backwards))
