@@ -21,6 +21,7 @@ TINY: dict[str, Any] = {
     "batch_size": 16,
     "architecture": {"num_filters": 8, "lstm_hidden": 8},
     "fetch": {"papers": 160},
+    "augment": {"fraction": 0.3},
     "glove": {"dim": 12, "epochs": 1},
     "vocab": {"title_length": 12, "abstract_length": 40},
     "ensemble": {"members": [{"name": "other", "seed": 7}]},
