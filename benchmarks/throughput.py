@@ -30,6 +30,7 @@ from arxiv_hybrid.data import synthetic
 from arxiv_hybrid.data.csv_source import read_csv
 from arxiv_hybrid.data.labels import CLASSES, label_papers
 from arxiv_hybrid.data.splits import split_documents
+from arxiv_hybrid.models.hybrid import initialise
 from arxiv_hybrid.text.embeddings import embedding_matrix
 from arxiv_hybrid.text.tokenize import tokenize_all
 from arxiv_hybrid.text.vectors import SOURCES
@@ -78,6 +79,7 @@ class PlainV1(nn.Module):
             nn.LayerNorm(640), nn.Dropout(dropout), nn.Linear(640, 256), nn.ReLU(),
             nn.LayerNorm(256), nn.Dropout(dropout), nn.Linear(256, classes),
         )  # fmt: skip
+        initialise(self)
 
     def forward(self, titles: Tensor, abstracts: Tensor) -> Tensor:
         states, _ = self.lstm(self.dropout(self.embedding(titles)))
@@ -159,8 +161,8 @@ def main() -> None:
     embeddings, _ = embedding_matrix(vocabulary, words, vectors, dim=300, seed=params.seed)
     machine = choose_machine("cpu", params.precision)
     print(
-        f"{len(train):,} papers, {len(val):,} for validation, {len(vocabulary):,} words, {len(CLASSES[params.labels.classes])} "
-        f"classes, {torch.get_num_threads()} threads, precision {machine.precision}"
+        f"{len(train):,} papers, {len(val):,} for validation, {len(vocabulary):,} words, "
+        f"{len(CLASSES[params.labels.classes])} classes, {torch.get_num_threads()} threads, precision {machine.precision}"
     )
     whole = [
         encode_papers(part, vocabulary, title_length=30, abstract_length=300, device=machine.device)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +131,7 @@ def test_summary_says_what_was_reached_and_against_what(report: dict[str, Any]) 
     assert f"{report['accuracy']:.2%}" in text
 
 
-def test_figures_are_written_without_a_date(tmp_path: Path) -> None:
+def test_figures_show_what_they_are_given() -> None:
     labels, probabilities = sample()
     counts = metrics.confusion(labels, probabilities.argmax(1), 3)
     curves = pd.DataFrame({"epoch": [1, 2]})
@@ -148,10 +149,14 @@ def test_figures_are_written_without_a_date(tmp_path: Path) -> None:
         ),
         "attention": plots.attention(words),
     }
-    for name, figure in figures.items():
-        first = plots.save(figure, tmp_path / f"{name}.png").read_bytes()
-        assert plots.save(figure, tmp_path / f"{name}2.png").read_bytes() == first
-        assert first.startswith(b"\x89PNG")
+    for figure in figures.values():
+        image = BytesIO()
+        figure.savefig(image)
+        assert image.getvalue().startswith(b"\x89PNG")
+    shown = {text.get_text() for text in figures["confusion"].axes[0].texts}
+    assert any(str(counts[0, 0]) in text for text in shown)
+    assert [list(line.get_ydata()) for line in figures["curves"].axes[1].lines] == [[0.5, 0.7]] * 2
+    assert "actual a, predicted b" in figures["attention"].get_suptitle()
 
 
 def test_prediction_rows_name_the_classes() -> None:

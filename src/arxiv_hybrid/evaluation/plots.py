@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
-
-DPI = 110
 
 
 def learning_curves(epochs: pd.DataFrame) -> Figure:
@@ -70,9 +66,3 @@ def attention(words: pd.DataFrame) -> Figure:
     first = words.iloc[0]
     figure.suptitle(f"{first['id']}: actual {first['actual']}, predicted {first['predicted']}")
     return figure
-
-
-def save(figure: Figure, path: Path) -> Path:
-    """Write a PNG without a date or version in it."""
-    figure.savefig(path, dpi=DPI, metadata={"Software": None})
-    return path
