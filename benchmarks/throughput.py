@@ -162,7 +162,8 @@ def main() -> None:
     machine = choose_machine("cpu", params.precision)
     print(
         f"{len(train):,} papers, {len(val):,} for validation, {len(vocabulary):,} words, "
-        f"{len(CLASSES[params.labels.classes])} classes, {torch.get_num_threads()} threads, precision {machine.precision}"
+        f"{len(CLASSES[params.labels.classes])} classes, {torch.get_num_threads()} threads, "
+        f"precision {machine.precision}"
     )
     whole = [
         encode_papers(part, vocabulary, title_length=30, abstract_length=300, device=machine.device)
