@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,16 +23,23 @@ class Strict(BaseModel):
 class Fetch(Strict):
     """Where papers come from."""
 
-    source: Literal["synthetic", "csv"]
+    source: Literal["synthetic", "csv", "snapshot"]
     path: str | None
+    per_category: int = Field(ge=1)
+    sample: Literal["newest", "random"]
+    since: date | None
+    until: date | None
+    allow_fewer: bool
     papers: int = Field(ge=100, le=1_000_000)
     label_noise: float = Field(ge=0, lt=0.75)
     seed: int = Field(ge=0, lt=2**32)
 
     @model_validator(mode="after")
     def _source_needs_path(self) -> Fetch:
-        if self.source == "csv" and not self.path:
-            raise ValueError("source csv needs fetch.path, the CSV file to read")
+        if self.source in ("csv", "snapshot") and not self.path:
+            raise ValueError(f"source {self.source} needs fetch.path, the file to read")
+        if self.since and self.until and self.since > self.until:
+            raise ValueError(f"since {self.since} lies after until {self.until}")
         return self
 
 
