@@ -17,8 +17,8 @@ import pytest
 import yaml
 from conftest import ROOT, merged
 
+from arxiv_hybrid import streams
 from arxiv_hybrid.config import Fetch, parse
-from arxiv_hybrid.data import snapshot_source
 from arxiv_hybrid.data.labels import CATEGORIES
 from arxiv_hybrid.data.snapshot_source import Selection, Window, read_snapshot
 from arxiv_hybrid.data.sources import fetch_snapshot
@@ -111,14 +111,14 @@ def test_every_packing_and_block_size_gives_the_same(
     plain = read(dump)
     packed = dump.with_name(f"dump.json.{kind}")
     PACKERS[kind](packed, dump.read_bytes().rstrip(b"\n"))
-    monkeypatch.setattr(snapshot_source, "BLOCK", block)
+    monkeypatch.setattr(streams, "BLOCK", block)
     again = read(packed)
     pd.testing.assert_frame_equal(plain.table(), again.table())
     assert again.lines == plain.lines == 1200
 
 
 def test_processes_change_nothing(dump: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(snapshot_source, "BLOCK", 20_000)
+    monkeypatch.setattr(streams, "BLOCK", 20_000)
     pd.testing.assert_frame_equal(read(dump, processes=1).table(), read(dump, processes=2).table())
 
 
@@ -210,7 +210,7 @@ def damaged(tmp_path: Path, kind: str) -> Path:
         ("xz", "truncated"),
         ("zip", "truncated"),
         ("html.gz", "not .gz"),
-        ("two", "expected one .json file"),
+        ("two", "expected one file to read"),
         ("cut", "line 60: not sound JSON"),
         ("words", "line 3: not sound JSON"),
         ("list", "line 3: not a JSON object"),

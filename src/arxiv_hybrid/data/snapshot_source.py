@@ -8,35 +8,29 @@ the file.
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import heapq
 import json
-import lzma
 import os
 import re
-import zipfile
-import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from email.utils import parsedate_to_datetime
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import IO, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import pandas as pd
-from tqdm import tqdm
 
 from arxiv_hybrid.data.labels import CATEGORIES
 from arxiv_hybrid.data.schema import COLUMNS
 from arxiv_hybrid.errors import UserError
+from arxiv_hybrid.streams import line_blocks
 
-BLOCK = 8 << 20  # bytes of lines that are searched together
 WORTH_PROCESSES = 256 << 20  # bytes of file; below, starting processes takes longer than reading
 
 _CATEGORIES = re.compile(rb'"categories"\s*:\s*"([^"\\]*)"')
@@ -129,20 +123,15 @@ def read_snapshot(
     if processes is None:
         large = path.is_file() and path.stat().st_size > WORTH_PROCESSES
         processes = (os.cpu_count() or 1) if large else 1
-    with _told(path), _opened(path) as (stream, raw):
-        blocks = _with_progress(_blocks(stream), raw, path)
-        for lines, unreadable, papers in _scanned(blocks, window, path, processes):
-            selection.lines += lines
-            selection.unreadable += unreadable
-            for paper in papers:
-                selection.add(paper)
+    blocks = line_blocks(path, key="fetch.path", choose=_dumps)
+    for lines, unreadable, papers in _scanned(blocks, window, path, processes):
+        selection.lines += lines
+        selection.unreadable += unreadable
+        for paper in papers:
+            selection.add(paper)
     if not selection.lines:
         raise UserError(f"{path}: is empty, expected one JSON object a line (fetch.path)")
     return selection
-
-
-class _Readable(Protocol):
-    def read(self, size: int, /) -> bytes: ...
 
 
 Scanned = tuple[int, int, list[Paper]]
@@ -269,69 +258,5 @@ def _lot(identifier: str, seed: int) -> bytes:
     return hashlib.blake2b(identifier.encode(), key=seed.to_bytes(8, "big"), digest_size=8).digest()
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[tuple[_Readable, IO[bytes]]]:
-    """The decompressed stream, and the file under it, whose position tells the progress."""
-    with path.open("rb") as raw:
-        if path.suffix == ".zip":
-            with zipfile.ZipFile(raw) as archive, archive.open(_member(archive, path)) as stream:
-                yield stream, raw
-        elif path.suffix == ".gz":
-            with gzip.open(raw) as stream:
-                yield stream, raw
-        elif path.suffix == ".xz":
-            with lzma.open(raw) as stream:
-                yield stream, raw
-        else:
-            yield raw, raw
-
-
-def _member(archive: zipfile.ZipFile, path: Path) -> zipfile.ZipInfo:
-    members = [m for m in archive.infolist() if m.filename.endswith((".json", ".jsonl"))]
-    if len(members) != 1:
-        names = ", ".join(m.filename for m in archive.infolist()[:5]) or "nothing"
-        raise UserError(f"{path}: holds {names}; expected one .json file (fetch.path)")
-    return members[0]
-
-
-@contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Turn what can be wrong with a file into one line."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file (fetch.path)") from None
-    except IsADirectoryError:
-        raise UserError(f"{path}: is a folder, expected a file (fetch.path)") from None
-    except PermissionError:
-        raise UserError(f"{path}: may not be read (fetch.path)") from None
-    except (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, gzip.BadGzipFile) as error:
-        raise UserError(
-            f"{path}: truncated, damaged or not {path.suffix}: {error}; get it again"
-        ) from None
-
-
-def _blocks(stream: _Readable) -> Iterator[tuple[int, bytes]]:
-    """Blocks of whole lines, each with the number of its first line."""
-    first, rest = 1, b""
-    while chunk := stream.read(BLOCK):
-        cut = chunk.rfind(b"\n") + 1
-        if not cut:
-            rest += chunk
-            continue
-        block = rest + chunk[:cut]
-        rest = chunk[cut:]
-        yield first, block
-        first += block.count(b"\n")
-    if rest.strip():
-        yield first, rest
-
-
-def _with_progress(
-    blocks: Iterator[tuple[int, bytes]], raw: IO[bytes], path: Path
-) -> Iterator[tuple[int, bytes]]:
-    size = path.stat().st_size
-    with tqdm(total=size, desc=path.name, unit="B", unit_scale=True, disable=None) as bar:
-        for block in blocks:
-            bar.update(raw.tell() - bar.n)
-            yield block
+def _dumps(names: list[str]) -> list[str]:
+    return [name for name in names if name.endswith((".json", ".jsonl"))]
