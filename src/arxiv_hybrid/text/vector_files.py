@@ -1,0 +1,121 @@
+"""Pre-trained word vectors in a text file: GloVe, word2vec or fastText, packed or plain.
+
+A line is a word and its numbers, separated by spaces. word2vec and fastText files start with
+a line of two counts. Files of this kind have a million lines, a project needs some ten
+thousand of them: only those are parsed.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from arxiv_hybrid.errors import UserError
+from arxiv_hybrid.streams import line_blocks
+
+FloatMatrix = npt.NDArray[np.float32]
+_NOT_VECTORS = {
+    b"<!doctype": "is a web page, not vectors",
+    b"<html": "is a web page, not vectors",
+    b"version https://git-lfs": "is a Git LFS pointer, not the file it points to",
+    b"pk\x03\x04": "is a .zip under another name",
+    b"\x1f\x8b": "is a .gz under another name",
+}
+
+
+@dataclass(frozen=True)
+class VectorFile:
+    """Words (W) of a file that were wanted, their vectors (W, dim), and what else was seen."""
+
+    words: list[str]
+    vectors: FloatMatrix
+    lines: int
+    repeated: int
+
+
+def read_vectors(path: Path, wanted: Collection[str], *, dim: int, key: str) -> VectorFile:
+    """Read the vectors of `wanted` words; the first counts where a word stands twice.
+
+    key: the parameter that named the file, for messages. A .zip may hold several widths, as
+    glove.6B.zip does; the file that names `dim` is read. Words with spaces (glove.840B has
+    some) are never wanted and are passed over. Raises UserError if the file is missing,
+    damaged, not such a file, or of another width.
+    """
+    rows = {word.encode(): -1 for word in wanted}
+    vectors: list[FloatMatrix] = []
+    lines = repeated = 0
+    for first, block in line_blocks(path, key=key, choose=lambda names: _member(names, dim)):
+        if first == 1:
+            block = _without_header(block, path, dim, key)
+        for line in block.split(b"\n"):
+            end = line.find(b" ")
+            if end < 0:
+                continue
+            lines += 1
+            row = rows.get(line[:end])
+            if row is None:
+                continue
+            if row >= 0:
+                repeated += 1
+                continue
+            vector = _numbers(line, end, dim)
+            if vector is not None:
+                rows[line[:end]] = len(vectors)
+                vectors.append(vector)
+            elif _fields(line) <= dim:
+                raise UserError(
+                    f"{path}: the vector of {line[:end].decode()!r} is not {dim} numbers; "
+                    f"is the file damaged? ({key})"
+                )
+        # a last line without an end is looked at in any case: it may be cut
+        if block and not block.endswith(b"\n") and _fields(block[block.rfind(b"\n") + 1 :]) < dim:
+            raise UserError(f"{path}: its last line is cut; get it again ({key})")
+    if not lines:
+        raise UserError(f"{path}: holds no vectors ({key})")
+    words = sorted((word for word, row in rows.items() if row >= 0), key=rows.__getitem__)
+    matrix = np.stack(vectors) if vectors else np.zeros((0, dim), dtype=np.float32)
+    return VectorFile([word.decode() for word in words], matrix, lines, repeated)
+
+
+def _without_header(block: bytes, path: Path, dim: int, key: str) -> bytes:
+    """The first block without the counts of word2vec and fastText; UserError if no vectors."""
+    start = block[:64].lower()
+    for magic, remark in _NOT_VECTORS.items():
+        if start.startswith(magic):
+            raise UserError(f"{path}: {remark}; get it again ({key})")
+    line, _, rest = block.partition(b"\n")
+    fields = line.split()
+    has_header = len(fields) == 2 and all(field.isdigit() for field in fields)
+    width = int(fields[1]) if has_header else _fields(line)
+    if width != dim:
+        raise UserError(
+            f"{path}: vectors of {width} numbers, glove.dim is {dim}; set glove.dim={width} ({key})"
+        )
+    return rest if has_header else block
+
+
+def _fields(line: bytes) -> int:
+    """How many numbers stand behind the first word, if it has no spaces."""
+    return len(line.split(b" ")) - 1 - line.endswith((b" ", b" \r"))
+
+
+def _numbers(line: bytes, start: int, count: int) -> FloatMatrix | None:
+    """The numbers from `start` to the line's end, None if they are not `count`."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", DeprecationWarning)
+            numbers = np.fromstring(line[start:], dtype=np.float32, sep=" ")
+    except (ValueError, DeprecationWarning):  # something that is no number
+        return None
+    return numbers if len(numbers) == count else None
+
+
+def _member(names: list[str], dim: int) -> list[str]:
+    """The vector files in a .zip; those that name `dim` where there are several."""
+    files = [name for name in names if name.endswith((".txt", ".vec"))]
+    return files if len(files) == 1 else [name for name in files if f"{dim}d" in name]
