@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -46,40 +46,56 @@ def read_vectors(path: Path, wanted: Collection[str], *, dim: int, key: str) -> 
     some) are never wanted and are passed over. Raises UserError if the file is missing,
     damaged, not such a file, or of another width.
     """
-    rows = {word.encode(): -1 for word in wanted}
-    vectors: list[FloatMatrix] = []
-    lines = repeated = 0
+    collected = _Collected(path, dim, key, {word.encode(): -1 for word in wanted})
+    lines = 0
     for first, block in line_blocks(path, key=key, choose=lambda names: _member(names, dim)):
         if first == 1:
             block = _without_header(block, path, dim, key)
         for line in block.split(b"\n"):
             end = line.find(b" ")
-            if end < 0:
-                continue
-            lines += 1
-            row = rows.get(line[:end])
-            if row is None:
-                continue
-            if row >= 0:
-                repeated += 1
-                continue
-            vector = _numbers(line, end, dim)
-            if vector is not None:
-                rows[line[:end]] = len(vectors)
-                vectors.append(vector)
-            elif _fields(line) <= dim:
-                raise UserError(
-                    f"{path}: the vector of {line[:end].decode()!r} is not {dim} numbers; "
-                    f"is the file damaged? ({key})"
-                )
+            if end >= 0:
+                lines += 1
+                if line[:end] in collected.rows:
+                    collected.take(line, end)
         # a last line without an end is looked at in any case: it may be cut
         if block and not block.endswith(b"\n") and _fields(block[block.rfind(b"\n") + 1 :]) < dim:
             raise UserError(f"{path}: its last line is cut; get it again ({key})")
     if not lines:
         raise UserError(f"{path}: holds no vectors ({key})")
-    words = sorted((word for word, row in rows.items() if row >= 0), key=rows.__getitem__)
-    matrix = np.stack(vectors) if vectors else np.zeros((0, dim), dtype=np.float32)
-    return VectorFile([word.decode() for word in words], matrix, lines, repeated)
+    return VectorFile(*collected.words_and_vectors(), lines, collected.repeated)
+
+
+@dataclass
+class _Collected:
+    """The wanted words, each with its row in `vectors` or -1."""
+
+    path: Path
+    dim: int
+    key: str
+    rows: dict[bytes, int]
+    vectors: list[FloatMatrix] = field(default_factory=list)
+    repeated: int = 0
+
+    def take(self, line: bytes, end: int) -> None:
+        """Keep the vector of a line whose wanted word ends at `end`."""
+        word = line[:end]
+        if self.rows[word] >= 0:
+            self.repeated += 1
+            return
+        vector = _numbers(line, end, self.dim)
+        if vector is not None:
+            self.rows[word] = len(self.vectors)
+            self.vectors.append(vector)
+        elif _fields(line) <= self.dim:  # else a word with spaces that starts like ours
+            raise UserError(
+                f"{self.path}: the vector of {word.decode()!r} is not {self.dim} numbers; "
+                f"is the file damaged? ({self.key})"
+            )
+
+    def words_and_vectors(self) -> tuple[list[str], FloatMatrix]:
+        words = sorted((w for w, row in self.rows.items() if row >= 0), key=self.rows.__getitem__)
+        empty = np.zeros((0, self.dim), dtype=np.float32)
+        return [w.decode() for w in words], np.stack(self.vectors) if self.vectors else empty
 
 
 def _without_header(block: bytes, path: Path, dim: int, key: str) -> bytes:
