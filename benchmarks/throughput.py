@@ -33,7 +33,7 @@ from arxiv_hybrid.data.splits import split_documents
 from arxiv_hybrid.models.hybrid import initialise
 from arxiv_hybrid.text.embeddings import embedding_matrix
 from arxiv_hybrid.text.tokenize import tokenize_all
-from arxiv_hybrid.text.vectors import SOURCES
+from arxiv_hybrid.text.vectors import word_vectors
 from arxiv_hybrid.text.vocabulary import Vocabulary
 from arxiv_hybrid.training.batches import EncodedPapers, encode_papers
 from arxiv_hybrid.training.devices import choose_machine, seed_everything
@@ -157,7 +157,7 @@ def main() -> None:
     train, val = splits["train"].iloc[: arguments.papers], splits["val"]
     tokens = tokenize_all(train["title"] + " " + train["abstract"])
     vocabulary = Vocabulary.build(tokens, max_size=params.vocab.max_size, min_freq=2)
-    words, vectors = SOURCES[params.glove.source](tokens, params.glove, params.seed)
+    words, vectors = word_vectors(tokens, params.glove, seed=params.seed, root=Path.cwd())
     embeddings, _ = embedding_matrix(vocabulary, words, vectors, dim=300, seed=params.seed)
     machine = choose_machine("cpu", params.precision)
     print(

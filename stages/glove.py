@@ -1,12 +1,12 @@
-"""Get word vectors: trained on the corpus here, or none."""
+"""Get word vectors: trained on the corpus here, read from a file, or none."""
 
-from _stage import PAPERS, SPLITS, VECTORS, run
+from _stage import PAPERS, ROOT, SPLITS, VECTORS, run
 
 from arxiv_hybrid.config import Params
 from arxiv_hybrid.data.table import read_papers
 from arxiv_hybrid.io import read_parquet
 from arxiv_hybrid.text.tokenize import tokenize_all
-from arxiv_hybrid.text.vectors import SOURCES, save_vectors
+from arxiv_hybrid.text.vectors import save_vectors, word_vectors
 
 
 def main(params: Params) -> None:
@@ -19,7 +19,7 @@ def main(params: Params) -> None:
             tokenize_all(seen["title"]), tokenize_all(seen["abstract"]), strict=True
         )
     ]
-    words, vectors = SOURCES[params.glove.source](documents, params.glove, params.seed)
+    words, vectors = word_vectors(documents, params.glove, seed=params.seed, root=ROOT)
     save_vectors(VECTORS, words, vectors)
     print(f"{params.glove.source}: {len(words):,} vectors of {vectors.shape[1]} -> {VECTORS}")
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from arxiv_hybrid.errors import UserError
 
 ModelName = Literal["v1", "baseline"]
+VECTOR_FILES = (".txt", ".vec", ".gz", ".xz", ".zip")
 
 
 class Strict(BaseModel):
@@ -69,12 +70,19 @@ class Augment(Strict):
 class Glove(Strict):
     """Word vectors."""
 
-    source: Literal["corpus", "none"]
+    source: str
     method: Literal["word2vec", "ppmi_svd"]
     epochs: int = Field(ge=1, le=1000)
     dim: int = Field(ge=2, le=1024)
     window: int = Field(ge=1, le=50)
     learning_rate_scale: float = Field(ge=0, le=10)
+
+    @field_validator("source")
+    @classmethod
+    def _a_name_or_a_file(cls, source: str) -> str:
+        if source in ("corpus", "none") or source.endswith(VECTOR_FILES):
+            return source
+        raise ValueError(f"expected corpus, none or the path of a file ({', '.join(VECTOR_FILES)})")
 
 
 class Vocab(Strict):

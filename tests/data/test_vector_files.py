@@ -5,13 +5,17 @@ from __future__ import annotations
 import gzip
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from conftest import merged
 
 from arxiv_hybrid import streams
+from arxiv_hybrid.config import parse
 from arxiv_hybrid.errors import UserError
 from arxiv_hybrid.text.vector_files import VectorFile, read_vectors
+from arxiv_hybrid.text.vectors import word_vectors
 
 WORDS = [",", "the", "model", "of", "state-of-the-art", "zebra", "é", "last"]
 VECTORS = np.random.default_rng(0).normal(0, 0.4, (len(WORDS), 6)).astype(np.float32)
@@ -114,6 +118,26 @@ def test_what_is_no_vector_file_is_named(tmp_path: Path, content: bytes, words: 
     assert words in str(told.value)
     assert str(path) in str(told.value)
     assert "glove.source" in str(told.value)
+
+
+def test_the_glove_source_may_be_a_file(tmp_path: Path, default_content: dict[str, Any]) -> None:
+    write(tmp_path / "v.txt", lines())
+
+    def vectors(**glove: Any) -> tuple[list[str], Any]:
+        params = parse(merged(default_content, {"glove": glove}), "params")
+        return word_vectors([["the", "zebra", "x"]], params.glove, seed=1, root=tmp_path)
+
+    words, matrix = vectors(source="v.txt", dim=6)
+    assert words == ["the", "zebra"]
+    np.testing.assert_allclose(matrix, VECTORS[[1, 5]], atol=1e-5)
+    assert vectors(source=str(tmp_path / "v.txt"), dim=6)[0] == words
+    with pytest.raises(UserError, match=r"v\.txt: vectors of 6 numbers, glove\.dim is 300"):
+        vectors(source="v.txt")
+    with pytest.raises(UserError, match=r"glove\.source: 'gloove' is not allowed"):
+        vectors(source="gloove")
+    write(tmp_path / "other.txt", ["unseen 1 2 3 4 5 6\n"])
+    with pytest.raises(UserError, match="none of the papers' 3 words"):
+        vectors(source="other.txt", dim=6)
 
 
 def test_a_cut_archive_is_named(tmp_path: Path) -> None:

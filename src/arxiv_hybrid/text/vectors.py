@@ -1,8 +1,8 @@
-"""Word vectors trained on the corpus itself, for when no pre-trained ones are at hand."""
+"""Word vectors: trained on the corpus itself, read from a file, or none."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from tqdm import tqdm
 from arxiv_hybrid.config import Glove
 from arxiv_hybrid.errors import UserError
 from arxiv_hybrid.io import read_lines, write_bytes, write_lines
+from arxiv_hybrid.text.vector_files import read_vectors
 from arxiv_hybrid.text.vocabulary import SPECIAL, UNK, Vocabulary
 
 FloatMatrix = npt.NDArray[np.float32]
@@ -126,24 +127,27 @@ def _ppmi(counts: sparse.csr_matrix) -> sparse.csr_matrix:
     )
 
 
-def _from_corpus(
-    documents: Sequence[Sequence[str]], glove: Glove, seed: int
+def word_vectors(
+    documents: Sequence[Sequence[str]], glove: Glove, *, seed: int, root: Path
 ) -> tuple[list[str], FloatMatrix]:
+    """Words and vectors (words, dim) from where `glove.source` says.
+
+    documents: tokens of the texts that may be learned from, and whose words are looked up
+    in a file; a relative path starts at `root`, the repository.
+    """
+    if glove.source == "none":
+        return [], np.zeros((0, glove.dim), dtype=np.float32)
+    if glove.source != "corpus":
+        path = root / Path(glove.source).expanduser()
+        wanted = {word for document in documents for word in document}
+        found = read_vectors(path, wanted, dim=glove.dim, key="glove.source")
+        if not found.words:
+            raise UserError(f"{path}: has none of the papers' {len(wanted):,} words (glove.source)")
+        return found.words, found.vectors
     settings = {"dim": glove.dim, "window": glove.window, "min_freq": MIN_FREQ, "seed": seed}
     if glove.method == "word2vec":
         return word2vec(documents, epochs=glove.epochs, **settings)
     return ppmi_svd(documents, **settings)
-
-
-def _none(
-    _documents: Sequence[Sequence[str]], glove: Glove, _seed: int
-) -> tuple[list[str], FloatMatrix]:
-    return [], np.zeros((0, glove.dim), dtype=np.float32)
-
-
-SOURCES: dict[
-    str, Callable[[Sequence[Sequence[str]], Glove, int], tuple[list[str], FloatMatrix]]
-] = {"corpus": _from_corpus, "none": _none}
 
 
 def save_vectors(folder: Path, words: list[str], vectors: FloatMatrix) -> None:
