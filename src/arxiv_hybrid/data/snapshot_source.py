@@ -35,7 +35,6 @@ WORTH_PROCESSES = 256 << 20  # bytes of file; below, starting processes takes lo
 
 _CATEGORIES = re.compile(rb'"categories"\s*:\s*"([^"\\]*)"')
 _WANTED = re.compile(rb"(?:^|[\s,])(?:" + "|".join(map(re.escape, CATEGORIES)).encode() + rb")\b")
-_SPACE = re.compile(r"\s+")
 _LETTER = re.compile(r"[A-Za-z]")
 _NEW_ID = re.compile(r"^(\d\d)(\d\d)\.(\d{4,5})$")
 _OLD_ID = re.compile(r"^[a-z-]+(?:\.[A-Z]{2})?/(\d\d)(\d\d)(\d{3})$")
@@ -194,7 +193,7 @@ def _parse(line: bytes, number: Callable[[], int], where: str) -> Paper | None:
     order = _order(record["id"])
     if order is None:
         raise UserError(f"{where}: line {number()}: id {record['id']!r} is not an arXiv id")
-    title, abstract = (_SPACE.sub(" ", record[key]).strip() for key in ("title", "abstract"))
+    title, abstract = (" ".join(record[key].split()) for key in ("title", "abstract"))
     if not (_LETTER.search(title) and _LETTER.search(abstract)):
         return None
     try:
