@@ -75,6 +75,7 @@ class Glove(Strict):
     epochs: int = Field(ge=1, le=1000)
     dim: int = Field(ge=2, le=1024)
     window: int = Field(ge=1, le=50)
+    extra_text: str | None
     learning_rate_scale: float = Field(ge=0, le=10)
 
     @field_validator("source")

@@ -119,11 +119,7 @@ def read_snapshot(
     out. Raises UserError if the file is missing, damaged, truncated or not such a dump.
     """
     selection = Selection(per_category, sample, seed)
-    if processes is None:
-        large = path.is_file() and path.stat().st_size > WORTH_PROCESSES
-        processes = (os.cpu_count() or 1) if large else 1
-    blocks = line_blocks(path, key="fetch.path", choose=_dumps)
-    for lines, unreadable, papers in _scanned(blocks, window, path, processes):
+    for lines, unreadable, papers in _scanned(path, window, "fetch.path", processes):
         selection.lines += lines
         selection.unreadable += unreadable
         for paper in papers:
@@ -136,10 +132,19 @@ def read_snapshot(
 Scanned = tuple[int, int, list[Paper]]
 
 
-def _scanned(
-    blocks: Iterator[tuple[int, bytes]], window: Window, path: Path, processes: int
-) -> Iterator[Scanned]:
-    """Scan blocks in order, at most two a process in memory at any time."""
+def read_texts(path: Path, *, key: str) -> Iterator[tuple[str, str]]:
+    """Id and text of every paper that lists one of the four categories, in the file's order."""
+    for _, _, papers in _scanned(path, Window(), key, None):
+        for paper in papers:
+            yield paper.id, f"{paper.title} {paper.abstract}"
+
+
+def _scanned(path: Path, window: Window, key: str, processes: int | None) -> Iterator[Scanned]:
+    """Scan the file's blocks in order, at most two a process in memory at any time."""
+    if processes is None:
+        large = path.is_file() and path.stat().st_size > WORTH_PROCESSES
+        processes = (os.cpu_count() or 1) if large else 1
+    blocks = line_blocks(path, key=key, choose=_dumps)
     if processes == 1:
         for first, block in blocks:
             yield scan(block, first, window, str(path))
