@@ -29,8 +29,10 @@ lint: $(VENV)/installed  ## ruff and mypy
 	ruff format --check .
 	mypy
 
-bench: $(VENV)/installed  ## speed of training against a plain loop
+bench: $(VENV)/installed  ## speed of training, of the metadata dump and of vector files
 	python benchmarks/throughput.py
+	python benchmarks/snapshot.py
+	python benchmarks/vectors.py
 
 ui: $(VENV)/installed  ## MLflow in the browser, http://127.0.0.1:5000
 	mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}"
