@@ -12,6 +12,8 @@ def main(params: Params) -> None:
     write_csv(PAPERS, fetched.papers)
     write_json(ORIGIN, fetched.origin)
     papers = fetched.papers["id"].nunique()
+    if fetched.remark:
+        print(f"{params.fetch.source}: {fetched.remark}")
     print(f"{params.fetch.source}: {len(fetched.papers):,} rows, {papers:,} papers -> {PAPERS}")
 
 

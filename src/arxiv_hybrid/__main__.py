@@ -21,7 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     command.add_argument("file", type=Path, help="a CSV of papers, plain or .gz")
     chosen = parser.parse_args(arguments)
     try:
-        papers = check_papers(read_csv(chosen.file), str(chosen.file))
+        papers = check_papers(read_csv(chosen.file, key="FILE"), str(chosen.file))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

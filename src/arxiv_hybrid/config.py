@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +13,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from arxiv_hybrid.errors import UserError
 
 ModelName = Literal["v1", "baseline"]
+_DAY = re.compile(r"^\d{4}-\d\d-\d\d$")
 VECTOR_FILES = (".txt", ".vec", ".gz", ".xz", ".zip")
+
+
+def _is_date(day: str) -> bool:
+    try:
+        date.fromisoformat(day)
+    except ValueError:
+        return False
+    return True
 
 
 class Strict(BaseModel):
@@ -28,15 +38,22 @@ class Fetch(Strict):
     path: str | None
     per_category: int = Field(ge=1)
     sample: Literal["newest", "random"]
-    since: date | None
-    until: date | None
+    since: str | None
+    until: str | None
     allow_fewer: bool
     papers: int = Field(ge=100, le=1_000_000)
     label_noise: float = Field(ge=0, lt=0.75)
     seed: int = Field(ge=0, lt=2**32)
 
+    @field_validator("since", "until")
+    @classmethod
+    def _a_day(cls, day: str | None) -> str | None:
+        if day is not None and (not _DAY.match(day) or not _is_date(day)):
+            raise ValueError("expected a day as 2025-11-17, in quotes")
+        return day
+
     @model_validator(mode="after")
-    def _source_needs_path(self) -> Fetch:
+    def _consistent(self) -> Fetch:
         if self.source in ("csv", "snapshot") and not self.path:
             raise ValueError(f"source {self.source} needs fetch.path, the file to read")
         if self.since and self.until and self.since > self.until:

@@ -9,7 +9,7 @@ import gzip
 import lzma
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Protocol
@@ -19,6 +19,7 @@ from tqdm import tqdm
 from arxiv_hybrid.errors import UserError
 
 BLOCK = 8 << 20  # bytes
+LONGEST_LINE = 64 << 20
 
 Chooser = Callable[[list[str]], list[str]]  # names in a .zip to the one that is meant
 
@@ -30,7 +31,9 @@ class Readable(Protocol):
         """Up to `size` bytes, none at the end."""
 
 
-def line_blocks(path: Path, *, key: str, choose: Chooser) -> Iterator[tuple[int, bytes]]:
+def line_blocks(
+    path: Path, *, key: str, choose: Chooser
+) -> Generator[tuple[int, bytes], None, None]:
     """Yield the number of a block's first line, and the block; only the last may lack a line end.
 
     key: the parameter that named the file, for messages; choose: picks the member of a .zip.
@@ -45,7 +48,7 @@ def line_blocks(path: Path, *, key: str, choose: Chooser) -> Iterator[tuple[int,
             total=path.stat().st_size, desc=path.name, unit="B", unit_scale=True, disable=None
         ) as bar,
     ):
-        for block in _blocks(stream):
+        for block in _blocks(stream, path, key):
             bar.update(raw.tell() - bar.n)
             yield block
 
@@ -86,14 +89,23 @@ def _told(path: Path, key: str) -> Iterator[None]:
         raise UserError(
             f"{path}: truncated, damaged or not {path.suffix}: {error}; get it again ({key})"
         ) from None
+    except (NotImplementedError, RuntimeError) as error:  # a compression or a password
+        raise UserError(f"{path}: this kind of .zip cannot be read: {error} ({key})") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error} ({key})") from None
 
 
-def _blocks(stream: Readable) -> Iterator[tuple[int, bytes]]:
+def _blocks(stream: Readable, path: Path, key: str) -> Iterator[tuple[int, bytes]]:
     first, rest = 1, b""
     while chunk := stream.read(BLOCK):
         cut = chunk.rfind(b"\n") + 1
         if not cut:
             rest += chunk
+            if len(rest) > LONGEST_LINE:
+                raise UserError(
+                    f"{path}: line {first} is longer than {LONGEST_LINE >> 20} MiB; "
+                    f"are its line ends lost? ({key})"
+                )
             continue
         block = rest + chunk[:cut]
         rest = chunk[cut:]

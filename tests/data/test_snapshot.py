@@ -161,10 +161,54 @@ def test_old_identifiers_are_older(tmp_path: Path) -> None:
 
 
 def test_papers_without_text_are_counted_and_left_out(tmp_path: Path) -> None:
-    lines = [record(0, "cs.AI"), record(1, "cs.AI", abstract=" \n"), record(2, "cs.CL", title="42")]
+    lines = [
+        record(0, "cs.AI"), record(1, "cs.AI", abstract=" \n"), record(2, "cs.CL", title="42"),
+        record(3, "cs.LG", abstract="None"),
+    ]  # fmt: skip
     selection = read(write(tmp_path / "dump.json", lines))
-    assert selection.unreadable == 2
+    assert selection.unreadable == 3
     assert len(selection.table()) == 1
+
+
+def test_odd_but_readable_lines(tmp_path: Path) -> None:
+    lines = [
+        record(0, "cs.AI,cs.LG"), record(1, "cs.CL cs.CL"), record(2, "stat.ML"),
+        record(3, "cs.CV", title="Half a \ud835 pair"), record(3, "cs.CV"),
+        record(4, "cs.AI", id="2401.00005v2"),
+    ]  # fmt: skip
+    path = write(tmp_path / "dump.json", lines)
+    text = path.read_text().replace('"stat.ML"', '"stat.ML\\u0020cs.LG"')
+    path.write_text(text + "\n\n")
+    selection = read(path, per_category=2)
+    table = selection.table()
+    assert table["id"].tolist() == [
+        "2401.00005", "2401.00001", "2401.00002", "2401.00004", "2401.00003", "2401.00001"
+    ]  # fmt: skip
+    assert table["all_categories"].tolist()[-2:] == ["stat.ML,cs.LG", "cs.AI,cs.LG"]
+    assert table["title"].str.encode("utf-8").notna().all()
+    assert selection.lines == 6
+
+
+def test_a_file_without_line_ends_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "BLOCK", 1000)
+    monkeypatch.setattr(streams, "LONGEST_LINE", 5000)
+    path = tmp_path / "dump.json"
+    path.write_text(json.dumps(records(60)))
+    with pytest.raises(UserError, match="line 1 is longer than"):
+        read(path)
+
+
+def test_a_zip_with_a_password_is_named(tmp_path: Path, dump: Path) -> None:
+    path = tmp_path / "dump.zip"
+    pack_zip(path, dump.read_bytes())
+    content = bytearray(path.read_bytes())
+    content[6] |= 1  # the flag of an encrypted member, in both of its headers
+    content[content.rfind(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(bytes(content))
+    with pytest.raises(UserError, match=r"this kind of \.zip cannot be read"):
+        read(path)
 
 
 def damaged(tmp_path: Path, kind: str) -> Path:
@@ -198,7 +242,11 @@ def damaged(tmp_path: Path, kind: str) -> Path:
     elif kind == "empty":
         path.write_bytes(b"")
     else:
-        changes = {"no title": {"title": None}, "id": {"id": "12"}, "versions": {"versions": [{}]}}
+        changes = {
+            "no title": {"title": None},
+            "id": {"id": "12"},
+            "versions": {"versions": [{"created": 5}]},
+        }
         path.write_bytes(lines[0] + json.dumps(record(5, "cs.CV", **changes[kind])).encode())
     return path
 
@@ -255,11 +303,12 @@ def test_fewer_papers_than_asked_for_is_an_error(dump: Path) -> None:
 
 
 def test_the_window_in_params_is_checked() -> None:
-    fetch = fetch_params(path="x", since="2025-01-01", until=date(2025, 2, 1))
-    assert (fetch.since, fetch.until) == (date(2025, 1, 1), date(2025, 2, 1))
+    fetch = fetch_params(path="x", since="2025-01-01", until="2025-02-01")
+    assert Window.of(fetch.since, fetch.until) == Window(date(2025, 1, 1), date(2025, 2, 1))
     with pytest.raises(UserError, match="lies after"):
         fetch_params(path="x", since="2025-03-01", until="2025-02-01")
-    with pytest.raises(UserError, match=r"fetch\.until"):
-        fetch_params(path="x", until="yesterday")
+    for wrong in ("yesterday", "20251117", "2025-02-30"):
+        with pytest.raises(UserError, match=r"fetch\.until.*expected a day"):
+            fetch_params(path="x", until=wrong)
     with pytest.raises(UserError, match="snapshot needs"):
         fetch_params(path=None)

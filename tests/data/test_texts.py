@@ -8,33 +8,61 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from arxiv_hybrid.data.identifiers import canonical, submitted
 from arxiv_hybrid.data.texts import learnable_texts
 
 PAPERS = pd.DataFrame(
     {"id": ["2501.00001", "2501.00001", "2501.00002", "2501.00003"], "title": list("aabc"),
      "abstract": ["one", "one", "two", "three"]}
 )  # fmt: skip
-HELD_OUT = {"2501.00002", "2501.00009"}
+HELD_OUT = {"2501.00002", "2501.00009", "cs/9912001"}
 EXTRA = [
     ("2501.00001", "again"),
-    ("2501.00002", "held"),
-    ("2501.00009", "held"),
-    ("2501.00004", "m"),
+    ("2501.00002v3", "held by id, whatever its version"),
+    ("arXiv:2501.00009", "held by id, not among the papers"),
+    ("https://arxiv.org/abs/cs/9912001v2", "held by its old id"),
+    ("2501.00004", "more"),
+    ("2501.00004", "more"),
+    ("2501.00010", "B -"),  # with its abstract the text of paper 2501.00002
 ]
+ABSTRACTS = {"2501.00010": "Two!"}
 
 
-@pytest.mark.parametrize("kind", ["dump.json", "papers.csv", None])
-def test_each_paper_once_and_none_that_is_held_out(tmp_path: Path, kind: str | None) -> None:
-    path = tmp_path / kind if kind else None
-    if path and kind == "dump.json":
-        lines = [
-            json.dumps({"id": i, "title": t, "abstract": "x", "categories": "stat.ML cs.LG"})
-            for i, t in EXTRA
-        ]
-        other = {"id": "2501.00005", "title": "o", "abstract": "x", "categories": "math.CO"}
-        path.write_text("\n".join([*lines, json.dumps(other)]))
+@pytest.mark.parametrize("name", ["dump.json", "archive.txt", "papers.csv", None])
+def test_each_paper_once_and_none_that_is_held_out(tmp_path: Path, name: str | None) -> None:
+    path = tmp_path / name if name else None
+    rows = [{"id": i, "title": t, "abstract": ABSTRACTS.get(i, "x")} for i, t in EXTRA]
+    if path and path.suffix == ".csv":
+        pd.DataFrame(rows).to_csv(path, index=False)
     elif path:
-        frame = pd.DataFrame(EXTRA, columns=["id", "title"]).assign(abstract="x", category="cs.LG")
-        frame.to_csv(path, index=False)
+        other = {"id": "2501.00005", "title": "o", "abstract": "x", "categories": "math.CO"}
+        lines = [json.dumps({**row, "categories": "stat.ML cs.LG"}) for row in rows]
+        path.write_text("\n".join([*lines, json.dumps(other)]))
     texts = list(learnable_texts(PAPERS, HELD_OUT, path))
-    assert texts == ["a one", "c three", *(["m x"] if kind else [])]
+    assert texts == ["a one", "c three", *(["more x"] if name else [])]
+
+
+@pytest.mark.parametrize(
+    ("written", "form"),
+    [
+        ("2501.00001", "2501.00001"),
+        ("2501.00001v12", "2501.00001"),
+        ("arXiv:2501.00001", "2501.00001"),
+        ("http://arxiv.org/abs/2501.00001v1", "2501.00001"),
+        ("https://arxiv.org/pdf/0704.0001", "0704.0001"),
+        ("cs.LG/0101002v1", "cs.LG/0101002"),
+        ("2513.00001v1", "2513.00001v1"),  # no such month
+        ("my-paper-v1", "my-paper-v1"),
+    ],
+)
+def test_one_form_of_an_identifier(written: str, form: str) -> None:
+    assert canonical(written) == form
+
+
+def test_identifiers_sort_by_submission() -> None:
+    ids = ["cs/9912001", "cs.LG/0101002", "0704.0001", "1412.9999", "1501.00001", "2501.10000"]
+    came = [submitted(i) for i in ids]
+    assert None not in came
+    assert came == sorted(came, key=lambda c: c or (0, 0, 0))
+    assert came[0] == (1999, 12, 1)
+    assert submitted("synthetic.000001") is None

@@ -41,7 +41,9 @@ def header(text: list[str]) -> list[str]:
     return [f"{len(WORDS)} 6\n", *text]
 
 
-@pytest.mark.parametrize("kind", ["glove", "word2vec", "fasttext", "windows", "no last line end"])
+@pytest.mark.parametrize(
+    "kind", ["glove", "word2vec", "fasttext", "windows", "byte order mark", "no last line end"]
+)
 @pytest.mark.parametrize("block", [20, 8 << 20])
 def test_each_format_gives_the_same_vectors(
     tmp_path: Path, kind: str, block: int, monkeypatch: pytest.MonkeyPatch
@@ -52,6 +54,7 @@ def test_each_format_gives_the_same_vectors(
         "word2vec": header(lines()),
         "fasttext": header(lines(" ")),
         "windows": lines("\r"),
+        "byte order mark": ["\ufeff" + lines()[0], *lines()[1:]],
         "no last line end": [*lines()[:-1], lines()[-1].rstrip("\n")],
     }[kind]
     held = read(write(tmp_path / "v.txt", text))
@@ -75,10 +78,12 @@ def test_packed_files_are_read_where_they_are(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "v.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("glove.6B.4d.txt", "the 1 2 3 4\n")
         archive.writestr("glove.6B.6d.txt", text)
+        archive.writestr("glove.6B.16d.txt", "the 1\n")
+        archive.writestr("__MACOSX/._glove.6B.6d.txt", "x")
     for name in ("v.txt.gz", "v.zip"):
         assert read(tmp_path / name).words == WORDS
     assert read(tmp_path / "v.zip", dim=4).words == ["the"]
-    with pytest.raises(UserError, match="expected one file"):
+    with pytest.raises(UserError, match=r"6B\.4d.*6B\.6d.*expected one file"):
         read(tmp_path / "v.zip", dim=5)
     assert {p.name for p in tmp_path.iterdir()} == {"v.txt.gz", "v.zip"}
 
@@ -106,6 +111,10 @@ def test_repeated_words_and_words_with_spaces(tmp_path: Path) -> None:
         (b"8 4\nthe 1 2 3 4\n", "vectors of 4 numbers"),
         (b", 1 2 3 4 5 6\nthe 1 2 3\nof 1 2 3 4 5 6\n", "the vector of 'the' is not 6 numbers"),
         (b", 1 2 3 4 5 6\nthe 1 2 x 4 5 6\n", "the vector of 'the' is not 6 numbers"),
+        (b", 1 2 3 4 5 6\nthe 1 2 nan 4 5 6\n", "the vector of 'the' is not 6 numbers"),
+        (b", 1 2 3 4 5 6\nthe 1 2 1e60 4 5 6\n", "the vector of 'the' is not 6 numbers"),
+        (b"the\t1\t2\t3\t4\t5\t6\n", "line 1 is no word with numbers"),
+        (b"3 6\nthe 1 2 3 4 5 6\n, 1 2 3 4 5 6\n", "promises 3 words, it holds 2"),
         (b", 1 2 3 4 5 6\nunwanted 1 2 3", "its last line is cut"),
         (b"", "holds no vectors"),
     ],

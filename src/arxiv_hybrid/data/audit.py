@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from arxiv_hybrid.data.identifiers import text_key
 from arxiv_hybrid.data.labels import CLASSES, class_index
 
 
@@ -94,8 +95,7 @@ def _shared(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, float | int]
 
 
 def _text_key(papers: pd.DataFrame) -> pd.Series:
-    text = (papers["title"] + " " + papers["abstract"]).str.lower()
-    return text.str.replace(r"[^a-z0-9]+", " ", regex=True)
+    return (papers["title"] + " " + papers["abstract"]).map(text_key)
 
 
 def _counts(values: pd.Series) -> dict[str, int]:

@@ -8,6 +8,7 @@ from typing import Literal
 
 import pandas as pd
 
+from arxiv_hybrid.data.identifiers import canonical
 from arxiv_hybrid.data.labels import CATEGORIES
 from arxiv_hybrid.data.schema import COLUMNS
 from arxiv_hybrid.errors import UserError
@@ -15,31 +16,47 @@ from arxiv_hybrid.errors import UserError
 REQUIRED = ("id", "title", "abstract")
 
 
-def read_csv(path: Path) -> pd.DataFrame:
+def read_csv(path: Path, *, key: str = "fetch.path") -> pd.DataFrame:
     """Read papers from a CSV into the columns of `schema.COLUMNS`; cells are not yet checked.
 
     Needs id, title, abstract, and one of category, primary_category, all_categories; what
     else is missing is derived: `primary_category` from the first listed category,
     `category` from the first listed one that is a class (papers that list none are left
-    out), `published` stays empty. A version at the end of an arXiv id (v1, v2) is cut off.
+    out), `published` stays empty. Forms of an arXiv id (arXiv:, an address, v1) become one.
+    key: the parameter that named the file, for messages.
     Raises UserError if the file is missing, truncated, not UTF-8 or not a table.
     """
-    table = _read_table(path)
-    absent = [name for name in REQUIRED if name not in table.columns]
+    table = _read_table(path, key)
+    absent = _absent(table)
     if not {"category", "primary_category", "all_categories"} & set(table.columns):
         absent.append("category (or primary_category, or all_categories)")
-    if absent:
-        found = ", ".join(map(str, table.columns[:12]))
-        raise UserError(f"{path}: no column {', no column '.join(absent)}; it has {found}")
+    _refuse(absent, table, path)
     table = _complete(table, path)
     papers = table[list(COLUMNS)].copy()
     for column in ("id", "category", "primary_category", "published"):
         papers[column] = papers[column].str.strip()
-    papers["id"] = papers["id"].str.replace(r"^(\d{4}\.\d{4,5})v\d+$", r"\1", regex=True)
+    papers["id"] = papers["id"].map(canonical)
     papers["published"] = papers["published"].str.slice(0, 10)
     for column in ("title", "abstract"):
         papers[column] = papers[column].str.replace(r"\s+", " ", regex=True).str.strip()
     return papers
+
+
+def read_texts(path: Path, *, key: str) -> pd.DataFrame:
+    """Read the columns id, title and abstract only, for papers that need no category."""
+    table = _read_table(path, key)
+    _refuse(_absent(table), table, path)
+    return table[list(REQUIRED)].assign(id=table["id"].map(canonical))
+
+
+def _absent(table: pd.DataFrame) -> list[str]:
+    return [name for name in REQUIRED if name not in table.columns]
+
+
+def _refuse(absent: list[str], table: pd.DataFrame, path: Path) -> None:
+    if absent:
+        found = ", ".join(map(str, table.columns[:12]))
+        raise UserError(f"{path}: no column {', no column '.join(absent)}; it has {found}")
 
 
 def _complete(table: pd.DataFrame, path: Path) -> pd.DataFrame:
@@ -67,7 +84,7 @@ def _first_class(listed: str) -> str:
     return next((name for name in listed.split(",") if name in CATEGORIES), "")
 
 
-def _read_table(path: Path) -> pd.DataFrame:
+def _read_table(path: Path, key: str) -> pd.DataFrame:
     compression: Literal["gzip"] | None = "gzip" if path.suffix == ".gz" else None
     try:
         table = pd.read_csv(
@@ -79,11 +96,11 @@ def _read_table(path: Path) -> pd.DataFrame:
             on_bad_lines="error",
         )
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file (fetch.path)") from None
+        raise UserError(f"{path}: no such file ({key})") from None
     except IsADirectoryError:
-        raise UserError(f"{path}: is a folder, expected a CSV file (fetch.path)") from None
+        raise UserError(f"{path}: is a folder, expected a CSV file ({key})") from None
     except PermissionError:
-        raise UserError(f"{path}: may not be read (fetch.path)") from None
+        raise UserError(f"{path}: may not be read ({key})") from None
     except UnicodeDecodeError as error:
         raise UserError(
             f"{path}: not UTF-8: byte 0x{error.object[error.start]:02x} at offset {error.start}; "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from arxiv_hybrid.data.audit import contradicting_share
+from arxiv_hybrid.data.identifiers import submitted, text_key
 from arxiv_hybrid.data.labels import CATEGORIES, listed_classes
 
 OVERVIEW = "papers"
@@ -37,7 +38,7 @@ def _number(value: object) -> str:
 
 
 def _overview(papers: pd.DataFrame, once: pd.DataFrame) -> pd.DataFrame:
-    text = (once["title"] + " " + once["abstract"]).str.lower().str.split().str.join(" ")
+    text = (once["title"] + " " + once["abstract"]).map(text_key)
     facts = {
         "rows": f"{len(papers):,}",
         "papers": f"{len(once):,}",
@@ -81,13 +82,14 @@ def _dates(once: pd.DataFrame) -> pd.DataFrame:
 
     Without a date the month that an arXiv id names counts.
     """
-    named = once["id"].str.extract(r"^(\d\d)(\d\d)\.\d{4,5}$")
-    months = (
-        once["published"].str[:7].where(once["published"] != "", "20" + named[0] + "-" + named[1])
-    )
-    known = months.fillna("unknown")
+    known = once["published"].str[:7].where(once["published"] != "", once["id"].map(_month))
     if known.nunique() > 24:
         known = known.str.replace(r"-\d\d$", "", regex=True)
     return (
         pd.DataFrame({"papers": known.value_counts().sort_index()}).rename_axis(None).astype(object)
     )
+
+
+def _month(identifier: str) -> str:
+    came = submitted(identifier)
+    return f"{came.year}-{came.month:02}" if came else "unknown"

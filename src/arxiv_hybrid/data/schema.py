@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pandas as pd
 import pandera.pandas as pa
 from pandera.errors import SchemaErrors
@@ -19,16 +21,17 @@ COLUMNS = (
     "published",
 )
 _NOT_TEXT = {"", "nan", "null", "none", "n/a", "na"}
+_LETTER = re.compile(r"[A-Za-z]")
 _CATEGORY = r"[a-z]+(-[a-z]+)*(\.[A-Za-z-]+)?"
 
 
-def _is_text(values: pd.Series) -> pd.Series:
-    cleaned = values.str.strip()
-    return cleaned.str.contains(r"[A-Za-z]", regex=True) & ~cleaned.str.lower().isin(_NOT_TEXT)
+def is_text(value: str) -> bool:
+    """Whether a title or abstract says anything: a letter from a to z, and more than `n/a`."""
+    return bool(_LETTER.search(value)) and value.strip().lower() not in _NOT_TEXT
 
 
 _READABLE = "text with at least one letter from a to z"  # other characters make no tokens
-_TEXT = pa.Check(_is_text, name=_READABLE)
+_TEXT = pa.Check(lambda values: values.map(is_text), name=_READABLE)
 
 PAPERS = pa.DataFrameSchema(
     {

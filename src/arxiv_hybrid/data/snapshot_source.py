@@ -13,9 +13,12 @@ import heapq
 import json
 import os
 import re
+import signal
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import date
 from email.utils import parsedate_to_datetime
@@ -26,24 +29,24 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from arxiv_hybrid.data.identifiers import Submitted, canonical, submitted
 from arxiv_hybrid.data.labels import CATEGORIES
-from arxiv_hybrid.data.schema import COLUMNS
+from arxiv_hybrid.data.schema import COLUMNS, is_text
 from arxiv_hybrid.errors import UserError
 from arxiv_hybrid.streams import line_blocks
 
 WORTH_PROCESSES = 256 << 20  # bytes of file; below, starting processes takes longer than reading
+MOST_PROCESSES = 8  # one parent decompresses for all of them
 
-_CATEGORIES = re.compile(rb'"categories"\s*:\s*"([^"\\]*)"')
+_CATEGORIES = re.compile(rb'"categories"\s*:\s*"((?:[^"\\]|\\.)*)"')
 _WANTED = re.compile(rb"(?:^|[\s,])(?:" + "|".join(map(re.escape, CATEGORIES)).encode() + rb")\b")
-_LETTER = re.compile(r"[A-Za-z]")
-_NEW_ID = re.compile(r"^(\d\d)(\d\d)\.(\d{4,5})$")
-_OLD_ID = re.compile(r"^[a-z-]+(?:\.[A-Z]{2})?/(\d\d)(\d\d)(\d{3})$")
+_SEPARATOR = re.compile(r"[,\s]+")
 
 
 class Paper(NamedTuple):
-    """One line of the dump; `order` grows with the time of submission."""
+    """One line of the dump."""
 
-    order: tuple[int, int]
+    order: Submitted
     id: str
     title: str
     abstract: str
@@ -58,10 +61,16 @@ class Window:
     since: date | None = None
     until: date | None = None
 
+    @classmethod
+    def of(cls, since: str | None, until: str | None) -> Window:
+        """From days as YYYY-MM-DD."""
+        first, last = (date.fromisoformat(day) if day else None for day in (since, until))
+        return cls(first, last)
+
     def holds(self, paper: Paper) -> bool:
         """By the date of the first version, or by the month of the id where there is none."""
-        year, month = divmod(paper.order[0], 12)
-        day = date.fromisoformat(paper.published) if paper.published else date(year, month + 1, 1)
+        month = date(paper.order.year, paper.order.month, 1)
+        day = date.fromisoformat(paper.published) if paper.published else month
         return (self.since is None or self.since <= day) and (
             self.until is None or day <= self.until
         )
@@ -79,18 +88,22 @@ class Selection:
     _best: dict[str, list[tuple[Any, Paper]]] = field(
         default_factory=lambda: {name: [] for name in CATEGORIES}
     )
+    _chosen: dict[str, set[str]] = field(
+        default_factory=lambda: {name: set() for name in CATEGORIES}
+    )
 
     def add(self, paper: Paper) -> None:
-        """Offer a paper to every category that it lists."""
+        """Offer a paper to every category that it lists; a repeated one counts once."""
         rank = (paper.order, paper.id) if self.sample == "newest" else _lot(paper.id, self.seed)
         for name in paper.categories:
-            best = self._best.get(name)
-            if best is None:
+            if name not in self._best or paper.id in self._chosen[name]:
                 continue
+            best = self._best[name]
+            self._chosen[name].add(paper.id)
             if len(best) < self.per_category:
                 heapq.heappush(best, (rank, paper))
             else:
-                heapq.heappushpop(best, (rank, paper))
+                self._chosen[name].discard(heapq.heappushpop(best, (rank, paper))[1].id)
 
     def table(self) -> pd.DataFrame:
         """One row a category and paper, the best first; columns as `schema.COLUMNS`."""
@@ -114,8 +127,8 @@ def read_snapshot(
     """Read the dump and keep up to `per_category` papers that list each category.
 
     sample: `newest` by the time of submission, or `random` by a seeded lot that falls the
-    same for a paper whatever else the file holds. processes: None takes all cores for large
-    files. Papers whose title or abstract has no letter are counted as unreadable and left
+    same for a paper whatever else the file holds. processes: None takes up to eight cores for
+    large files. Papers whose title or abstract is no text are counted as unreadable and left
     out. Raises UserError if the file is missing, damaged, truncated or not such a dump.
     """
     selection = Selection(per_category, sample, seed)
@@ -135,29 +148,55 @@ Scanned = tuple[int, int, list[Paper]]
 def read_texts(path: Path, *, key: str) -> Iterator[tuple[str, str]]:
     """Id and text of every paper that lists one of the four categories, in the file's order."""
     for _, _, papers in _scanned(path, Window(), key, None):
-        for paper in papers:
-            yield paper.id, f"{paper.title} {paper.abstract}"
+        yield from ((paper.id, f"{paper.title} {paper.abstract}") for paper in papers)
 
 
 def _scanned(path: Path, window: Window, key: str, processes: int | None) -> Iterator[Scanned]:
-    """Scan the file's blocks in order, at most two a process in memory at any time."""
+    """Scan the file's blocks in order, a few a process in memory at any time."""
     if processes is None:
         large = path.is_file() and path.stat().st_size > WORTH_PROCESSES
-        processes = (os.cpu_count() or 1) if large else 1
-    blocks = line_blocks(path, key=key, choose=_dumps)
-    if processes == 1:
-        for first, block in blocks:
-            yield scan(block, first, window, str(path))
-        return
-    # spawn: the parent has a progress bar's thread, which a fork would copy half
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        waiting: deque[Future[Scanned]] = deque()
-        for first, block in blocks:
-            waiting.append(pool.submit(scan, block, first, window, str(path)))
-            if len(waiting) > 2 * processes:
+        processes = min(_cores(), MOST_PROCESSES) if large else 1
+    with closing(line_blocks(path, key=key, choose=_dumps)) as blocks:
+        if processes == 1:
+            for first, block in blocks:
+                yield scan(block, first, window, str(path))
+        else:
+            yield from _scanned_apart(blocks, window, path, processes)
+
+
+def _scanned_apart(
+    blocks: Iterator[tuple[int, bytes]], window: Window, path: Path, processes: int
+) -> Iterator[Scanned]:
+    # spawn: the parent has a progress bar's thread, which a fork would copy half; Ctrl-C is
+    # for the parent to tell
+    pool = ProcessPoolExecutor(
+        processes,
+        mp_context=get_context("spawn"),
+        initializer=signal.signal,
+        initargs=(signal.SIGINT, signal.SIG_IGN),
+    )
+    waiting: deque[Future[Scanned]] = deque()
+    with pool:
+        try:
+            for first, block in blocks:
+                waiting.append(pool.submit(scan, block, first, window, str(path)))
+                if len(waiting) > 2 * processes:
+                    yield waiting.popleft().result()
+            while waiting:
                 yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        except BrokenProcessPool:
+            raise UserError(
+                f"{path}: a process that read it was killed, perhaps for want of memory"
+            ) from None
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def scan(block: bytes, first: int, window: Window, where: str) -> Scanned:
@@ -169,7 +208,7 @@ def scan(block: bytes, first: int, window: Window, where: str) -> Scanned:
     unreadable = found = 0
     for match in _CATEGORIES.finditer(block):
         found += 1
-        if not _WANTED.search(match[1]):
+        if not _WANTED.search(match[1]) and b"\\" not in match[1]:
             continue
         start = block.rfind(b"\n", 0, match.start()) + 1
         end = block.find(b"\n", match.end())
@@ -195,19 +234,24 @@ def _parse(line: bytes, number: Callable[[], int], where: str) -> Paper | None:
     for key in ("id", "title", "abstract", "categories"):
         if not isinstance(record.get(key), str):
             raise UserError(f"{where}: line {number()}: {key} is missing or no text")
-    order = _order(record["id"])
+    identifier = canonical(record["id"])
+    order = submitted(identifier)
     if order is None:
         raise UserError(f"{where}: line {number()}: id {record['id']!r} is not an arXiv id")
-    title, abstract = (" ".join(record[key].split()) for key in ("title", "abstract"))
-    if not (_LETTER.search(title) and _LETTER.search(abstract)):
+    title, abstract = _clean(record["title"]), _clean(record["abstract"])
+    if not (is_text(title) and is_text(abstract)):
         return None
     try:
         published = _published(record)
-    except (LookupError, TypeError, ValueError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise UserError(f"{where}: line {number()}: versions is not sound: {error}") from None
-    return Paper(
-        order, record["id"], title, abstract, tuple(record["categories"].split()), published
-    )
+    categories = dict.fromkeys(_SEPARATOR.split(record["categories"].strip()))
+    return Paper(order, identifier, title, abstract, tuple(categories), published)
+
+
+def _clean(text: str) -> str:
+    """One line, and nothing that UTF-8 cannot hold (half a surrogate pair becomes `?`)."""
+    return " ".join(text.split()).encode("utf-8", "replace").decode("utf-8")
 
 
 def _record(line: bytes, number: Callable[[], int], where: str) -> dict[str, Any]:
@@ -237,17 +281,6 @@ def _count_objects(block: bytes, first: int, where: str) -> int:
         if not isinstance(record.get("categories"), str):
             raise UserError(f"{where}: line {first + offset}: no categories, is it arXiv metadata?")
     return count
-
-
-def _order(identifier: str) -> tuple[int, int] | None:
-    """Month since year 0 and number in the month of an arXiv id; None if it is none."""
-    new, old = _NEW_ID.match(identifier), _OLD_ID.match(identifier)
-    parts = new or old
-    if parts is None:
-        return None
-    year, month, number = map(int, parts.groups())
-    century = 1900 if old and year > 90 else 2000
-    return (century + year) * 12 + month - 1, number
 
 
 def _published(record: dict[str, Any]) -> str:

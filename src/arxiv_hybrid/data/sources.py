@@ -21,11 +21,13 @@ class Fetched:
     """Papers with the columns of `schema.COLUMNS`, and facts about where they come from.
 
     `origin` has `source`, and `ceiling`: the best accuracy any classifier can reach on
-    primary labels, by number of classes, where the source knows it; else None.
+    primary labels, by number of classes, where the source knows it; else None. `remark` is
+    for people.
     """
 
     papers: pd.DataFrame
     origin: dict[str, Any]
+    remark: str = ""
 
 
 def fetch_csv(fetch: Fetch, root: Path) -> Fetched:
@@ -52,7 +54,7 @@ def fetch_snapshot(fetch: Fetch, root: Path) -> Fetched:
         per_category=fetch.per_category,
         sample=fetch.sample,
         seed=fetch.seed,
-        window=snapshot_source.Window(fetch.since, fetch.until),
+        window=snapshot_source.Window.of(fetch.since, fetch.until),
     )
     papers = selection.table()
     counts = papers["category"].value_counts().reindex(CATEGORIES, fill_value=0)
@@ -68,7 +70,9 @@ def fetch_snapshot(fetch: Fetch, root: Path) -> Fetched:
         "lines": selection.lines,
         "unreadable": selection.unreadable,
     }
-    return Fetched(check_papers(papers, str(path)), origin)
+    left_out = f"{selection.unreadable:,} papers without text left out"
+    remark = left_out if selection.unreadable else ""
+    return Fetched(check_papers(papers, str(path)), origin, remark)
 
 
 SOURCES: dict[str, Callable[[Fetch, Path], Fetched]] = {

@@ -8,25 +8,30 @@ from pathlib import Path
 import pandas as pd
 
 from arxiv_hybrid.data import csv_source, snapshot_source
+from arxiv_hybrid.data.identifiers import text_key
 
 
 def learnable_texts(papers: pd.DataFrame, held_out: set[str], extra: Path | None) -> Iterator[str]:
     """Title and abstract of every paper once, but of none in `held_out` (ids).
 
-    papers: rows of papers.csv; extra: a metadata dump or a CSV with more papers, of which
-    those that `papers` has are not taken again.
+    papers: rows of papers.csv; extra: a metadata dump or a CSV with more papers. Of those
+    the ones that `papers` has, by id or by text, are left out.
     """
     once = papers.drop_duplicates("id")
-    seen = once[~once["id"].isin(held_out)]
-    yield from seen["title"] + " " + seen["abstract"]
+    texts = once["title"] + " " + once["abstract"]
+    yield from texts[~once["id"].isin(held_out)]
     if extra:
-        known = held_out | set(once["id"])
-        yield from (text for identifier, text in _extra(extra) if identifier not in known)
+        ids, keys = held_out | set(once["id"]), set(texts.map(text_key))
+        for identifier, text in _extra(extra):
+            if identifier not in ids and text_key(text) not in keys:
+                ids.add(identifier)
+                yield text
 
 
 def _extra(path: Path) -> Iterator[tuple[str, str]]:
-    if ".json" in path.name:
-        yield from snapshot_source.read_texts(path, key="glove.extra_text")
-        return
-    papers = csv_source.read_csv(path).drop_duplicates("id")
-    yield from zip(papers["id"], papers["title"] + " " + papers["abstract"], strict=True)
+    key = "glove.extra_text"
+    if path.name.endswith((".csv", ".csv.gz")):
+        papers = csv_source.read_texts(path, key=key)
+        yield from zip(papers["id"], papers["title"] + " " + papers["abstract"], strict=True)
+    else:
+        yield from snapshot_source.read_texts(path, key=key)

@@ -7,9 +7,12 @@ thousand of them: only those are parsed.
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Collection
+from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +22,13 @@ from arxiv_hybrid.errors import UserError
 from arxiv_hybrid.streams import line_blocks
 
 FloatMatrix = npt.NDArray[np.float32]
+_BOM = b"\xef\xbb\xbf"
 _NOT_VECTORS = {
-    b"<!doctype": "is a web page, not vectors",
-    b"<html": "is a web page, not vectors",
-    b"version https://git-lfs": "is a Git LFS pointer, not the file it points to",
-    b"pk\x03\x04": "is a .zip under another name",
-    b"\x1f\x8b": "is a .gz under another name",
+    b"<!doctype": "is a web page, not vectors; get it again",
+    b"<html": "is a web page, not vectors; get it again",
+    b"version https://git-lfs": "is a Git LFS pointer; get the file that it points to",
+    b"pk\x03\x04": "is a .zip under another name; rename it",
+    b"\x1f\x8b": "is a .gz under another name; rename it",
 }
 
 
@@ -47,21 +51,28 @@ def read_vectors(path: Path, wanted: Collection[str], *, dim: int, key: str) -> 
     damaged, not such a file, or of another width.
     """
     collected = _Collected(path, dim, key, {word.encode(): -1 for word in wanted})
-    lines = 0
-    for first, block in line_blocks(path, key=key, choose=lambda names: _member(names, dim)):
-        if first == 1:
-            block = _without_header(block, path, dim, key)
-        for line in block.split(b"\n"):
-            end = line.find(b" ")
-            if end >= 0:
-                lines += 1
-                if line[:end] in collected.rows:
-                    collected.take(line, end)
-        # a last line without an end is looked at in any case: it may be cut
-        if block and not block.endswith(b"\n") and _fields(block[block.rfind(b"\n") + 1 :]) < dim:
-            raise UserError(f"{path}: its last line is cut; get it again ({key})")
+    lines = promised = 0
+    blocks = line_blocks(path, key=key, choose=partial(_member, dim=dim))
+    with closing(blocks):
+        for first, block in blocks:
+            if first == 1:
+                block, promised = _start(block, path, dim, key)
+            for line in block.split(b"\n"):
+                end = line.find(b" ")
+                if end >= 0:
+                    lines += 1
+                    if line[:end] in collected.rows:
+                        collected.take(line, end)
+            # a last line without an end is looked at in any case: it may be cut
+            if block and not block.endswith(b"\n") and _fields(block.rpartition(b"\n")[2]) < dim:
+                raise UserError(f"{path}: its last line is cut; get it again ({key})")
     if not lines:
         raise UserError(f"{path}: holds no vectors ({key})")
+    if lines < promised:
+        raise UserError(
+            f"{path}: its first line promises {promised:,} words, it holds {lines:,}; "
+            f"get it again ({key})"
+        )
     return VectorFile(*collected.words_and_vectors(), lines, collected.repeated)
 
 
@@ -98,21 +109,24 @@ class _Collected:
         return [w.decode() for w in words], np.stack(self.vectors) if self.vectors else empty
 
 
-def _without_header(block: bytes, path: Path, dim: int, key: str) -> bytes:
-    """The first block without the counts of word2vec and fastText; UserError if no vectors."""
+def _start(block: bytes, path: Path, dim: int, key: str) -> tuple[bytes, int]:
+    """The first block without the line of counts, and how many words that promises (or 0)."""
+    block = block.removeprefix(_BOM)
     start = block[:64].lower()
     for magic, remark in _NOT_VECTORS.items():
         if start.startswith(magic):
-            raise UserError(f"{path}: {remark}; get it again ({key})")
+            raise UserError(f"{path}: {remark} ({key})")
     line, _, rest = block.partition(b"\n")
-    fields = line.split()
-    has_header = len(fields) == 2 and all(field.isdigit() for field in fields)
-    width = int(fields[1]) if has_header else _fields(line)
+    counts = line.split()
+    has_counts = len(counts) == 2 and all(count.isdigit() for count in counts)
+    width = int(counts[1]) if has_counts else _fields(line)
+    if width < 2:
+        raise UserError(f"{path}: line 1 is no word with numbers behind it, by spaces ({key})")
     if width != dim:
         raise UserError(
             f"{path}: vectors of {width} numbers, glove.dim is {dim}; set glove.dim={width} ({key})"
         )
-    return rest if has_header else block
+    return (rest, int(counts[0])) if has_counts else (block, 0)
 
 
 def _fields(line: bytes) -> int:
@@ -121,17 +135,23 @@ def _fields(line: bytes) -> int:
 
 
 def _numbers(line: bytes, start: int, count: int) -> FloatMatrix | None:
-    """The numbers from `start` to the line's end, None if they are not `count`."""
+    """The numbers from `start` to the line's end, None if they are not `count` finite ones."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", DeprecationWarning)
             numbers = np.fromstring(line[start:], dtype=np.float32, sep=" ")
     except (ValueError, DeprecationWarning):  # something that is no number
         return None
-    return numbers if len(numbers) == count else None
+    return numbers if len(numbers) == count and np.isfinite(numbers).all() else None
 
 
-def _member(names: list[str], dim: int) -> list[str]:
+def _member(names: list[str], *, dim: int) -> list[str]:
     """The vector files in a .zip; those that name `dim` where there are several."""
-    files = [name for name in names if name.endswith((".txt", ".vec"))]
-    return files if len(files) == 1 else [name for name in files if f"{dim}d" in name]
+    files = [
+        name
+        for name in names
+        if name.endswith((".txt", ".vec")) and not name.startswith("__MACOSX/")
+    ]
+    if len(files) == 1:
+        return files
+    return [name for name in files if re.search(rf"(?<!\d){dim}d", name)] or files

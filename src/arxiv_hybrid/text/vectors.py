@@ -143,6 +143,8 @@ def word_vectors(
         found = read_vectors(path, wanted, dim=glove.dim, key="glove.source")
         if not found.words:
             raise UserError(f"{path}: has none of the papers' {len(wanted):,} words (glove.source)")
+        if found.repeated:
+            print(f"{path}: {found.repeated:,} of the words stand twice, the first counts")
         return found.words, found.vectors
     settings = {"dim": glove.dim, "window": glove.window, "min_freq": MIN_FREQ, "seed": seed}
     if glove.method == "word2vec":
