@@ -38,6 +38,7 @@ from arxiv_hybrid.streams import line_blocks
 WORTH_PROCESSES = 256 << 20  # bytes of file; below, starting processes takes longer than reading
 MOST_PROCESSES = 8  # one parent decompresses for all of them
 
+_KEY = b'"categories"'
 _CATEGORIES = re.compile(rb'"categories"\s*:\s*"((?:[^"\\]|\\.)*)"')
 _WANTED = re.compile(rb"(?:^|[\s,])(?:" + "|".join(map(re.escape, CATEGORIES)).encode() + rb")\b")
 _SEPARATOR = re.compile(r"[,\s]+")
@@ -205,14 +206,19 @@ def scan(block: bytes, first: int, window: Window, where: str) -> Scanned:
     first: the number of the block's first line, for messages.
     """
     papers: list[Paper] = []
-    unreadable = found = 0
-    for match in _CATEGORIES.finditer(block):
+    unreadable = found = end = 0
+    # bytes.find skips to the key several times faster than a search by pattern
+    while (at := block.find(_KEY, end)) >= 0:
+        match = _CATEGORIES.match(block, at)
+        end = match.end() if match else at + len(_KEY)
+        if not match:
+            continue
         found += 1
         if not _WANTED.search(match[1]) and b"\\" not in match[1]:
             continue
-        start = block.rfind(b"\n", 0, match.start()) + 1
-        end = block.find(b"\n", match.end())
-        line = block[start : end if end >= 0 else len(block)]
+        start = block.rfind(b"\n", 0, at) + 1
+        stop = block.find(b"\n", end)
+        line = block[start : stop if stop >= 0 else len(block)]
         paper = _parse(line, partial(_line_number, block, start, first), where)
         if paper is None:
             unreadable += 1
