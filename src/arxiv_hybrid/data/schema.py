@@ -21,13 +21,16 @@ COLUMNS = (
     "published",
 )
 _NOT_TEXT = {"", "nan", "null", "none", "n/a", "na"}
+_LONGEST = max(map(len, _NOT_TEXT))
 _LETTER = re.compile(r"[A-Za-z]")
 _CATEGORY = r"[a-z]+(-[a-z]+)*(\.[A-Za-z-]+)?"
 
 
 def is_text(value: str) -> bool:
     """Whether a title or abstract says anything: a letter from a to z, and more than `n/a`."""
-    return bool(_LETTER.search(value)) and value.strip().lower() not in _NOT_TEXT
+    bare = value.strip()
+    is_placeholder = len(bare) <= _LONGEST and bare.lower() in _NOT_TEXT
+    return not is_placeholder and bool(_LETTER.search(bare))
 
 
 _READABLE = "text with at least one letter from a to z"  # other characters make no tokens

@@ -45,14 +45,34 @@ _SEPARATOR = re.compile(r"[,\s]+")
 
 
 class Paper(NamedTuple):
-    """One line of the dump."""
+    """One line of the dump. Texts and date are as they stand there: most are never used."""
 
     order: Submitted
     id: str
-    title: str
-    abstract: str
+    raw_title: str
+    raw_abstract: str
     categories: tuple[str, ...]
-    published: str
+    created: str  # of the first version, as in an e-mail's header; empty if the dump has none
+
+    @property
+    def title(self) -> str:
+        """The title in one line."""
+        return _clean(self.raw_title)
+
+    @property
+    def abstract(self) -> str:
+        """The abstract in one line."""
+        return _clean(self.raw_abstract)
+
+    @property
+    def published(self) -> str:
+        """The day of the first version as YYYY-MM-DD, empty where the dump has no versions."""
+        if not self.created:
+            return ""
+        try:
+            return parsedate_to_datetime(self.created).date().isoformat()
+        except ValueError:
+            raise UserError(f"paper {self.id}: no date: {self.created!r}") from None
 
 
 @dataclass(frozen=True)
@@ -70,6 +90,8 @@ class Window:
 
     def holds(self, paper: Paper) -> bool:
         """By the date of the first version, or by the month of the id where there is none."""
+        if self.since is None and self.until is None:
+            return True
         month = date(paper.order.year, paper.order.month, 1)
         day = date.fromisoformat(paper.published) if paper.published else month
         return (self.since is None or self.since <= day) and (
@@ -244,15 +266,16 @@ def _parse(line: bytes, number: Callable[[], int], where: str) -> Paper | None:
     order = submitted(identifier)
     if order is None:
         raise UserError(f"{where}: line {number()}: id {record['id']!r} is not an arXiv id")
-    title, abstract = _clean(record["title"]), _clean(record["abstract"])
+    title, abstract = record["title"], record["abstract"]
     if not (is_text(title) and is_text(abstract)):
         return None
     try:
-        published = _published(record)
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        versions = record.get("versions")
+        created = versions[0]["created"] + "" if versions else ""
+    except (LookupError, TypeError) as error:
         raise UserError(f"{where}: line {number()}: versions is not sound: {error}") from None
     categories = dict.fromkeys(_SEPARATOR.split(record["categories"].strip()))
-    return Paper(order, identifier, title, abstract, tuple(categories), published)
+    return Paper(order, identifier, title, abstract, tuple(categories), created)
 
 
 def _clean(text: str) -> str:
@@ -287,14 +310,6 @@ def _count_objects(block: bytes, first: int, where: str) -> int:
         if not isinstance(record.get("categories"), str):
             raise UserError(f"{where}: line {first + offset}: no categories, is it arXiv metadata?")
     return count
-
-
-def _published(record: dict[str, Any]) -> str:
-    """The day of the first version as YYYY-MM-DD, empty where the dump has no versions."""
-    versions = record.get("versions")
-    if not versions:
-        return ""
-    return parsedate_to_datetime(versions[0]["created"]).date().isoformat()
 
 
 def _lot(identifier: str, seed: int) -> bytes:
