@@ -41,7 +41,7 @@ def line_blocks(
     missing, truncated, damaged or not what its name says.
     """
     with (
-        _told(path, key),
+        plainly_told(path, key),
         path.open("rb") as raw,
         _decompressed(raw, path, key, choose) as stream,
         tqdm(
@@ -75,8 +75,8 @@ def _decompressed(raw: IO[bytes], path: Path, key: str, choose: Chooser) -> Iter
 
 
 @contextmanager
-def _told(path: Path, key: str) -> Iterator[None]:
-    """Turn what can be wrong with a file into one line."""
+def plainly_told(path: Path, key: str) -> Iterator[None]:
+    """Turn what can be wrong with a file that is read inside into a UserError of one line."""
     try:
         yield
     except FileNotFoundError:
@@ -85,9 +85,9 @@ def _told(path: Path, key: str) -> Iterator[None]:
         raise UserError(f"{path}: is a folder, expected a file ({key})") from None
     except PermissionError:
         raise UserError(f"{path}: may not be read ({key})") from None
-    except (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, gzip.BadGzipFile) as error:
+    except (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile) as error:
         raise UserError(
-            f"{path}: truncated, damaged or not {path.suffix}: {error}; get it again ({key})"
+            f"{path}: the {path.suffix} file is truncated or damaged: {error}; get it again ({key})"
         ) from None
     except (NotImplementedError, RuntimeError) as error:  # a compression or a password
         raise UserError(f"{path}: this kind of .zip cannot be read: {error} ({key})") from None

@@ -254,10 +254,10 @@ def damaged(tmp_path: Path, kind: str) -> Path:
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        ("gz", "truncated"),
-        ("xz", "truncated"),
-        ("zip", "truncated"),
-        ("html.gz", "not .gz"),
+        ("gz", "the .gz file is truncated or damaged"),
+        ("xz", "the .xz file is truncated or damaged"),
+        ("zip", "the .zip file is truncated or damaged"),
+        ("html.gz", "cannot be read: Not a gzipped file"),
         ("two", "expected one file to read"),
         ("cut", "line 60: not sound JSON"),
         ("words", "line 3: not sound JSON"),

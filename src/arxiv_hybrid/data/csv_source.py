@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +11,7 @@ from arxiv_hybrid.data.identifiers import canonical
 from arxiv_hybrid.data.labels import CATEGORIES
 from arxiv_hybrid.data.schema import COLUMNS
 from arxiv_hybrid.errors import UserError
+from arxiv_hybrid.streams import plainly_told
 
 REQUIRED = ("id", "title", "abstract")
 
@@ -87,33 +87,24 @@ def _first_class(listed: str) -> str:
 def _read_table(path: Path, key: str) -> pd.DataFrame:
     compression: Literal["gzip"] | None = "gzip" if path.suffix == ".gz" else None
     try:
-        table = pd.read_csv(
-            path,
-            dtype=str,
-            keep_default_na=False,
-            encoding="utf-8-sig",
-            compression=compression,
-            on_bad_lines="error",
-        )
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file ({key})") from None
-    except IsADirectoryError:
-        raise UserError(f"{path}: is a folder, expected a CSV file ({key})") from None
-    except PermissionError:
-        raise UserError(f"{path}: may not be read ({key})") from None
+        with plainly_told(path, key):
+            table = pd.read_csv(
+                path,
+                dtype=str,
+                keep_default_na=False,
+                encoding="utf-8-sig",
+                compression=compression,
+                on_bad_lines="error",
+            )
     except UnicodeDecodeError as error:
         raise UserError(
             f"{path}: not UTF-8: byte 0x{error.object[error.start]:02x} at offset {error.start}; "
             "save it as UTF-8"
         ) from None
-    except (EOFError, zlib.error):
-        raise UserError(f"{path}: the .gz file is truncated or damaged; copy it again") from None
     except pd.errors.EmptyDataError:
         raise UserError(f"{path}: is empty, expected a CSV with a header line") from None
     except pd.errors.ParserError as error:
         raise UserError(f"{path}: not a sound CSV: {error}") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error}") from None
     if table.index.nlevels > 1 or not isinstance(table.index, pd.RangeIndex):
         raise UserError(f"{path}: rows have more fields than the header has names")
     return table.fillna("")
