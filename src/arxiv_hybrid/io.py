@@ -37,6 +37,11 @@ def atomic(path: Path) -> Iterator[Path]:
             temporary.unlink()
 
 
+def user_file(root: Path, name: str) -> Path:
+    """A file that the user named; a relative path starts at `root`, the repository."""
+    return root / Path(name).expanduser()
+
+
 def rounded(value: Any) -> Any:
     """Round every float inside nested dicts and lists to 6 places; NaN becomes None."""
     if isinstance(value, dict):

@@ -37,7 +37,9 @@ def test_each_paper_once_and_none_that_is_held_out(tmp_path: Path, name: str | N
     elif path:
         other = {"id": "2501.00005", "title": "o", "abstract": "x", "categories": "math.CO"}
         lines = [json.dumps({**row, "categories": "stat.ML cs.LG"}) for row in rows]
-        path.write_text("\n".join([*lines, json.dumps(other)]))
+        # an escape hides that this one is of another field
+        escaped = json.dumps({**other, "id": "2501.00006"}).replace("math.CO", "math\\u002eCO")
+        path.write_text("\n".join([*lines, json.dumps(other), escaped]))
     texts = list(learnable_texts(PAPERS, HELD_OUT, path))
     assert texts == ["a one", "c three", *(["more x"] if name else [])]
 

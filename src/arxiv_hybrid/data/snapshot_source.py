@@ -15,14 +15,13 @@ import os
 import re
 import signal
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import date
 from email.utils import parsedate_to_datetime
-from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,6 +40,7 @@ MOST_PROCESSES = 8  # one parent decompresses for all of them
 _KEY = b'"categories"'
 _CATEGORIES = re.compile(rb'"categories"\s*:\s*"((?:[^"\\]|\\.)*)"')
 _WANTED = re.compile(rb"(?:^|[\s,])(?:" + "|".join(map(re.escape, CATEGORIES)).encode() + rb")\b")
+_ASKED_FOR = frozenset(CATEGORIES)
 _SEPARATOR = re.compile(r"[,\s]+")
 
 
@@ -222,6 +222,10 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
+class _LineError(ValueError):
+    """What is wrong with a line, for whoever knows its number."""
+
+
 def scan(block: bytes, first: int, window: Window, where: str) -> Scanned:
     """Search whole lines: how many there are, how many are unreadable, the wanted papers.
 
@@ -240,9 +244,14 @@ def scan(block: bytes, first: int, window: Window, where: str) -> Scanned:
             continue
         start = block.rfind(b"\n", 0, at) + 1
         stop = block.find(b"\n", end)
-        line = block[start : stop if stop >= 0 else len(block)]
-        paper = _parse(line, partial(_line_number, block, start, first), where)
-        if paper is None:
+        try:
+            paper = _parse(block[start : stop if stop >= 0 else len(block)])
+        except _LineError as error:
+            number = first + block.count(b"\n", 0, start)
+            raise UserError(f"{where}: line {number}: {error}") from None
+        if _ASKED_FOR.isdisjoint(paper.categories):  # escaped characters hid that
+            continue
+        if not (is_text(paper.raw_title) and is_text(paper.raw_abstract)):
             unreadable += 1
         elif window.holds(paper):
             papers.append(paper)
@@ -252,44 +261,31 @@ def scan(block: bytes, first: int, window: Window, where: str) -> Scanned:
     return lines, unreadable, papers
 
 
-def _line_number(block: bytes, position: int, first: int) -> int:
-    return first + block.count(b"\n", 0, position)
-
-
-def _parse(line: bytes, number: Callable[[], int], where: str) -> Paper | None:
-    """A paper, or None if it has no readable text. `number()` is its line's number."""
-    record = _record(line, number, where)
+def _parse(line: bytes) -> Paper:
+    record = _record(line)
     for key in ("id", "title", "abstract", "categories"):
         if not isinstance(record.get(key), str):
-            raise UserError(f"{where}: line {number()}: {key} is missing or no text")
+            raise _LineError(f"{key} is missing or no text")
     identifier = canonical(record["id"])
     order = submitted(identifier)
     if order is None:
-        raise UserError(f"{where}: line {number()}: id {record['id']!r} is not an arXiv id")
-    title, abstract = record["title"], record["abstract"]
-    if not (is_text(title) and is_text(abstract)):
-        return None
+        raise _LineError(f"id {record['id']!r} is not an arXiv id")
     try:
         versions = record.get("versions")
         created = versions[0]["created"] + "" if versions else ""
     except (LookupError, TypeError) as error:
-        raise UserError(f"{where}: line {number()}: versions is not sound: {error}") from None
+        raise _LineError(f"versions is not sound: {error}") from None
     categories = dict.fromkeys(_SEPARATOR.split(record["categories"].strip()))
-    return Paper(order, identifier, title, abstract, tuple(categories), created)
+    return Paper(order, identifier, record["title"], record["abstract"], tuple(categories), created)
 
 
-def _clean(text: str) -> str:
-    """One line, and nothing that UTF-8 cannot hold (half a surrogate pair becomes `?`)."""
-    return " ".join(text.split()).encode("utf-8", "replace").decode("utf-8")
-
-
-def _record(line: bytes, number: Callable[[], int], where: str) -> dict[str, Any]:
+def _record(line: bytes) -> dict[str, Any]:
     try:
         record = json.loads(line)
-    except (UnicodeDecodeError, ValueError) as error:
-        raise UserError(f"{where}: line {number()}: not sound JSON: {error}") from None
+    except ValueError as error:
+        raise _LineError(f"not sound JSON: {error}") from None
     if not isinstance(record, dict):
-        raise UserError(f"{where}: line {number()}: not a JSON object")
+        raise _LineError("not a JSON object")
     return record
 
 
@@ -306,10 +302,17 @@ def _count_objects(block: bytes, first: int, where: str) -> int:
         count += 1
         if offset < len(lines) - 1 and len(_CATEGORIES.findall(line)) == 1:
             continue
-        record = _record(line, partial(int, first + offset), where)
-        if not isinstance(record.get("categories"), str):
-            raise UserError(f"{where}: line {first + offset}: no categories, is it arXiv metadata?")
+        try:
+            if not isinstance(_record(line).get("categories"), str):
+                raise _LineError("no categories, is it arXiv metadata?")
+        except _LineError as error:
+            raise UserError(f"{where}: line {first + offset}: {error}") from None
     return count
+
+
+def _clean(text: str) -> str:
+    """One line, and nothing that UTF-8 cannot hold (half a surrogate pair becomes `?`)."""
+    return " ".join(text.split()).encode("utf-8", "replace").decode("utf-8")
 
 
 def _lot(identifier: str, seed: int) -> bytes:

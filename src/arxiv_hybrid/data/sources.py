@@ -14,6 +14,7 @@ from arxiv_hybrid.data import csv_source, snapshot_source, synthetic
 from arxiv_hybrid.data.labels import CATEGORIES
 from arxiv_hybrid.data.schema import check_papers
 from arxiv_hybrid.errors import UserError
+from arxiv_hybrid.io import user_file
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Fetched:
 
 def fetch_csv(fetch: Fetch, root: Path) -> Fetched:
     """Read the CSV file `fetch.path`; a relative path starts at the repository's root."""
-    path = root / Path(fetch.path or "").expanduser()
+    path = user_file(root, fetch.path or "")
     papers = check_papers(csv_source.read_csv(path), str(path))
     return Fetched(papers, {"source": "csv", "ceiling": None})
 
@@ -48,7 +49,7 @@ def fetch_synthetic(fetch: Fetch, _root: Path) -> Fetched:
 
 def fetch_snapshot(fetch: Fetch, root: Path) -> Fetched:
     """Select papers from the metadata dump `fetch.path`; UserError if a category has too few."""
-    path = root / Path(fetch.path or "").expanduser()
+    path = user_file(root, fetch.path or "")
     selection = snapshot_source.read_snapshot(
         path,
         per_category=fetch.per_category,

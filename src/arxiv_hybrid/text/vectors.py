@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from arxiv_hybrid.config import Glove
 from arxiv_hybrid.errors import UserError
-from arxiv_hybrid.io import read_lines, write_bytes, write_lines
+from arxiv_hybrid.io import read_lines, user_file, write_bytes, write_lines
 from arxiv_hybrid.text.vector_files import read_vectors
 from arxiv_hybrid.text.vocabulary import SPECIAL, UNK, Vocabulary
 
@@ -138,7 +138,7 @@ def word_vectors(
     if glove.source == "none":
         return [], np.zeros((0, glove.dim), dtype=np.float32)
     if glove.source != "corpus":
-        path = root / Path(glove.source).expanduser()
+        path = user_file(root, glove.source)
         wanted = {word for document in documents for word in document}
         found = read_vectors(path, wanted, dim=glove.dim, key="glove.source")
         if not found.words:
