@@ -15,6 +15,8 @@ from pathlib import Path
 
 WORKSPACE = Path.cwd()
 ROOT = Path(os.environ.get("DVC_ROOT", WORKSPACE)).resolve()
+# what is under way or large, for all clones of a user
+CACHE = Path(os.environ.get("ARXIV_HYBRID_CACHE", "~/.cache/arxiv-hybrid")).expanduser()
 
 # stages are short processes that load large libraries: looking for garbage less often, and not
 # at all at the end, takes 3 of 7.5 seconds off a stage with torch and mlflow

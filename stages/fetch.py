@@ -1,14 +1,14 @@
 """Fetch papers from the source that params.yaml names."""
 
-from _stage import ORIGIN, PAPERS, ROOT, run
+from _stage import CACHE, ORIGIN, PAPERS, ROOT, run
 
 from arxiv_hybrid.config import Params
-from arxiv_hybrid.data.sources import SOURCES
+from arxiv_hybrid.data.sources import SOURCES, Places
 from arxiv_hybrid.io import write_csv, write_json
 
 
 def main(params: Params) -> None:
-    fetched = SOURCES[params.fetch.source](params.fetch, ROOT)
+    fetched = SOURCES[params.fetch.source](params.fetch, Places(ROOT, CACHE))
     write_csv(PAPERS, fetched.papers)
     write_json(ORIGIN, fetched.origin)
     papers = fetched.papers["id"].nunique()

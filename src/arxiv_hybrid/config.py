@@ -34,7 +34,7 @@ class Strict(BaseModel):
 class Fetch(Strict):
     """Where papers come from."""
 
-    source: Literal["synthetic", "csv", "snapshot"]
+    source: Literal["synthetic", "arxiv", "csv", "snapshot"]
     path: str | None
     per_category: int = Field(ge=1)
     sample: Literal["newest", "random"]
@@ -56,6 +56,8 @@ class Fetch(Strict):
     def _consistent(self) -> Fetch:
         if self.source in ("csv", "snapshot") and not self.path:
             raise ValueError(f"source {self.source} needs fetch.path, the file to read")
+        if self.source == "arxiv" and self.sample != "newest":
+            raise ValueError(f"sample {self.sample} needs source snapshot, arxiv gives the newest")
         if self.since and self.until and self.since > self.until:
             raise ValueError(f"since {self.since} lies after until {self.until}")
         return self

@@ -21,7 +21,7 @@ from arxiv_hybrid import streams
 from arxiv_hybrid.config import Fetch, parse
 from arxiv_hybrid.data.labels import CATEGORIES
 from arxiv_hybrid.data.snapshot_source import Selection, Window, read_snapshot
-from arxiv_hybrid.data.sources import fetch_snapshot
+from arxiv_hybrid.data.sources import Places, fetch_snapshot
 from arxiv_hybrid.errors import UserError
 
 FIELDS = ("math.CO", "cs.AIX", "cs.LO", *CATEGORIES)
@@ -293,11 +293,12 @@ def fetch_params(**changes: Any) -> Fetch:
 
 def test_fewer_papers_than_asked_for_is_an_error(dump: Path) -> None:
     settings = fetch_params(path=str(dump), per_category=2000)
+    places = Places(root=dump.parent, cache=dump.parent / "cache")
     with pytest.raises(UserError, match=r"of cs\.AI.*fetch\.allow_fewer"):
-        fetch_snapshot(settings, dump.parent)
-    few = fetch_snapshot(settings.model_copy(update={"allow_fewer": True}), dump.parent)
+        fetch_snapshot(settings, places)
+    few = fetch_snapshot(settings.model_copy(update={"allow_fewer": True}), places)
     assert 0 < len(few.papers) < 8000
-    enough = fetch_snapshot(settings.model_copy(update={"per_category": 40}), dump.parent)
+    enough = fetch_snapshot(settings.model_copy(update={"per_category": 40}), places)
     assert enough.papers["category"].value_counts().eq(40).all()
     assert enough.origin["lines"] == 1200
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 import pandas as pd
 import pandera.pandas as pa
@@ -24,6 +25,7 @@ _NOT_TEXT = {"", "nan", "null", "none", "n/a", "na"}
 _LONGEST = max(map(len, _NOT_TEXT))
 _LETTER = re.compile(r"[A-Za-z]")
 _CATEGORY = r"[a-z]+(-[a-z]+)*(\.[A-Za-z-]+)?"
+_ONE_CATEGORY = re.compile(f"^{_CATEGORY}$")
 
 
 def is_text(value: str) -> bool:
@@ -31,6 +33,16 @@ def is_text(value: str) -> bool:
     bare = value.strip()
     is_placeholder = len(bare) <= _LONGEST and bare.lower() in _NOT_TEXT
     return not is_placeholder and bool(_LETTER.search(bare))
+
+
+def is_category(name: str) -> bool:
+    """Whether a name has the form of an arXiv category."""
+    return bool(_ONE_CATEGORY.match(name))
+
+
+def one_line(text: str) -> str:
+    """One line, and nothing that UTF-8 cannot hold (half a surrogate pair becomes `?`)."""
+    return " ".join(text.split()).encode("utf-8", "replace").decode("utf-8")
 
 
 _READABLE = "text with at least one letter from a to z"  # other characters make no tokens
@@ -89,6 +101,16 @@ def check_papers(papers: pd.DataFrame, where: str) -> pd.DataFrame:
         ) from None
     _one_text_an_id(papers, where)
     return papers
+
+
+def check_enough(counts: Mapping[str, int], wanted: int, where: str, allow_fewer: bool) -> None:
+    """Raise UserError where a category has fewer papers than `fetch.per_category`."""
+    short = ", ".join(f"{n:,} of {name}" for name, n in counts.items() if n < wanted)
+    if short and not allow_fewer:
+        raise UserError(
+            f"{where}: holds only {short}, {wanted:,} of each asked for (fetch.per_category); "
+            "widen fetch.since and fetch.until or set fetch.allow_fewer=true"
+        )
 
 
 def _one_text_an_id(papers: pd.DataFrame, where: str) -> None:

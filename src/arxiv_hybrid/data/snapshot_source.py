@@ -30,7 +30,7 @@ import pandas as pd
 
 from arxiv_hybrid.data.identifiers import Submitted, canonical, submitted
 from arxiv_hybrid.data.labels import CATEGORIES
-from arxiv_hybrid.data.schema import COLUMNS, is_text
+from arxiv_hybrid.data.schema import COLUMNS, is_text, one_line
 from arxiv_hybrid.errors import UserError
 from arxiv_hybrid.streams import line_blocks
 
@@ -57,12 +57,12 @@ class Paper(NamedTuple):
     @property
     def title(self) -> str:
         """The title in one line."""
-        return _clean(self.raw_title)
+        return one_line(self.raw_title)
 
     @property
     def abstract(self) -> str:
         """The abstract in one line."""
-        return _clean(self.raw_abstract)
+        return one_line(self.raw_abstract)
 
     @property
     def published(self) -> str:
@@ -308,11 +308,6 @@ def _count_objects(block: bytes, first: int, where: str) -> int:
         except _LineError as error:
             raise UserError(f"{where}: line {first + offset}: {error}") from None
     return count
-
-
-def _clean(text: str) -> str:
-    """One line, and nothing that UTF-8 cannot hold (half a surrogate pair becomes `?`)."""
-    return " ".join(text.split()).encode("utf-8", "replace").decode("utf-8")
 
 
 def _lot(identifier: str, seed: int) -> bytes:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,16 @@ import pandas as pd
 from arxiv_hybrid.config import Fetch
 from arxiv_hybrid.data import csv_source, snapshot_source, synthetic
 from arxiv_hybrid.data.labels import CATEGORIES
-from arxiv_hybrid.data.schema import check_papers
-from arxiv_hybrid.errors import UserError
+from arxiv_hybrid.data.schema import check_enough, check_papers
 from arxiv_hybrid.io import user_file
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a source may look: the repository's root, and a folder for what is under way."""
+
+    root: Path
+    cache: Path
 
 
 @dataclass(frozen=True)
@@ -31,14 +40,14 @@ class Fetched:
     remark: str = ""
 
 
-def fetch_csv(fetch: Fetch, root: Path) -> Fetched:
+def fetch_csv(fetch: Fetch, places: Places) -> Fetched:
     """Read the CSV file `fetch.path`; a relative path starts at the repository's root."""
-    path = user_file(root, fetch.path or "")
+    path = user_file(places.root, fetch.path or "")
     papers = check_papers(csv_source.read_csv(path), str(path))
     return Fetched(papers, {"source": "csv", "ceiling": None})
 
 
-def fetch_synthetic(fetch: Fetch, _root: Path) -> Fetched:
+def fetch_synthetic(fetch: Fetch, _: Places) -> Fetched:
     """Write `fetch.papers` arXiv-like papers from `fetch.seed`."""
     papers, ceiling = synthetic.generate(
         papers=fetch.papers, label_noise=fetch.label_noise, seed=fetch.seed
@@ -47,9 +56,9 @@ def fetch_synthetic(fetch: Fetch, _root: Path) -> Fetched:
     return Fetched(check_papers(papers, "synthetic corpus"), origin)
 
 
-def fetch_snapshot(fetch: Fetch, root: Path) -> Fetched:
+def fetch_snapshot(fetch: Fetch, places: Places) -> Fetched:
     """Select papers from the metadata dump `fetch.path`; UserError if a category has too few."""
-    path = user_file(root, fetch.path or "")
+    path = user_file(places.root, fetch.path or "")
     selection = snapshot_source.read_snapshot(
         path,
         per_category=fetch.per_category,
@@ -58,13 +67,8 @@ def fetch_snapshot(fetch: Fetch, root: Path) -> Fetched:
         window=snapshot_source.Window.of(fetch.since, fetch.until),
     )
     papers = selection.table()
-    counts = papers["category"].value_counts().reindex(CATEGORIES, fill_value=0)
-    short = ", ".join(f"{n:,} of {name}" for name, n in counts.items() if n < fetch.per_category)
-    if short and not fetch.allow_fewer:
-        raise UserError(
-            f"{path}: holds only {short}, {fetch.per_category:,} of each asked for "
-            "(fetch.per_category); widen fetch.since and fetch.until or set fetch.allow_fewer=true"
-        )
+    counts = {name: int((papers["category"] == name).sum()) for name in CATEGORIES}
+    check_enough(counts, fetch.per_category, str(path), fetch.allow_fewer)
     origin = {
         "source": "snapshot",
         "ceiling": None,
@@ -76,7 +80,35 @@ def fetch_snapshot(fetch: Fetch, root: Path) -> Fetched:
     return Fetched(check_papers(papers, str(path)), origin, remark)
 
 
-SOURCES: dict[str, Callable[[Fetch, Path], Fetched]] = {
+def fetch_arxiv(fetch: Fetch, places: Places) -> Fetched:
+    """Ask arXiv's API, or one like it at the address in ARXIV_API_URL, for the newest papers."""
+    # here: only this source needs the libraries for it
+    from arxiv_hybrid.data import arxiv_api, arxiv_source
+
+    since, until = (date.fromisoformat(day) if day else None for day in (fetch.since, fetch.until))
+    harvest = arxiv_source.fetch(
+        arxiv_source.Wanted(fetch.per_category, since, until),
+        places.cache,
+        url=os.environ.get("ARXIV_API_URL") or arxiv_api.ADDRESS,
+        allow_fewer=fetch.allow_fewer,
+    )
+    origin = {
+        "source": "arxiv",
+        "ceiling": None,
+        "until": harvest.until,
+        "unreadable": harvest.unreadable,
+        "missing": harvest.missing,
+    }
+    remarks = [f"newest papers up to {harvest.until}, {harvest.requests} requests"]
+    if harvest.unreadable:
+        remarks.append(f"{harvest.unreadable:,} papers without text left out")
+    if harvest.missing:
+        remarks.append(f"{harvest.missing:,} papers counted but not sent")
+    return Fetched(check_papers(harvest.table(), "arXiv"), origin, "; ".join(remarks))
+
+
+SOURCES: dict[str, Callable[[Fetch, Places], Fetched]] = {
+    "arxiv": fetch_arxiv,
     "csv": fetch_csv,
     "snapshot": fetch_snapshot,
     "synthetic": fetch_synthetic,
