@@ -157,7 +157,7 @@ def main() -> None:
     train, val = splits["train"].iloc[: arguments.papers], splits["val"]
     tokens = tokenize_all(train["title"] + " " + train["abstract"])
     vocabulary = Vocabulary.build(tokens, max_size=params.vocab.max_size, min_freq=2)
-    words, vectors = word_vectors(tokens, params.glove, seed=params.seed, root=Path.cwd())
+    words, vectors = word_vectors(tokens, params.glove, seed=params.seed)
     embeddings, _ = embedding_matrix(vocabulary, words, vectors, dim=300, seed=params.seed)
     machine = choose_machine("cpu", params.precision)
     print(

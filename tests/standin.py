@@ -5,6 +5,7 @@ Faults are taken from a queue, one a request: what was queued happens, then all 
 
 from __future__ import annotations
 
+import hashlib
 import sys
 import threading
 import time
@@ -213,7 +214,7 @@ class _Handler(BaseHTTPRequestHandler):
             content = bytes([content[0] ^ 1]) + content[1:]
         asked = self.headers.get("Range")
         tag = self.headers.get("If-Range")
-        mark = f'"{hash(content)}"'
+        mark = f'"{hashlib.sha256(content).hexdigest()[:12]}"'
         headers = {"ETag": mark, "Content-Type": "application/zip"}
         if not asked or not self.state.ranges or (tag and tag != mark):
             self._send(content, headers=headers, fault=fault)
@@ -244,6 +245,10 @@ class _Handler(BaseHTTPRequestHandler):
         if fault in ("cut", "cut quietly"):
             self.wfile.write(content[: len(content) // 2])
             self.close_connection = True
+        elif fault == "crawl":
+            for first in range(0, len(content), 1 << 14):
+                self.wfile.write(content[first : first + (1 << 14)])
+                time.sleep(self.state.drip)
         elif fault == "drip":
             for byte in content:
                 self.wfile.write(bytes([byte]))

@@ -14,6 +14,11 @@ from arxiv_hybrid.errors import UserError
 
 ModelName = Literal["v1", "baseline"]
 _DAY = re.compile(r"^\d{4}-\d\d-\d\d$")
+PUBLISHED_GLOVE = {  # name: widths that are published
+    "glove.6B": (50, 100, 200, 300),
+    "glove.2024.dolma": (300,),
+    "glove.2024.wikigiga": (50, 100, 200, 300),
+}
 VECTOR_FILES = (".txt", ".vec", ".gz", ".xz", ".zip")
 
 
@@ -95,14 +100,28 @@ class Glove(Strict):
     dim: int = Field(ge=2, le=1024)
     window: int = Field(ge=1, le=50)
     extra_text: str | None
+    sha256: str | None = Field(pattern=r"^[0-9a-f]{64}$")
     learning_rate_scale: float = Field(ge=0, le=10)
 
     @field_validator("source")
     @classmethod
     def _a_name_or_a_file(cls, source: str) -> str:
-        if source in ("corpus", "none") or source.endswith(VECTOR_FILES):
+        names = ("corpus", "none", *PUBLISHED_GLOVE)
+        if source in names or source.endswith(VECTOR_FILES):
             return source
-        raise ValueError(f"expected corpus, none or the path of a file ({', '.join(VECTOR_FILES)})")
+        raise ValueError(
+            f"expected {', '.join(names)} or the path of a file ({', '.join(VECTOR_FILES)})"
+        )
+
+    @model_validator(mode="after")
+    def _published(self) -> Glove:
+        widths = PUBLISHED_GLOVE.get(self.source, (self.dim,))
+        if self.dim not in widths:
+            raise ValueError(
+                f"{self.source} has no vectors of {self.dim} numbers; glove.dim may be "
+                f"{', '.join(map(str, widths))}"
+            )
+        return self
 
 
 class Vocab(Strict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from conftest import merged
 from arxiv_hybrid import streams
 from arxiv_hybrid.config import parse
 from arxiv_hybrid.errors import UserError
+from arxiv_hybrid.text.published import vector_file
 from arxiv_hybrid.text.vector_files import VectorFile, read_vectors
 from arxiv_hybrid.text.vectors import word_vectors
 
@@ -134,7 +136,8 @@ def test_the_glove_source_may_be_a_file(tmp_path: Path, default_content: dict[st
 
     def vectors(**glove: Any) -> tuple[list[str], Any]:
         params = parse(merged(default_content, {"glove": glove}), "params")
-        return word_vectors([["the", "zebra", "x"]], params.glove, seed=1, root=tmp_path)
+        file = vector_file(params.glove, tmp_path, tmp_path / "cache")
+        return word_vectors([["the", "zebra", "x"]], params.glove, seed=1, file=file)
 
     words, matrix = vectors(source="v.txt", dim=6)
     assert words == ["the", "zebra"]
@@ -142,6 +145,12 @@ def test_the_glove_source_may_be_a_file(tmp_path: Path, default_content: dict[st
     assert vectors(source=str(tmp_path / "v.txt"), dim=6)[0] == words
     with pytest.raises(UserError, match=r"v\.txt: vectors of 6 numbers, glove\.dim is 300"):
         vectors(source="v.txt")
+    digest = hashlib.sha256((tmp_path / "v.txt").read_bytes()).hexdigest()
+    assert vectors(source="v.txt", dim=6, sha256=digest)[0] == words
+    with pytest.raises(UserError, match=rf"v\.txt: sha256 is {digest}, expected 0000"):
+        vectors(source="v.txt", dim=6, sha256="0" * 64)
+    with pytest.raises(UserError, match=r"glove\.2024\.dolma has no vectors of 50 numbers"):
+        vectors(source="glove.2024.dolma", dim=50)
     with pytest.raises(UserError, match=r"glove\.source: 'gloove' is not allowed"):
         vectors(source="gloove")
     write(tmp_path / "other.txt", ["unseen 1 2 3 4 5 6\n"])

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from arxiv_hybrid.config import Glove
 from arxiv_hybrid.errors import UserError
-from arxiv_hybrid.io import read_lines, user_file, write_bytes, write_lines
+from arxiv_hybrid.io import read_lines, write_bytes, write_lines
 from arxiv_hybrid.text.vector_files import read_vectors
 from arxiv_hybrid.text.vocabulary import SPECIAL, UNK, Vocabulary
 
@@ -128,23 +128,22 @@ def _ppmi(counts: sparse.csr_matrix) -> sparse.csr_matrix:
 
 
 def word_vectors(
-    documents: Sequence[Sequence[str]], glove: Glove, *, seed: int, root: Path
+    documents: Sequence[Sequence[str]], glove: Glove, *, seed: int, file: Path | None = None
 ) -> tuple[list[str], FloatMatrix]:
     """Words and vectors (words, dim) from where `glove.source` says.
 
     documents: tokens of the texts that may be learned from, and whose words are looked up
-    in a file; a relative path starts at `root`, the repository.
+    in `file`, the vectors that `glove.source` names.
     """
     if glove.source == "none":
         return [], np.zeros((0, glove.dim), dtype=np.float32)
-    if glove.source != "corpus":
-        path = user_file(root, glove.source)
+    if file is not None:
         wanted = {word for document in documents for word in document}
-        found = read_vectors(path, wanted, dim=glove.dim, key="glove.source")
+        found = read_vectors(file, wanted, dim=glove.dim, key="glove.source")
         if not found.words:
-            raise UserError(f"{path}: has none of the papers' {len(wanted):,} words (glove.source)")
+            raise UserError(f"{file}: has none of the papers' {len(wanted):,} words (glove.source)")
         if found.repeated:
-            print(f"{path}: {found.repeated:,} of the words stand twice, the first counts")
+            print(f"{file}: {found.repeated:,} of the words stand twice, the first counts")
         return found.words, found.vectors
     settings = {"dim": glove.dim, "window": glove.window, "min_freq": MIN_FREQ, "seed": seed}
     if glove.method == "word2vec":
