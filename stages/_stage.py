@@ -46,6 +46,7 @@ MODEL = Path("models/main")
 MEMBERS = Path("models/members")
 METRICS = Path("metrics")
 PLOTS = Path("metrics/plots")
+REPORTS = Path("reports")
 
 
 def run(main: Callable[[Params], None]) -> None:

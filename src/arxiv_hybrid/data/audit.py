@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import Any
 
 import pandas as pd
@@ -17,12 +18,14 @@ def audit(
     scheme: str,
     classes: int,
     ceiling: dict[str, float] | None,
+    pairs: pd.DataFrame,
 ) -> dict[str, Any]:
     """Facts about `papers.csv` and its splits, for metrics/audit.json.
 
     The oracle knows each row's paper and always answers its most frequent label: no
     classifier that reads only the paper can be expected to do better. `ceiling` is the
-    source's own knowledge of label noise by number of classes, if it has any.
+    source's own knowledge of label noise by number of classes, if it has any; `pairs` are
+    what `duplicates.near_duplicates` found.
     """
     documents = sum(len(part) for part in splits.values())
     every = pd.concat(splits.values(), ignore_index=True)
@@ -58,9 +61,11 @@ def audit(
             },
         },
         "leakage": {
-            "train_and_val": _shared(splits["train"], splits["val"]),
-            "train_and_test": _shared(splits["train"], splits["test"]),
-            "val_and_test": _shared(splits["val"], splits["test"]),
+            f"{first}_and_{second}": {
+                **_shared(splits[first], splits[second]),
+                "near_duplicates": _near_duplicates(pairs, first, second),
+            }
+            for first, second in combinations(splits, 2)
         },
     }
 
@@ -92,6 +97,12 @@ def _shared(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, float | int]
         "share": float(leaked.mean()),
         "rows_with_same_text": int(same_text.sum()),
     }
+
+
+def _near_duplicates(pairs: pd.DataFrame, first: str, second: str) -> int:
+    """Papers of the split `second` that have a near duplicate in `first`."""
+    between = (pairs["first_split"] == first) & (pairs["second_split"] == second)
+    return int(pairs.loc[between, "second"].nunique())
 
 
 def _text_key(papers: pd.DataFrame) -> pd.Series:

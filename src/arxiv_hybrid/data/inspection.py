@@ -5,7 +5,8 @@ from __future__ import annotations
 import pandas as pd
 
 from arxiv_hybrid.data.audit import contradicting_share
-from arxiv_hybrid.data.identifiers import submitted, text_key
+from arxiv_hybrid.data.drift import month_of
+from arxiv_hybrid.data.identifiers import text_key
 from arxiv_hybrid.data.labels import CATEGORIES, listed_classes
 
 OVERVIEW = "papers"
@@ -18,7 +19,7 @@ def inspect(papers: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return {
         OVERVIEW: _overview(papers, once),
         "categories": _categories(papers, once),
-        "listed together (papers)": _together(once),
+        "listed together (papers)": listed_together(once),
         "words": _lengths(once),
         "submitted": _dates(once),
     }
@@ -65,7 +66,8 @@ def _categories(papers: pd.DataFrame, once: pd.DataFrame) -> pd.DataFrame:
     return table.astype(object)
 
 
-def _together(once: pd.DataFrame) -> pd.DataFrame:
+def listed_together(once: pd.DataFrame) -> pd.DataFrame:
+    """How many papers list both of two categories, by `all_categories`; one row a paper."""
     listed = listed_classes(once["all_categories"], len(CATEGORIES)).astype(int)
     return pd.DataFrame(listed.T @ listed, index=CATEGORIES, columns=CATEGORIES).astype(object)
 
@@ -82,14 +84,9 @@ def _dates(once: pd.DataFrame) -> pd.DataFrame:
 
     Without a date the month that an arXiv id names counts.
     """
-    known = once["published"].str[:7].where(once["published"] != "", once["id"].map(_month))
+    known = pd.Series(list(map(month_of, once["id"], once["published"])))
     if known.nunique() > 24:
         known = known.str.replace(r"-\d\d$", "", regex=True)
     return (
         pd.DataFrame({"papers": known.value_counts().sort_index()}).rename_axis(None).astype(object)
     )
-
-
-def _month(identifier: str) -> str:
-    came = submitted(identifier)
-    return f"{came.year}-{came.month:02}" if came else "unknown"

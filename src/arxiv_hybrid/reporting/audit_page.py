@@ -1,0 +1,38 @@
+"""The audit as a page: what metrics/audit.json says, with the tables behind it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from arxiv_hybrid.data.audit import best_possible
+from arxiv_hybrid.data.duplicates import SIMILAR
+from arxiv_hybrid.data.inspection import listed_together
+from arxiv_hybrid.reporting.page import render
+
+
+def audit_page(
+    report: dict[str, Any],
+    papers: pd.DataFrame,
+    *,
+    source: str,
+    pairs: pd.DataFrame,
+    months: pd.DataFrame,
+    rising: pd.DataFrame,
+) -> str:
+    """HTML for what `audit`, `near_duplicates`, `by_month` and `rising_words` found."""
+    splits = [name for name in months.columns if name not in ("month", "unknown_words")]
+    content = {
+        "report": report,
+        "source": source,
+        "ceiling": best_possible(report),
+        "together": listed_together(papers.drop_duplicates("id")),
+        "splits": splits,
+        "pairs": pairs,
+        "similar": SIMILAR,
+        "months": months,
+        "most": int(months[splits].sum(axis=1).max()),
+        "rising": rising,
+    }
+    return render("audit.html", content)
