@@ -30,7 +30,7 @@ from arxiv_hybrid.data import synthetic
 from arxiv_hybrid.data.csv_source import read_csv
 from arxiv_hybrid.data.labels import CLASSES, label_papers
 from arxiv_hybrid.data.splits import split_documents
-from arxiv_hybrid.models.hybrid import initialise
+from arxiv_hybrid.models.base import initialise
 from arxiv_hybrid.text.embeddings import embedding_matrix
 from arxiv_hybrid.text.tokenize import tokenize_all
 from arxiv_hybrid.text.vectors import word_vectors

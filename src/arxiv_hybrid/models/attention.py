@@ -77,6 +77,24 @@ class AttentionPooling(nn.Module):
         return self.norm(pooled + self.project(pooled)), weights
 
 
+class NoSelfAttention(nn.Module):
+    """Titles as they are, all words alike: what is left without `MultiHeadSelfAttention`."""
+
+    def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """x (B, T, dim) unchanged, and equal weights (B, T) for real words."""
+        return x, masked_softmax(torch.zeros_like(mask, dtype=x.dtype), mask)
+
+
+class MeanOverWords(nn.Module):
+    """The mean of the words: what is left without `AttentionPooling`."""
+
+    def forward(self, values: Tensor, flat: Flat) -> tuple[Tensor, Tensor]:
+        """Real words (P, dim) to documents (B, dim) and equal weights (B, T)."""
+        zeros = torch.zeros_like(flat.mask, dtype=values.dtype)
+        weights = masked_softmax(zeros, flat.mask)
+        return weighted_sum(values, weights, flat), weights
+
+
 class AdditiveAttention(nn.Module):
     """One linear score a position, softmax over positions, weighted sum (row `baseline`)."""
 
@@ -119,6 +137,19 @@ class GatedFusion(nn.Module):
         abstract_gate = torch.sigmoid(self.abstract_gate(both))
         fused = self.norm(torch.cat([title * title_gate, abstract * abstract_gate], dim=-1))
         return fused, torch.stack([title_gate.mean(-1), abstract_gate.mean(-1)], dim=-1).detach()
+
+
+class Concatenation(nn.Module):
+    """Both branches side by side, then LayerNorm: what is left without `GatedFusion`."""
+
+    def __init__(self, title_dim: int, abstract_dim: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(title_dim + abstract_dim)
+
+    def forward(self, title: Tensor, abstract: Tensor) -> tuple[Tensor, Tensor]:
+        """Branches to the fused vector and equal weights, (B, 2)."""
+        fused = self.norm(torch.cat([title, abstract], dim=-1))
+        return fused, fused.new_full((len(fused), 2), 0.5)
 
 
 class SoftmaxFusion(nn.Module):

@@ -71,23 +71,26 @@ class _ShiftedConvolution(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, sequence: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
+    def forward(ctx: Any, sequence: Tensor, kernel: Tensor, bias: Tensor, dilation: int) -> Tensor:
         ctx.save_for_backward(sequence, kernel)
-        length = sequence.shape[0] - kernel.shape[0] + 1
+        ctx.dilation = dilation
+        length = sequence.shape[0] - dilation * (kernel.shape[0] - 1)
         out = torch.addmm(bias, sequence[:length], kernel[0])
-        for shift in range(1, kernel.shape[0]):
-            out.addmm_(sequence[shift : shift + length], kernel[shift])
+        for place in range(1, kernel.shape[0]):
+            shift = dilation * place
+            out.addmm_(sequence[shift : shift + length], kernel[place])
         return out
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         sequence, kernel = ctx.saved_tensors
         length = gradient.shape[0]
         d_sequence, d_kernel = torch.zeros_like(sequence), torch.empty_like(kernel)
-        for shift in range(kernel.shape[0]):
-            d_sequence[shift : shift + length].addmm_(gradient, kernel[shift].T)
-            d_kernel[shift] = sequence[shift : shift + length].T @ gradient
-        return d_sequence, d_kernel, gradient.sum(0)
+        for place in range(kernel.shape[0]):
+            shift = ctx.dilation * place
+            d_sequence[shift : shift + length].addmm_(gradient, kernel[place].T)
+            d_kernel[place] = sequence[shift : shift + length].T @ gradient
+        return d_sequence, d_kernel, gradient.sum(0), None
 
 
 def convolve(values: Tensor, flat: Flat, conv: nn.Conv1d) -> Tensor:
@@ -100,8 +103,9 @@ def convolve(values: Tensor, flat: Flat, conv: nn.Conv1d) -> Tensor:
     if torch.is_autocast_enabled(values.device.type):
         lower = torch.get_autocast_dtype(values.device.type)
         values, kernel, bias = values.to(lower), kernel.to(lower), bias.to(lower)
-    out: Tensor = _ShiftedConvolution.apply(flat.spread(values), kernel, bias)
-    return out.index_select(0, flat.rows - (conv.kernel_size[0] - 1) // 2)
+    dilation = conv.dilation[0]
+    out: Tensor = _ShiftedConvolution.apply(flat.spread(values), kernel, bias, dilation)
+    return out.index_select(0, flat.rows - _left(conv))
 
 
 def convolve_lookup(words: Lookup, conv: nn.Conv1d) -> Tensor:
@@ -110,17 +114,22 @@ def convolve_lookup(words: Lookup, conv: nn.Conv1d) -> Tensor:
     Each distinct word is multiplied with every kernel position once; then a position's
     result is the sum of what its neighbours' words contribute.
     """
-    size, filters = conv.kernel_size[0], conv.out_channels
-    left = (size - 1) // 2
+    size, filters, dilation = conv.kernel_size[0], conv.out_channels, conv.dilation[0]
+    left = (size - 1) // 2  # kernel places before the word's own
     kernel = conv.weight.permute(2, 0, 1).reshape(size * filters, -1)
     # the position itself always holds a word, never a gap, so it may bring the bias
     bias = F.pad(_bias(conv), (left * filters, (size - 1 - left) * filters))
     parts = F.linear(words.table, kernel, bias).view(-1, size, filters).unbind(1)
-    start = words.flat.rows - left
+    start = words.flat.rows - _left(conv)
     out = F.embedding(words.index[start], parts[0])
-    for shift in range(1, size):
-        out = out + F.embedding(words.index[start + shift], parts[shift])
+    for place in range(1, size):
+        out = out + F.embedding(words.index[start + dilation * place], parts[place])
     return out
+
+
+def _left(conv: nn.Conv1d) -> int:
+    """How many words a kernel reaches to the left."""
+    return conv.dilation[0] * ((conv.kernel_size[0] - 1) // 2)
 
 
 def _bias(conv: nn.Conv1d) -> Tensor:
@@ -152,16 +161,24 @@ def dropout(values: Tensor, p: float, training: bool) -> Tensor:
 class ResidualConvBlock(nn.Module):
     """Conv, BatchNorm, ReLU, dropout, Conv, BatchNorm, plus a 1x1 skip, then ReLU.
 
-    Source: SYSTEMS table A, row v1.
+    Source: SYSTEMS table A, rows v1 and v4. residual: whether there is a skip.
     """
 
-    def __init__(self, in_channels: int, filters: int, kernel_size: int, dropout: float) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        filters: int,
+        kernel_size: int,
+        dropout: float,
+        dilation: int = 1,
+        residual: bool = True,
+    ) -> None:
         super().__init__()
-        self.conv1 = nn.Conv1d(in_channels, filters, kernel_size)
+        self.conv1 = nn.Conv1d(in_channels, filters, kernel_size, dilation=dilation)
         self.norm1 = nn.BatchNorm1d(filters)
-        self.conv2 = nn.Conv1d(filters, filters, kernel_size)
+        self.conv2 = nn.Conv1d(filters, filters, kernel_size, dilation=dilation)
         self.norm2 = nn.BatchNorm1d(filters)
-        self.skip = nn.Conv1d(in_channels, filters, 1)
+        self.skip = nn.Conv1d(in_channels, filters, 1) if residual else None
         self.dropout = dropout
 
     def forward(self, words: Lookup) -> Tensor:
@@ -170,4 +187,4 @@ class ResidualConvBlock(nn.Module):
         hidden = F.relu(self.norm1(convolve_lookup(words, self.conv1).float()))
         hidden = dropout(hidden, self.dropout, self.training)
         hidden = self.norm2(convolve(hidden, flat, self.conv2).float())
-        return F.relu(hidden + convolve_lookup(words, self.skip))
+        return F.relu(hidden + convolve_lookup(words, self.skip) if self.skip else hidden)

@@ -1,13 +1,13 @@
-"""The two hybrid CNN-LSTM classifiers: v1 (`HybridCNNLSTM`) and the published `baseline`.
+"""The hybrid CNN-LSTM classifiers: v1 (`HybridCNNLSTM`), v4 and the published `baseline`.
 
 Titles go through a BiLSTM, abstracts through parallel convolutions; both are pooled by
-attention, fused and classified. Shapes: B documents, T words, U distinct words of the batch,
-P real words, C classes.
+attention, fused and classified. v2 and v3 are v1 with recipes of their own (recipes.yaml).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise, product
 from typing import cast
 
 import torch
@@ -17,144 +17,74 @@ from torch.nn import functional as F
 from arxiv_hybrid.models.attention import (
     AdditiveAttention,
     AttentionPooling,
+    Concatenation,
     GatedFusion,
+    MeanOverWords,
     MultiHeadSelfAttention,
+    NoSelfAttention,
     SoftmaxFusion,
     masked_mean,
 )
-from arxiv_hybrid.models.blocks import (
-    Flat,
-    Lookup,
-    ResidualConvBlock,
-    convolve_lookup,
-    dropout,
-    dropout_mask,
+from arxiv_hybrid.models.base import (
+    AttentionMaps,
+    BiLSTM,
+    TitleAndAbstract,
+    initialise,
 )
-
-AttentionMaps = dict[str, Tensor]
-PADDING = 0
-
-
-class TitleAndAbstract(nn.Module):
-    """What both hybrids share: the embedding, its dropout and the order of the two branches."""
-
-    def __init__(self, vocab_size: int, embed_dim: int, kernel_sizes: Sequence[int]) -> None:
-        super().__init__()
-        self.embedding = nn.Embedding(vocab_size, embed_dim, padding_idx=PADDING)
-        self.gap = max(kernel_sizes)
-        self.embedding_dropout = 0.0
-
-    def forward(
-        self, title_ids: Tensor, abstract_ids: Tensor, title_mask: Tensor | None = None
-    ) -> tuple[Tensor, AttentionMaps]:
-        """Classify a batch.
-
-        title_ids (B, Tt) and abstract_ids (B, Ta) are padded with 0 on the right; title_mask
-        (B, Tt) is True at real words and defaults to `title_ids != 0`. Returns logits (B, C)
-        and the maps `title_attention` (B, Tt), `abstract_attention` (B, Ta), both summing to
-        1 a document, and `fusion_weights` (B, 2) for title and abstract.
-        """
-        mask = title_ids != PADDING if title_mask is None else title_mask.bool()
-        flat = Flat.of(abstract_ids != PADDING, self.gap)
-        distinct, places = torch.cat([title_ids.flatten(), abstract_ids[flat.mask]]).unique(
-            return_inverse=True
-        )
-        table = self._embed(distinct)
-        title_places, abstract_places = places.split([title_ids.numel(), len(flat.rows)])
-        # the gaps need a row of zeros: one is put in front of the table
-        table = F.pad(table, (0, 0, 1, 0))
-        index = places.new_zeros(flat.length).index_copy(0, flat.rows, abstract_places + 1)
-        title = F.embedding((title_places + 1).view_as(title_ids), table)
-        return self.classify(title, mask, Lookup(table, index, flat))
-
-    def _embed(self, distinct: Tensor) -> Tensor:
-        """Vectors of the batch's distinct words (U, D), with dropout on the table.
-
-        A dropped value is dropped wherever its word stands in the batch: the same expectation
-        as dropout on every running word, at a quarter of the random numbers.
-        """
-        table: Tensor = self.embedding(distinct)
-        return dropout(table, self.embedding_dropout, self.training)
-
-    def classify(
-        self, title: Tensor, title_mask: Tensor, abstract: Lookup
-    ) -> tuple[Tensor, AttentionMaps]:
-        """Embedded titles (B, Tt, D) and looked-up abstracts to logits and attention maps."""
-        raise NotImplementedError
+from arxiv_hybrid.models.blocks import Flat, Lookup, ResidualConvBlock, convolve_lookup, dropout
+from arxiv_hybrid.models.characters import CharacterCNN, spelling
 
 
-class BiLSTM(nn.Module):
-    """Bidirectional LSTM layers with dropout between them, blind to padding.
+class GatedHybrid(TitleAndAbstract):
+    """BiLSTM and self-attention on the title, residual convolutions on the abstract, gates.
 
-    The backward direction is an LSTM over each sequence reversed within its own length, so
-    that padding only ever comes last and needs no packing (twice as fast on a CPU). One
-    dropout mask serves all steps of a sequence (Gal and Ghahramani 2016).
-    """
-
-    def __init__(self, in_dim: int, hidden: int, dropout: float, layers: int = 2) -> None:
-        super().__init__()
-        sizes = [in_dim] + [2 * hidden] * (layers - 1)
-        self.ahead = nn.ModuleList(nn.LSTM(size, hidden, batch_first=True) for size in sizes)
-        self.back = nn.ModuleList(nn.LSTM(size, hidden, batch_first=True) for size in sizes)
-        self.dropout = dropout
-
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """(B, T, D) to (B, T, 2 hidden); zero at padding. Padding must come last."""
-        steps = torch.arange(mask.shape[1], device=mask.device)
-        lengths = mask.sum(1, keepdim=True)
-        reverse = torch.where(steps < lengths, lengths - 1 - steps, steps).unsqueeze(-1)
-        for number, (ahead, back) in enumerate(zip(self.ahead, self.back, strict=True)):
-            if number and self.training and self.dropout:
-                x = x * dropout_mask(x[:, :1].shape, self.dropout, x.device)
-            forwards = ahead(x)[0]
-            backwards = back(x.gather(1, reverse.expand_as(x)))[0]
-            backwards = backwards.gather(1, reverse.expand_as(backwards))
-            x = torch.cat([forwards, backwards], dim=-1)
-        return x * mask.unsqueeze(-1)
-
-
-class HybridCNNLSTM(TitleAndAbstract):
-    """v1: BiLSTM and self-attention on the title, residual convolutions on the abstract.
-
-    Source: SYSTEMS table A, row v1. With 37,760 words and 3 classes: 13,930,887 parameters.
+    The common shape of v1 and v4. `attention`, `residual` and `gates` turn single parts off,
+    for ablations: means instead of attention, plain blocks, a plain concatenation.
     """
 
     def __init__(
         self,
         vocab_size: int,
-        embed_dim: int = 300,
-        num_filters: int = 128,
-        kernel_sizes: Sequence[int] = (3, 4, 5),
-        lstm_hidden: int = 128,
-        num_classes: int = 3,
-        dropout: float = 0.6,
+        embed_dim: int,
+        *,
+        num_filters: int,
+        kernel_sizes: Sequence[int],
+        dilations: Sequence[int],
+        lstm_hidden: int,
+        lstm_layers: int,
+        heads: int,
+        head_sizes: Sequence[int],
+        num_classes: int,
+        dropout: float,
+        attention: bool,
+        residual: bool,
+        gates: bool,
     ) -> None:
-        super().__init__(vocab_size, embed_dim, kernel_sizes)
-        title_dim, abstract_dim = 2 * lstm_hidden, num_filters * len(kernel_sizes)
-        # half of it, as in the baseline: a word's mask holds for the whole batch, see _embed
+        reach = (max(kernel_sizes) - 1) * max(dilations) + 1
+        super().__init__(vocab_size, embed_dim, reach)
+        kernels = list(product(dilations, kernel_sizes))
+        title_dim, abstract_dim = 2 * lstm_hidden, num_filters * len(kernels)
+        # half of it, as in the baseline: a word's mask holds for the whole batch, see embed
         self.embedding_dropout = 0.5 * dropout
-        self.title_lstm = BiLSTM(embed_dim, lstm_hidden, dropout)
-        self.title_attention = MultiHeadSelfAttention(title_dim)
+        self.title_lstm = BiLSTM(embed_dim, lstm_hidden, dropout, lstm_layers)
+        self.title_attention = (
+            MultiHeadSelfAttention(title_dim, heads) if attention else NoSelfAttention()
+        )
         self.abstract_blocks = nn.ModuleList(
-            ResidualConvBlock(embed_dim, num_filters, size, 0.5 * dropout) for size in kernel_sizes
+            ResidualConvBlock(embed_dim, num_filters, size, 0.5 * dropout, dilation, residual)
+            for dilation, size in kernels
         )
-        self.abstract_attention = AttentionPooling(abstract_dim)
-        self.fusion = GatedFusion(title_dim, abstract_dim)
-        self.head = nn.Sequential(
-            nn.LayerNorm(title_dim + abstract_dim),
-            nn.Dropout(dropout),
-            nn.Linear(title_dim + abstract_dim, 256),
-            nn.ReLU(),
-            nn.LayerNorm(256),
-            nn.Dropout(dropout),
-            nn.Linear(256, num_classes),
+        self.abstract_attention = (
+            AttentionPooling(abstract_dim, heads) if attention else MeanOverWords()
         )
-        initialise(self)
+        fusion = GatedFusion if gates else Concatenation
+        self.fusion = fusion(title_dim, abstract_dim)
+        self.head = _head([title_dim + abstract_dim, *head_sizes, num_classes], dropout)
 
-    def classify(
+    def fuse(
         self, title: Tensor, title_mask: Tensor, abstract: Lookup
     ) -> tuple[Tensor, AttentionMaps]:
-        """See `TitleAndAbstract.classify`."""
+        """See `TitleAndAbstract.fuse`."""
         states = self.title_lstm(title, title_mask)
         attended, title_weights = self.title_attention(states, title_mask)
         title_vector = masked_mean(attended, title_mask)
@@ -166,7 +96,100 @@ class HybridCNNLSTM(TitleAndAbstract):
             "abstract_attention": abstract_weights.detach(),
             "fusion_weights": gates,
         }
-        return self.head(fused), maps
+        return fused, maps
+
+
+class HybridCNNLSTM(GatedHybrid):
+    """v1, and with other recipes v2 and v3: SYSTEMS table A.
+
+    With 37,760 words and 3 classes: 13,930,887 parameters.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        embed_dim: int = 300,
+        num_filters: int = 128,
+        kernel_sizes: Sequence[int] = (3, 4, 5),
+        lstm_hidden: int = 128,
+        num_classes: int = 3,
+        dropout: float = 0.6,
+        *,
+        attention: bool = True,
+        residual: bool = True,
+        gates: bool = True,
+    ) -> None:
+        super().__init__(
+            vocab_size,
+            embed_dim,
+            num_filters=num_filters,
+            kernel_sizes=kernel_sizes,
+            dilations=(1,),
+            lstm_hidden=lstm_hidden,
+            lstm_layers=2,
+            heads=4,
+            head_sizes=(256,),
+            num_classes=num_classes,
+            dropout=dropout,
+            attention=attention,
+            residual=residual,
+            gates=gates,
+        )
+        initialise(self)
+
+
+class CharacterHybrid(GatedHybrid):
+    """v4: words by vector and by letters, nine dilated blocks, three LSTM layers.
+
+    Source: SYSTEMS table A, row v4. With 37,760 words and 3 classes some 23 million parameters.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        embed_dim: int = 300,
+        num_filters: int = 160,
+        kernel_sizes: Sequence[int] = (3, 4, 5),
+        lstm_hidden: int = 160,
+        num_classes: int = 3,
+        dropout: float = 0.6,
+        *,
+        attention: bool = True,
+        residual: bool = True,
+        gates: bool = True,
+    ) -> None:
+        super().__init__(
+            vocab_size,
+            embed_dim,
+            num_filters=num_filters,
+            kernel_sizes=kernel_sizes,
+            dilations=(1, 2, 4),
+            lstm_hidden=lstm_hidden,
+            lstm_layers=3,
+            heads=8,
+            head_sizes=(512, 256),
+            num_classes=num_classes,
+            dropout=dropout,
+            attention=attention,
+            residual=residual,
+            gates=gates,
+        )
+        self.characters = CharacterCNN()
+        self.both = nn.Linear(embed_dim + self.characters.out_dim, embed_dim)
+        self.spelling: Tensor
+        self.register_buffer("spelling", spelling([""] * vocab_size))
+        initialise(self)
+
+    def spell(self, words: Sequence[str]) -> None:
+        """See `PaperClassifier.spell`."""
+        self.spelling.copy_(spelling(words))
+
+    def embed(self, distinct: Tensor) -> Tensor:
+        """Vectors and letters of distinct words, joined: (U,) to (U, D)."""
+        letters = self.characters(self.spelling[distinct])
+        table = self.both(torch.cat([self.embedding(distinct), letters], dim=-1))
+        table = table * (distinct != 0).unsqueeze(-1)  # padding has no bias
+        return dropout(table, self.embedding_dropout, self.training)
 
 
 class BaselineCNNLSTM(TitleAndAbstract):
@@ -185,7 +208,7 @@ class BaselineCNNLSTM(TitleAndAbstract):
         num_classes: int = 3,
         dropout: float = 0.5,
     ) -> None:
-        super().__init__(vocab_size, embed_dim, kernel_sizes)
+        super().__init__(vocab_size, embed_dim, max(kernel_sizes))
         title_dim, abstract_dim = 2 * lstm_hidden, num_filters * len(kernel_sizes)
         self.embedding_dropout = 0.5 * dropout
         self.convs = nn.ModuleList(nn.Conv1d(embed_dim, num_filters, size) for size in kernel_sizes)
@@ -209,10 +232,10 @@ class BaselineCNNLSTM(TitleAndAbstract):
         )
         initialise(self, lstm=False)
 
-    def classify(
+    def fuse(
         self, title: Tensor, title_mask: Tensor, abstract: Lookup
     ) -> tuple[Tensor, AttentionMaps]:
-        """See `TitleAndAbstract.classify`."""
+        """See `TitleAndAbstract.fuse`."""
         states = self.title_lstm(title, title_mask)
         title_vector, title_weights = self.title_attention(
             states[title_mask], Flat.of(title_mask, 0)
@@ -231,27 +254,13 @@ class BaselineCNNLSTM(TitleAndAbstract):
             "abstract_attention": abstract_weights.detach(),
             "fusion_weights": weights,
         }
-        return self.head(fused), maps
+        return fused, maps
 
 
-def initialise(model: nn.Module, *, lstm: bool = True) -> None:
-    """Linear Xavier-uniform, Conv Kaiming-normal (fan-out), with `lstm` Xavier and orthogonal.
-
-    Biases start at 0. The embedding keeps torch's normal values until vectors replace them.
-    """
-    for module in model.modules():
-        if isinstance(module, nn.Linear):
-            nn.init.xavier_uniform_(module.weight)
-            nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.Conv1d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-        elif lstm and isinstance(module, nn.LSTM):
-            for name, weight in module.named_parameters():
-                if name.startswith("weight_ih"):
-                    nn.init.xavier_uniform_(weight)
-                elif name.startswith("weight_hh"):
-                    nn.init.orthogonal_(weight)
-                else:
-                    nn.init.zeros_(weight)
+def _head(sizes: Sequence[int], dropout: float) -> nn.Sequential:
+    """LayerNorm, dropout and a linear layer for each step, ReLU between them."""
+    layers: list[nn.Module] = []
+    for number, (size, following) in enumerate(pairwise(sizes)):
+        layers += [nn.ReLU()] if number else []
+        layers += [nn.LayerNorm(size), nn.Dropout(dropout), nn.Linear(size, following)]
+    return nn.Sequential(*layers)

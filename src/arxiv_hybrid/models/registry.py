@@ -5,15 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from arxiv_hybrid.errors import UserError
-from arxiv_hybrid.models.hybrid import BaselineCNNLSTM, HybridCNNLSTM, TitleAndAbstract
+from arxiv_hybrid.models.base import PaperClassifier
+from arxiv_hybrid.models.hybrid import BaselineCNNLSTM, CharacterHybrid, HybridCNNLSTM
+from arxiv_hybrid.models.serial import SerialCNNLSTM
 
-MODELS: dict[str, type[TitleAndAbstract]] = {
-    "v1": HybridCNNLSTM,
+MODELS: dict[str, type[PaperClassifier]] = {
     "baseline": BaselineCNNLSTM,
+    "v1": HybridCNNLSTM,
+    "v2": HybridCNNLSTM,
+    "v3": HybridCNNLSTM,
+    "v4": CharacterHybrid,
+    "cnn_lstm": SerialCNNLSTM,
 }
 
 
-def build(name: str, **arguments: Any) -> TitleAndAbstract:
+def build(name: str, **arguments: Any) -> PaperClassifier:
     """Construct the model called `name` (a row of SYSTEMS table A) with its own defaults."""
     if name not in MODELS:
         raise UserError(f"model {name!r} does not exist; choose from {', '.join(MODELS)}")

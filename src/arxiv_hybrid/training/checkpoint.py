@@ -21,7 +21,7 @@ from torch import Tensor
 from arxiv_hybrid.errors import UserError
 from arxiv_hybrid.io import read_lines, require, write_bytes, write_json, write_lines
 from arxiv_hybrid.models import registry
-from arxiv_hybrid.models.hybrid import TitleAndAbstract
+from arxiv_hybrid.models.base import PaperClassifier
 from arxiv_hybrid.text.vocabulary import Vocabulary
 from arxiv_hybrid.training.batches import EncodedPapers, encode_papers
 from arxiv_hybrid.training.devices import Machine, choose_machine
@@ -45,7 +45,7 @@ class Facts:
 class Classifier:
     """A model with its vocabulary: from titles and abstracts to class probabilities."""
 
-    model: TitleAndAbstract
+    model: PaperClassifier
     vocabulary: Vocabulary
     facts: Facts
     machine: Machine
@@ -74,7 +74,7 @@ class Classifier:
         return table
 
 
-def save(folder: Path, model: TitleAndAbstract, vocabulary: Vocabulary, facts: Facts) -> None:
+def save(folder: Path, model: PaperClassifier, vocabulary: Vocabulary, facts: Facts) -> None:
     """Write a classifier into `folder`, each file whole or not at all."""
     weights = {
         name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()
