@@ -8,11 +8,24 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from arxiv_hybrid.errors import UserError
+from arxiv_hybrid.recipes import laid_over, resolve
 
-ModelName = Literal["v1", "baseline"]
+ModelName = Literal["baseline", "v1", "v2", "v3", "v4", "cnn_lstm"]
+# attention heads share the channels of both LSTM directions
+LSTM_MULTIPLE = {"v1": 2, "v2": 2, "v3": 2, "v4": 4}
+GATED = tuple(LSTM_MULTIPLE)
+CLASS_NAMES = ("cs.AI", "cs.CL", "cs.CV", "cs.LG", "cs.AI-LG")
 _DAY = re.compile(r"^\d{4}-\d\d-\d\d$")
 PUBLISHED_GLOVE = {  # name: widths that are published
     "glove.6B": (50, 100, 200, 300),
@@ -134,13 +147,16 @@ class Vocab(Strict):
 
 
 class Architecture(Strict):
-    """Widths; None keeps the model's own."""
+    """Widths and parts; None keeps the model's own."""
 
     num_filters: int | None = Field(ge=1, le=4096)
     lstm_hidden: int | None = Field(ge=1, le=4096)
+    attention: bool | None
+    residual: bool | None
+    gates: bool | None
 
-    def given(self) -> dict[str, int]:
-        """Only the widths that the user set."""
+    def given(self) -> dict[str, int | bool]:
+        """Only what the user set."""
         return {key: value for key, value in self.model_dump().items() if value is not None}
 
 
@@ -188,19 +204,23 @@ class Params(Strict):
 
     seed: int = Field(ge=0, lt=2**32)
     model: ModelName
+    recipe: Literal["ours", "published"]
     dropout: float = Field(ge=0, lt=1)
     word_dropout: float = Field(ge=0, lt=1)
     learning_rate: float = Field(gt=0, le=10)
     batch_size: int = Field(ge=2, le=65536)
+    accumulate: int = Field(ge=1, le=1024)
     epochs: int = Field(ge=1, le=10_000)
     patience: int = Field(ge=1)
     weight_decay: float = Field(ge=0, le=1)
     gradient_clip: float = Field(gt=0)
     label_smoothing: float = Field(ge=0, lt=1)
-    class_weights: Literal["none", "balanced"] | list[float]
+    class_weights: Literal["none", "balanced"] | list[float] | dict[str, float]
     loss: Literal["cross_entropy", "focal"]
+    mixup: float = Field(ge=0, le=1)
+    embeddings: Literal["pretrained", "random"]
     optimizer: Literal["adamw", "adam", "sgd"]
-    scheduler: Literal["plateau", "cosine", "onecycle", "none"]
+    scheduler: Literal["onecycle", "cosine", "warmup_cosine", "plateau", "none"]
     precision: Literal["auto", "fp32", "bf16", "fp16"]
     device: str = Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     architecture: Architecture
@@ -213,25 +233,45 @@ class Params(Strict):
     ensemble: Ensemble
     evaluate: Evaluate
     tracking: Tracking
+    _given: dict[str, Any] = PrivateAttr(default_factory=dict)  # as written, with every `auto`
+
+    @field_validator("class_weights")
+    @classmethod
+    def _positive_weights(cls, weights: Any) -> Any:
+        if isinstance(weights, dict):
+            for name in weights:
+                if name not in CLASS_NAMES:
+                    raise ValueError(f"{name} is no class; use {', '.join(CLASS_NAMES)}")
+        if not isinstance(weights, str):
+            values = list(weights.values()) if isinstance(weights, dict) else weights
+            if values and min(values) <= 0:
+                raise ValueError("class_weights must all be positive")
+        return weights
 
     @model_validator(mode="after")
     def _consistent(self) -> Params:
-        if isinstance(self.class_weights, list):
-            if len(self.class_weights) != self.labels.classes:
-                raise ValueError(
-                    f"class_weights has {len(self.class_weights)} values for "
-                    f"labels.classes={self.labels.classes}; give one a class, or none, or balanced"
-                )
-            if min(self.class_weights) <= 0:
-                raise ValueError("class_weights must all be positive")
-        if self.model == "v1" and (self.architecture.lstm_hidden or 0) % 2:
+        classes = self.labels.classes
+        if isinstance(self.class_weights, list) and len(self.class_weights) != classes:
             raise ValueError(
-                f"architecture.lstm_hidden: {self.architecture.lstm_hidden} is odd; the 4 "
-                "attention heads of v1 share twice as many channels, so it must be even"
+                f"class_weights has {len(self.class_weights)} values for labels.classes="
+                f"{classes}; give one a class, or none, or balanced"
             )
+        self._check_architecture()
         if self.split.val + self.split.test >= 0.9:
             raise ValueError("split.val + split.test must leave at least 10 % for training")
         return self
+
+    def _check_architecture(self) -> None:
+        given = self.architecture.given()
+        multiple = LSTM_MULTIPLE.get(self.model, 1)
+        if given.get("lstm_hidden", multiple) % multiple:
+            raise ValueError(
+                f"architecture.lstm_hidden: {given['lstm_hidden']} is no multiple of {multiple}, "
+                f"as the attention heads of {self.model} need"
+            )
+        for part in ("attention", "residual", "gates"):
+            if part in given and self.model not in GATED:
+                raise ValueError(f"architecture.{part}: only {', '.join(GATED)} have that part")
 
     def for_member(self, name: str) -> Params:
         """The parameters of one ensemble member: these, with the member's own laid over them.
@@ -243,7 +283,7 @@ class Params(Strict):
             if member.name == name:
                 overrides = member.model_extra or {}
                 where = f"params.yaml: ensemble.members[{name}]"
-                return parse(_overlay(self.model_dump(mode="json"), overrides), where)
+                return parse(_overlay(self._given, overrides), where)
         names = ", ".join(member.name for member in self.ensemble.members)
         raise UserError(f"params.yaml: ensemble.members has no {name!r}; it has {names}")
 
@@ -276,11 +316,16 @@ def load(path: Path) -> Params:
 
 
 def parse(content: dict[str, Any], where: str) -> Params:
-    """Validate a mapping; `where` names its origin in the error line."""
+    """Validate a mapping, each `auto` replaced by the model's recipe.
+
+    where: names the mapping's origin in the error line.
+    """
     try:
-        return Params.model_validate(content)
+        params = Params.model_validate(resolve(content))
     except ValidationError as error:
         raise UserError(f"{where}: {_one_line(error)}") from None
+    params._given = content
+    return params
 
 
 def _one_line(error: ValidationError) -> str:
@@ -304,14 +349,10 @@ def _one_line(error: ValidationError) -> str:
 
 def _overlay(base: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
     """Lay a member's overrides over the root parameters; data parameters are shared by all."""
-    for key, value in overrides.items():
+    for key in overrides:
         if key in SHARED_BY_MEMBERS:
             raise UserError(f"params.yaml: ensemble.members: {key} is shared by all members")
-        if isinstance(value, dict) and isinstance(base.get(key), dict):
-            base[key] = {**base[key], **value}
-        else:
-            base[key] = value
-    return base
+    return laid_over(base, overrides)
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):

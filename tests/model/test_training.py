@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from arxiv_hybrid.config import Params, parse
+from arxiv_hybrid.data.labels import CLASSES
 from arxiv_hybrid.errors import UserError
 from arxiv_hybrid.evaluation.explain import explain
 from arxiv_hybrid.models import registry
@@ -26,8 +28,8 @@ from arxiv_hybrid.training.batches import (
     sorted_batches,
 )
 from arxiv_hybrid.training.loop import Epoch, fit, predict
-from arxiv_hybrid.training.losses import FOCAL_GAMMA, class_weights, make_loss
-from arxiv_hybrid.training.optimizers import Optimization, clip_gradients
+from arxiv_hybrid.training.losses import FOCAL_GAMMA, Mixup, class_weights, make_loss
+from arxiv_hybrid.training.optimizers import Optimization, clip_gradients, warmup_cosine
 from arxiv_hybrid.training.run import train_classifier
 
 CPU = torch.device("cpu")
@@ -97,13 +99,94 @@ def test_prediction_keeps_the_papers_order(
 
 def test_class_weights() -> None:
     labels = torch.tensor([0, 0, 0, 1])
-    assert class_weights("none", labels, 2) is None
-    balanced = class_weights("balanced", labels, 2)
+    names = ("cs.AI-LG", "cs.CL")
+    assert class_weights("none", labels, names) is None
+    balanced = class_weights("balanced", labels, names)
     assert balanced is not None
     torch.testing.assert_close(balanced, torch.tensor([4 / 6, 2.0]))
-    listed = class_weights([1.0, 3.0], labels, 2)
+    listed = class_weights([1.0, 3.0], labels, names)
     assert listed is not None
     assert listed.tolist() == [1.0, 3.0]
+
+
+@pytest.mark.parametrize(
+    ("spec", "classes", "expected"),
+    [
+        ({"cs.CL": 2.0, "cs.CV": 1.5}, 3, [1.0, 2.0, 1.5]),
+        ({"cs.CL": 2.0, "cs.CV": 1.5}, 4, [1.0, 2.0, 1.5, 1.0]),
+        ({"cs.AI-LG": 3.0}, 4, [3.0, 1.0, 1.0, 3.0]),
+        ({"cs.AI-LG": 3.0, "cs.AI": 2.0}, 4, [2.0, 1.0, 1.0, 3.0]),
+        ({"cs.AI": 2.0}, 3, [1.0, 1.0, 1.0]),
+    ],
+)
+def test_class_weights_by_name(spec: dict[str, float], classes: int, expected: list[float]) -> None:
+    weights = class_weights(spec, torch.tensor([0]), CLASSES[classes])
+    assert weights is not None
+    assert weights.tolist() == expected
+
+
+def test_mixup_mixes_features_and_labels_alike() -> None:
+    random = np.random.default_rng(0)
+    mix = Mixup.draw(6, torch.device("cpu"), random)
+    fused = torch.arange(12.0).view(6, 2)
+    mixed = mix.features(fused)
+    row = 2
+    other = int(mix.partner[row])
+    torch.testing.assert_close(mixed[row], mix.share * fused[row] + (1 - mix.share) * fused[other])
+    labels, logits = torch.tensor([0, 1, 2, 0, 1, 2]), torch.randn(6, 3)
+    soft = mix.share * F.one_hot(labels, 3) + (1 - mix.share) * F.one_hot(labels[mix.partner], 3)
+    expected = -(soft * torch.log_softmax(logits, -1)).sum(1).mean()
+    torch.testing.assert_close(
+        mix.loss(make_loss("cross_entropy", None, 0.0), logits, labels), expected
+    )
+
+
+def test_accumulated_batches_make_the_step_of_one_large_batch() -> None:
+    def trained(accumulate: int) -> tuple[torch.Tensor, torch.Tensor]:
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Embedding(9, 4), nn.Flatten(), nn.Linear(8, 3))
+        ids, labels = torch.randint(9, (12, 2)), torch.randint(3, (12,))
+        optimization = Optimization(
+            model,
+            optimizer="adam",
+            learning_rate=0.1,
+            weight_decay=0.0,
+            gradient_clip=0.5,
+            scheduler="none",
+            epochs=1,
+            steps_per_epoch=1,
+            patience=1,
+            accumulate=accumulate,
+        )
+        parts = zip(ids.chunk(accumulate), labels.chunk(accumulate), strict=True)
+        for part, answers in parts:
+            optimization.step(F.cross_entropy(model(part), answers))
+        return model[0].weight.detach(), model[2].weight.detach()
+
+    for whole, parts in zip(trained(1), trained(4), strict=True):
+        torch.testing.assert_close(parts, whole, rtol=1e-4, atol=1e-6)
+
+
+def test_what_is_left_of_an_epoch_makes_a_step() -> None:
+    model = nn.Linear(2, 2)
+    before = model.weight.detach().clone()
+    optimization = Optimization(
+        model, optimizer="sgd", learning_rate=1.0, weight_decay=0.0, gradient_clip=1.0,
+        scheduler="none", epochs=1, steps_per_epoch=1, patience=1, accumulate=4,
+    )  # fmt: skip
+    optimization.step(model(torch.ones(1, 2)).sum())
+    torch.testing.assert_close(model.weight.detach(), before)
+    optimization.step(model(torch.ones(1, 2)).sum(), last=True)
+    assert not torch.equal(model.weight.detach(), before)
+
+
+def test_warmup_then_cosine() -> None:
+    rates = [warmup_cosine(10, 100, step) for step in range(100)]
+    assert rates[:10] == sorted(rates[:10])
+    assert rates[10] == 1.0
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[55] == pytest.approx(0.5)
+    assert rates[-1] < 0.001
 
 
 def test_focal_loss_is_weighted_cross_entropy() -> None:
@@ -337,3 +420,29 @@ def test_fit_reports_every_epoch(
         tiny_params, splits["train"], splits["val"], vocabulary, None, on_epoch=seen.append
     )
     assert seen == history.epochs
+
+
+@pytest.mark.parametrize("model", sorted(registry.MODELS))
+@pytest.mark.parametrize("recipe", ["ours", "published"])
+def test_every_model_trains_with_its_recipe(
+    model: str,
+    recipe: str,
+    tiny_content: dict[str, Any],
+    splits: dict[str, pd.DataFrame],
+    vocabulary: Vocabulary,
+    tmp_path: Path,
+) -> None:
+    params = parse(merged(tiny_content, {"model": model, "recipe": recipe, "epochs": 1}), "tiny")
+    embeddings = np.zeros((len(vocabulary), params.glove.dim), dtype=np.float32)
+    embeddings[2:] = 1.0
+    classifier, history = train_classifier(
+        params, splits["train"], splits["val"], vocabulary, embeddings
+    )
+    assert np.isfinite(history.best_epoch.val_loss)
+    spread = float(classifier.model.embedding.weight[2:].detach().std())
+    assert (spread > 0.5) == (params.embeddings == "random")
+    checkpoint.save(tmp_path, classifier.model, vocabulary, classifier.facts)
+    loaded = checkpoint.load(tmp_path)
+    torch.testing.assert_close(
+        loaded.probabilities(splits["test"]), classifier.probabilities(splits["test"])
+    )

@@ -38,7 +38,13 @@ def test_shipped_params_are_valid_and_the_documented_sweep_changes_something() -
         ({"class_weights": [1.0, 2.0]}, ["class_weights", "2", "labels.classes=3"]),
         ({"class_weights": [1.0, 2.0, -1.0]}, ["class_weights", "positive"]),
         ({"fetch": {"source": "csv", "path": None}}, ["fetch", "fetch.path"]),
-        ({"architecture": {"lstm_hidden": 75}}, ["lstm_hidden", "75", "even"]),
+        ({"architecture": {"lstm_hidden": 75}}, ["lstm_hidden", "75", "multiple of 2"]),
+        ({"model": "v4", "architecture": {"lstm_hidden": 6}}, ["lstm_hidden", "multiple of 4"]),
+        ({"model": "cnn_lstm", "architecture": {"gates": False}}, ["architecture.gates", "v1"]),
+        ({"class_weights": {"cs.AL": 2.0}}, ["class_weights", "cs.AL is no class", "cs.AI"]),
+        ({"class_weights": {"cs.CL": 0}}, ["class_weights", "positive"]),
+        ({"recipe": "own"}, ["recipe", "own", "published"]),
+        ({"seed": "auto"}, ["seed", "auto"]),
         ({"split": {"seed": 2**32}}, ["split.seed", "4294967296"]),
         ({"device": "tpu"}, ["device", "tpu"]),
         ({"split": {"val": 0.45, "test": 0.49}}, ["split.val", "10 %"]),
@@ -98,3 +104,46 @@ def test_members_inherit_and_override(tiny_content: dict[str, Any]) -> None:
     assert member.architecture.num_filters == params.architecture.num_filters
     with pytest.raises(UserError, match="no 'b'; it has a"):
         params.for_member("b")
+
+
+@pytest.mark.parametrize("name", ["ours", "published"])
+@pytest.mark.parametrize("model", ["baseline", "v1", "v2", "v3", "v4", "cnn_lstm"])
+def test_every_model_has_both_recipes(default_content: dict[str, Any], name: str, model: str):
+    params = config.parse({**default_content, "recipe": name, "model": model}, "p")
+    assert params.loss == ("focal" if model == "v2" else "cross_entropy")
+    assert (params.embeddings == "random") == (model in ("baseline", "v2"))
+
+
+def test_published_recipes_are_those_of_the_table(default_content: dict[str, Any]) -> None:
+    def published(model: str, **changes: Any) -> config.Params:
+        return config.parse(
+            merged(default_content, {"recipe": "published", "model": model, **changes}), "p"
+        )
+
+    v1 = published("v1")
+    assert (v1.epochs, v1.patience, v1.dropout, v1.batch_size) == (30, 7, 0.6, 64)
+    assert (v1.learning_rate, v1.weight_decay, v1.label_smoothing) == (1e-3, 1e-3, 0.1)
+    assert (v1.optimizer, v1.scheduler, v1.class_weights) == (
+        "adamw",
+        "plateau",
+        {"cs.CL": 2.0, "cs.CV": 1.8},
+    )
+    assert (v1.augment.fraction, v1.augment.alpha) == (0.3, 0.1)
+    v4 = published("v4")
+    assert (v4.batch_size, v4.accumulate, v4.epochs, v4.scheduler) == (32, 4, 40, "warmup_cosine")
+    assert (v4.label_smoothing, v4.mixup, v4.augment.fraction) == (0.15, 0.3, 0.5)
+    base = published("baseline")
+    assert (base.optimizer, base.epochs, base.patience, base.dropout) == ("adam", 20, 5, 0.5)
+    assert base.vocab.abstract_length == 200
+    assert published("v2").class_weights == {"cs.CL": 1.5, "cs.CV": 1.5}
+    assert published("v3").class_weights == {"cs.CL": 1.8, "cs.CV": 1.6}
+    assert published("v2", loss="cross_entropy", dropout=0.1).loss == "cross_entropy"
+
+
+def test_a_member_has_the_recipe_of_its_own_model(default_content: dict[str, Any]) -> None:
+    members = [{"name": "a", "model": "v2"}, {"name": "b", "model": "v2", "loss": "cross_entropy"}]
+    params = config.parse(merged(default_content, {"ensemble": {"members": members}}), "p")
+    assert params.loss == "cross_entropy"
+    assert params.for_member("a").loss == "focal"
+    assert params.for_member("b").loss == "cross_entropy"
+    assert params.for_member("a").embeddings == "random"

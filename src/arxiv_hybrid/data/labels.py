@@ -13,14 +13,14 @@ CLASSES: dict[int, tuple[str, ...]] = {
     3: ("cs.AI-LG", "cs.CL", "cs.CV"),
     4: CATEGORIES,
 }
-_MERGED = {"cs.AI": "cs.AI-LG", "cs.LG": "cs.AI-LG"}
+MERGED = {"cs.AI": "cs.AI-LG", "cs.LG": "cs.AI-LG"}
 
 
 def class_index(categories: pd.Series, classes: int) -> npt.NDArray[np.int64]:
     """Class number of each category; -1 where it is none of cs.AI, cs.CL, cs.CV, cs.LG."""
     names = CLASSES[classes]
     lookup = {
-        category: names.index(category if classes == 4 else _MERGED.get(category, category))
+        category: names.index(category if classes == 4 else MERGED.get(category, category))
         for category in CATEGORIES
     }
     numbers = categories.map(lookup).fillna(-1).to_numpy().astype(np.int64)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from arxiv_hybrid.config import Params
+from arxiv_hybrid.data.labels import CLASSES
 from arxiv_hybrid.training.batches import (
     EncodedPapers,
     drop_words,
@@ -21,7 +22,7 @@ from arxiv_hybrid.training.batches import (
     sorted_batches,
 )
 from arxiv_hybrid.training.devices import Machine
-from arxiv_hybrid.training.losses import Loss, class_weights, make_loss
+from arxiv_hybrid.training.losses import Loss, Mixup, class_weights, make_loss
 from arxiv_hybrid.training.optimizers import Optimization
 
 
@@ -65,7 +66,7 @@ def fit(
     `model` ends with the weights of its best epoch. Ties go to the lower validation loss.
     Needs torch's seed set by the caller; the order of batches follows `params.seed`.
     """
-    weights = class_weights(params.class_weights, train.labels, params.labels.classes)
+    weights = class_weights(params.class_weights, train.labels, CLASSES[params.labels.classes])
     loss_function = make_loss(params.loss, weights, params.label_smoothing)
     random = np.random.default_rng(params.seed)
     steps = len(shuffled_batches(train.abstract_lengths, params.batch_size, random))
@@ -78,10 +79,12 @@ def fit(
         gradient_clip=params.gradient_clip,
         scheduler=params.scheduler,
         epochs=params.epochs,
-        steps_per_epoch=steps,
+        steps_per_epoch=-(-steps // params.accumulate),
+        accumulate=params.accumulate,
         patience=params.patience,
         mixed_fp16=machine.precision == "fp16",
     )
+    noise = _Noise(params.word_dropout, params.mixup, random)
     history = History()
     best_weights: dict[str, Tensor] = {}
     for number in range(params.epochs):
@@ -90,7 +93,7 @@ def fit(
         started = time.perf_counter()
         title = f"epoch {number + 1}/{params.epochs}"
         train_loss, train_accuracy = _train_epoch(
-            model, train, batches, loss_function, optimization, machine, params.word_dropout, title
+            model, train, batches, loss_function, optimization, machine, noise, title
         )
         seconds = time.perf_counter() - started
         logits = predict(model, val, machine)
@@ -119,6 +122,21 @@ def fit(
     return history
 
 
+@dataclass(frozen=True)
+class _Noise:
+    """What makes training harder than reading: hidden words, mixed papers."""
+
+    word_dropout: float
+    mixup: float
+    random: np.random.Generator
+
+    def mix(self, labels: Tensor) -> Mixup | None:
+        """A mix for a share of the batches; no number is drawn where there is none."""
+        if not self.mixup or self.random.random() >= self.mixup:
+            return None
+        return Mixup.draw(len(labels), labels.device, self.random)
+
+
 def _train_epoch(
     model: nn.Module,
     train: EncodedPapers,
@@ -126,7 +144,7 @@ def _train_epoch(
     loss_function: Loss,
     optimization: Optimization,
     machine: Machine,
-    word_dropout: float,
+    noise: _Noise,
     title: str,
 ) -> tuple[float, float]:
     """One pass over the batches; returns mean loss and accuracy while training."""
@@ -137,11 +155,12 @@ def _train_epoch(
     with tqdm(total=len(train), desc=title, unit="doc", disable=None, leave=False) as bar:
         for step, rows in enumerate(batches):
             titles, abstracts, labels = train.batch(rows)
-            titles, abstracts = (drop_words(ids, word_dropout) for ids in (titles, abstracts))
+            titles, abstracts = (drop_words(ids, noise.word_dropout) for ids in (titles, abstracts))
+            mix = noise.mix(labels)
             with machine.autocast():
-                logits, _ = model(titles, abstracts)
-            loss = loss_function(logits, labels)
-            optimization.step(loss)
+                logits, _ = model(titles, abstracts, mixing=mix.features if mix else None)
+            loss = mix.loss(loss_function, logits, labels) if mix else loss_function(logits, labels)
+            optimization.step(loss, last=step == len(batches) - 1)
             total_loss += loss.detach() * len(rows)
             correct += (logits.detach().argmax(1) == labels).sum()
             seen += len(rows)

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from arxiv_hybrid.data.labels import MERGED
+
 Loss = Callable[[Tensor, Tensor], Tensor]
 FOCAL_GAMMA = 2.5  # SYSTEMS table A, row v2
+MIXUP_ALPHA = 0.2  # row v4
 
 
-def class_weights(spec: str | list[float], labels: Tensor, classes: int) -> Tensor | None:
-    """Weights (C,) from params: None for `none`, n / (C * n_c) for `balanced`, or the list."""
+def class_weights(
+    spec: str | list[float] | dict[str, float], labels: Tensor, names: Sequence[str]
+) -> Tensor | None:
+    """Weights (C,) from params, for the classes in `names`.
+
+    None for `none`, n / (C * n_c) for `balanced`, a list as it is; by name, a class weighs
+    1 unless it is named, and a class merged from others counts for each of them.
+    """
     if spec == "none":
         return None
     if spec == "balanced":
-        counts = torch.bincount(labels, minlength=classes).float()
-        return labels.numel() / (classes * counts.clamp(min=1))
+        counts = torch.bincount(labels, minlength=len(names)).float()
+        return labels.numel() / (len(names) * counts.clamp(min=1))
+    if isinstance(spec, dict):
+        spec = [spec.get(name, spec.get(MERGED.get(name, name), 1.0)) for name in names]
     return torch.tensor(spec, dtype=torch.float32, device=labels.device)
 
 
@@ -46,3 +59,30 @@ def make_loss(name: str, weights: Tensor | None, label_smoothing: float) -> Loss
         return (weight * each).sum() / weight.sum()
 
     return {"cross_entropy": cross_entropy, "focal": focal}[name]
+
+
+@dataclass(frozen=True)
+class Mixup:
+    """Pairs of documents of a batch, mixed in feature space (Zhang et al. 2018; SYSTEMS row v4).
+
+    Each document keeps `share` of itself and takes the rest from the one at its `partner`.
+    """
+
+    share: float
+    partner: Tensor
+
+    @classmethod
+    def draw(cls, size: int, device: torch.device, random: np.random.Generator) -> Mixup:
+        """A mix for a batch of `size` documents, its share from Beta(0.2, 0.2)."""
+        partner = torch.from_numpy(random.permutation(size)).to(device)
+        return cls(float(random.beta(MIXUP_ALPHA, MIXUP_ALPHA)), partner)
+
+    def features(self, fused: Tensor) -> Tensor:
+        """Mix fused features (B, F)."""
+        return self.share * fused + (1 - self.share) * fused[self.partner]
+
+    def loss(self, loss: Loss, logits: Tensor, labels: Tensor) -> Tensor:
+        """The loss against both labels, by their shares."""
+        return self.share * loss(logits, labels) + (1 - self.share) * loss(
+            logits, labels[self.partner]
+        )

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import (
     CosineAnnealingLR,
+    LambdaLR,
     LRScheduler,
     OneCycleLR,
     ReduceLROnPlateau,
 )
+
+WARMUP_EPOCHS = 3  # SYSTEMS table A, row v4
 
 
 class Optimization:
@@ -37,6 +42,7 @@ class Optimization:
         epochs: int,
         steps_per_epoch: int,
         patience: int,
+        accumulate: int = 1,
         mixed_fp16: bool = False,
     ) -> None:
         embeddings = [module for module in model.modules() if isinstance(module, nn.Embedding)]
@@ -64,12 +70,16 @@ class Optimization:
                 )
             elif scheduler == "cosine":
                 self._per_step.append(CosineAnnealingLR(part, T_max=total))
+            elif scheduler == "warmup_cosine":
+                warm = min(WARMUP_EPOCHS * steps_per_epoch, total // 2)
+                self._per_step.append(LambdaLR(part, partial(warmup_cosine, warm, total)))
             elif scheduler == "onecycle":
                 self._per_step.append(
                     OneCycleLR(
                         part, part.param_groups[0]["lr"], total_steps=total, cycle_momentum=False
                     )
                 )
+        self._accumulate, self._waiting = accumulate, 0
         self._scaler = torch.amp.GradScaler("cuda") if mixed_fp16 else None
 
     @property
@@ -78,9 +88,18 @@ class Optimization:
         rate: float = self._optimizers[0].param_groups[0]["lr"]
         return rate
 
-    def step(self, loss: Tensor) -> None:
-        """Back-propagate, clip the norm over all gradients, update, forget the gradients."""
+    def step(self, loss: Tensor, *, last: bool = False) -> None:
+        """Back-propagate, clip the norm over all gradients, update, forget the gradients.
+
+        With `accumulate` batches a step, all but every so-many-th batch only add their
+        gradients; `last` makes a step of what is left at the end of an epoch.
+        """
+        loss = loss / self._accumulate
         (self._scaler.scale(loss) if self._scaler else loss).backward()
+        self._waiting += 1
+        if self._waiting < self._accumulate and not last:
+            return
+        self._waiting = 0
         if self._scaler:
             for optimizer in self._optimizers:
                 self._scaler.unscale_(optimizer)
@@ -100,6 +119,13 @@ class Optimization:
         """Tell a plateau schedule how the epoch went."""
         for schedule in self._per_epoch:
             schedule.step(validation_accuracy)
+
+
+def warmup_cosine(warm: int, total: int, step: int) -> float:
+    """Share of the learning rate: rising for `warm` steps, then half a cosine down to 0."""
+    if step < warm:
+        return (step + 1) / (warm + 1)
+    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(total - warm, 1)))
 
 
 def clip_gradients(parameters: Sequence[Tensor], max_norm: float) -> Tensor:

@@ -30,8 +30,9 @@ def train_classifier(
 ) -> tuple[Classifier, History]:
     """Train `params.model` on papers with the columns title, abstract and label.
 
-    embeddings (V, D) are the first values of the embedding, or None for random ones of
-    `params.glove.dim`. Returns the classifier with its best epoch's weights.
+    embeddings (V, D) are the first values of the embedding where `params.embeddings` is
+    `pretrained`; None stands for random ones of `params.glove.dim`. Returns the classifier
+    with its best epoch's weights.
     """
     keep_freed_memory()
     machine = choose_machine(params.device, params.precision)
@@ -45,7 +46,8 @@ def train_classifier(
         **params.architecture.given(),
     }
     model = registry.build(params.model, **arguments)
-    if embeddings is not None:
+    model.spell(vocabulary.words)
+    if embeddings is not None and params.embeddings == "pretrained":
         with torch.no_grad():
             model.embedding.weight.copy_(torch.from_numpy(embeddings))
     model.to(machine.device)
