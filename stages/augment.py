@@ -1,16 +1,20 @@
 """Add EDA variants of some training abstracts."""
 
-from _stage import AUGMENTED, SPLITS, run
+from _stage import AUGMENTED, SPLITS, VECTORS, run
 
 from arxiv_hybrid.config import Params
 from arxiv_hybrid.io import read_parquet, write_parquet
-from arxiv_hybrid.text.augment import add_variants
+from arxiv_hybrid.text.augment import add_variants, neighbours
+from arxiv_hybrid.text.vectors import load_vectors
 
 
 def main(params: Params) -> None:
-    train = read_parquet(SPLITS / "train.parquet")
+    train, settings = read_parquet(SPLITS / "train.parquet"), params.augment
+    near = None
+    if settings.fraction and settings.synonyms == "vectors":
+        near = neighbours(*load_vectors(VECTORS))
     augmented = add_variants(
-        train, fraction=params.augment.fraction, alpha=params.augment.alpha, seed=params.seed
+        train, fraction=settings.fraction, alpha=settings.alpha, seed=params.seed, near=near
     )
     write_parquet(AUGMENTED, augmented)
     print(f"{len(train):,} papers + {len(augmented) - len(train):,} EDA variants -> {AUGMENTED}")

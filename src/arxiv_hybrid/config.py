@@ -102,6 +102,7 @@ class Augment(Strict):
 
     fraction: float = Field(ge=0, le=1)
     alpha: float = Field(gt=0, lt=1)
+    synonyms: Literal["thesaurus", "vectors"]
 
 
 class Glove(Strict):

@@ -96,7 +96,7 @@ TEXT = "We propose a novel method that improves accurate parsing because results
 @pytest.mark.parametrize("operation", augment._OPERATIONS)
 def test_eda_operations_change_as_many_words_as_asked(operation) -> None:
     words = TEXT.split()
-    changed = operation(words, 2, np.random.default_rng(0))
+    changed = operation(words, 2, np.random.default_rng(0), augment.thesaurus())
     assert words == TEXT.split()
     assert changed != words
     if operation is augment._delete:
@@ -108,11 +108,35 @@ def test_eda_operations_change_as_many_words_as_asked(operation) -> None:
 
 
 def test_synonyms_come_from_the_thesaurus() -> None:
-    thesaurus = augment._thesaurus()
+    thesaurus = augment.thesaurus()
+    assert len(thesaurus) > 1000
     assert "novel" in thesaurus["new"]
     assert all(word not in others and others for word, others in thesaurus.items())
-    replaced = augment._replace_synonyms(["novel"], 1, np.random.default_rng(0))
+    replaced = augment._replace_synonyms(["novel"], 1, np.random.default_rng(0), thesaurus)
     assert replaced[0] in thesaurus["novel"]
+
+
+def test_neighbours_are_the_nearest_words_and_near_enough() -> None:
+    words = ["king", "queen", "banana", "monarch", "pear"]
+    vectors = np.array([[1, 0.1], [1, 0.2], [0.02, 1], [0.9, 0.4], [-1, 0]], dtype=np.float32)
+    near = augment.neighbours(words, vectors)
+    assert near["king"] == ["queen", "monarch"]
+    assert "banana" not in near
+    assert "pear" not in near
+    text = "the king of the fruit"
+    made = {
+        augment.augment(text, 0.1, np.random.default_rng(seed), near).split()[1]
+        for seed in range(40)
+    }
+    assert {"queen", "monarch"} <= made
+
+
+def test_neighbours_become_synonyms_of_variants_beside_the_thesaurus() -> None:
+    train = pd.DataFrame({"id": ["a"] * 60, "abstract": ["zyx novel"] * 60, "label": 0})
+    made = augment.add_variants(train, fraction=1.0, alpha=0.5, seed=1, near={"zyx": ["abc"]})
+    texts = " ".join(made.loc[made["augmented"], "abstract"])
+    assert "abc" in texts
+    assert any(word in texts for word in augment.thesaurus()["novel"])
 
 
 def test_a_single_word_stays() -> None:
