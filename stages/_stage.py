@@ -15,8 +15,6 @@ from pathlib import Path
 
 WORKSPACE = Path.cwd()
 ROOT = Path(os.environ.get("DVC_ROOT", WORKSPACE)).resolve()
-# what is under way or large, for all clones of a user
-CACHE = Path(os.environ.get("ARXIV_HYBRID_CACHE", "~/.cache/arxiv-hybrid")).expanduser()
 
 # stages are short processes that load large libraries: looking for garbage less often, and not
 # at all at the end, takes 3 of 7.5 seconds off a stage with torch and mlflow
@@ -49,6 +47,19 @@ PLOTS = Path("metrics/plots")
 REPORTS = Path("reports")
 
 
+CANNOT_WRITE = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+    errno.EIO,
+)
+
+
 def run(main: Callable[[Params], None]) -> None:
     """Run a stage: 0 on success, 2 and one line on a user's mistake, 130 on Ctrl-C."""
     try:
@@ -58,12 +69,24 @@ def run(main: Callable[[Params], None]) -> None:
     except KeyboardInterrupt:
         sys.exit(_say("stopped; `dvc repro` starts this stage again", 130))
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+        if error.errno in CANNOT_WRITE:
             where = error.filename or "the output folder"
             sys.exit(_say(f"error: {where}: cannot be written: {error.strerror}", 2))
         raise
     finally:
         gc.freeze()
+
+
+def cache() -> Path:
+    """The folder for what is under way or large, one for all clones of a user."""
+    name = os.environ.get("ARXIV_HYBRID_CACHE") or "~/.cache/arxiv-hybrid"
+    try:
+        folder = Path(name).expanduser()
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{name}: no folder for downloads: {reason} (ARXIV_HYBRID_CACHE)") from None
+    return folder
 
 
 def _say(line: str, code: int) -> int:

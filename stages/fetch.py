@@ -1,6 +1,6 @@
 """Fetch papers from the source that params.yaml names."""
 
-from _stage import CACHE, ORIGIN, PAPERS, ROOT, run
+from _stage import ORIGIN, PAPERS, ROOT, cache, run
 
 from arxiv_hybrid.config import Params
 from arxiv_hybrid.data.sources import SOURCES, Places
@@ -8,9 +8,10 @@ from arxiv_hybrid.io import write_csv, write_json
 
 
 def main(params: Params) -> None:
-    fetched = SOURCES[params.fetch.source](params.fetch, Places(ROOT, CACHE))
+    fetched = SOURCES[params.fetch.source](params.fetch, Places(ROOT, cache))
     write_csv(PAPERS, fetched.papers)
     write_json(ORIGIN, fetched.origin)
+    fetched.done()
     papers = fetched.papers["id"].nunique()
     if fetched.remark:
         print(f"{params.fetch.source}: {fetched.remark}")

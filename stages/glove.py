@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from _stage import CACHE, PAPERS, ROOT, SPLITS, VECTORS, run
+from _stage import PAPERS, ROOT, SPLITS, VECTORS, cache, run
 
 from arxiv_hybrid.config import Params
 from arxiv_hybrid.data.table import read_papers
@@ -15,7 +15,7 @@ from arxiv_hybrid.text.vectors import save_vectors, word_vectors
 
 def main(params: Params) -> None:
     glove = params.glove
-    file = vector_file(glove, ROOT, CACHE)
+    file = vector_file(glove, ROOT, cache)
     documents = [] if glove.source == "none" else tokenize_all(texts(params))
     words, vectors = word_vectors(documents, glove, seed=params.seed, file=file)
     save_vectors(VECTORS, words, vectors)

@@ -5,6 +5,7 @@ Faults are taken from a queue, one a request: what was queued happens, then all 
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import sys
 import threading
@@ -172,6 +173,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         elif address.path == "/api/query":
             self._page(parse_qs(address.query), fault)
+        elif fault == "circle":
+            self._send(b"", status=302, headers={"Location": self.path})
+            self.state.faults.insert(0, "circle")
         elif address.path in self.state.redirects:
             self._send(b"", status=301, headers={"Location": self.state.redirects[address.path]})
         else:
@@ -188,22 +192,12 @@ class _Handler(BaseHTTPRequestHandler):
             gone = found[start + size // 2]
             state.papers.remove(gone)
             found.remove(gone)
-        total, page = len(found), found[start : start + size]
-        if fault == "empty":
-            page = []
-        elif fault == "nothing":
-            total, page = 0, []
-        elif fault == "short":
-            page = page[: len(page) // 2]
-        elif fault == "hole":  # as many as asked for, but one in the middle is left out
-            page = [one for one in found[start : start + size + 1] if one is not page[1]]
-        elif fault == "doubled":
-            page = [page[0], *page[:-1]]
-        elif fault == "total":
-            total += 7
-        elif fault == "backwards":
-            page = page[::-1]
-        self._send(_feed(page, total, start), fault=fault)
+        page = _wrong_page(found, found[start : start + size], fault)
+        feed = _wrong_feed(_feed(page, _wrong_total(len(found), fault), start), fault)
+        if fault == "gzip":
+            self._send(gzip.compress(feed), headers={"Content-Encoding": "gzip"})
+        else:
+            self._send(feed, fault=fault)
 
     def _file(self, path: str, fault: Any) -> None:
         content = self.state.files.get(path)
@@ -216,7 +210,10 @@ class _Handler(BaseHTTPRequestHandler):
         tag = self.headers.get("If-Range")
         mark = f'"{hashlib.sha256(content).hexdigest()[:12]}"'
         headers = {"ETag": mark, "Content-Type": "application/zip"}
-        if not asked or not self.state.ranges or (tag and tag != mark):
+        if fault == "packed":
+            self._send(gzip.compress(content), headers={**headers, "Content-Encoding": "gzip"})
+            return
+        if not asked or not self.state.ranges or (tag and tag != mark and fault != "no If-Range"):
             self._send(content, headers=headers, fault=fault)
             return
         first = int(asked.removeprefix("bytes=").rstrip("-"))
@@ -239,7 +236,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         for key, value in (headers or {}).items():
             self.send_header(key, value)
-        if fault != "cut quietly":
+        if fault == "longer":
+            content += b"more"
+            self.send_header("Transfer-Encoding", "chunked")
+            content = b"%x\r\n%s\r\n0\r\n\r\n" % (len(content), content)
+        elif fault != "cut quietly":
             self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         if fault in ("cut", "cut quietly"):
@@ -256,6 +257,33 @@ class _Handler(BaseHTTPRequestHandler):
                 time.sleep(self.state.drip)
         else:
             self.wfile.write(content)
+
+
+def _wrong_page(found: list[Entry], page: list[Entry], fault: Any) -> list[Entry]:
+    if fault in ("empty", "nothing"):
+        return []
+    if fault == "short":
+        return page[: len(page) // 2]
+    if fault == "hole" and len(page) > 1:  # as many as asked for, one in the middle left out
+        following = found[found.index(page[-1]) + 1 :][:1]
+        return [page[0], *page[2:], *following]
+    if fault == "doubled" and page:
+        return [page[0], *page[:-1]]
+    if fault == "doubled within" and len(page) > 2:
+        return [page[0], page[0], *page[2:]]
+    return page[::-1] if fault == "backwards" else page
+
+
+def _wrong_total(total: int, fault: Any) -> int:
+    return {"nothing": 0, "no total": 0, "total": total + 7}.get(str(fault), total)
+
+
+def _wrong_feed(feed: bytes, fault: Any) -> bytes:
+    if fault == "bad date":
+        return feed.replace(b"<updated>20", b"<updated>yesterday 20", 1)
+    if fault == "bad XML":
+        return feed.replace(b"We study", b"We < study", 1)
+    return feed
 
 
 def _feed(page: list[Entry], total: int, start: int) -> bytes:

@@ -68,6 +68,8 @@ class Fetch(Strict):
     def _a_day(cls, day: str | None) -> str | None:
         if day is not None and (not _DAY.match(day) or not _is_date(day)):
             raise ValueError("expected a day as 2025-11-17, in quotes")
+        if day is not None and not "1991" <= day < "2100":
+            raise ValueError("expected a day from 1991, when arXiv began, to 2099")
         return day
 
     @model_validator(mode="after")

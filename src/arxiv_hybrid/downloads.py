@@ -9,13 +9,13 @@ import re
 import shutil
 import time
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, NoReturn
 
 import requests
 from filelock import FileLock, Timeout
@@ -30,6 +30,7 @@ from arxiv_hybrid.web import (
     WebError,
     answer,
     chunks,
+    host,
     patiently,
     session,
 )
@@ -138,12 +139,20 @@ class _Fetching:
         found = sha256_of(self.target)
         if expected in (None, found):
             return True
+        if self.kept_sum.is_file() and found == self.kept_sum.read_text(encoding="utf-8").strip():
+            raise UserError(
+                f"{self.target}: sha256 is {found} as it was when it came, expected {expected}; "
+                "put that right, or remove the file to get it again"
+            )
         self.tell(f"{self.target}: sha256 is {found}, expected {expected}; getting it again")
         self.target.unlink()
         return False
 
-    def check_room(self) -> None:
-        needed = (self.remote.size or 0) - self._have() + SPARE
+    def check_room(self, missing: int | None = None) -> None:
+        """Raise UserError if the disk cannot take what is missing, in bytes."""
+        if missing is None:
+            missing = max(0, (self.remote.size or 0) - self._have())
+        needed = missing + SPARE
         free = shutil.disk_usage(self.folder).free
         if free < needed:
             raise UserError(
@@ -170,7 +179,7 @@ class _Fetching:
                 continue
             self._finish()
             return
-        reasons = "; ".join(f"{_host(url)}: {why}" for url, why in self.given_up.items())
+        reasons = "; ".join(f"{host(url)}: {why}" for url, why in self.given_up.items())
         size = f" of {self.remote.size >> 20:,}" if self.remote.size else ""
         raise UserError(
             f"{self.remote.name}: {self._have() >> 20:,}{size} MiB are here, no host gave the "
@@ -183,7 +192,7 @@ class _Fetching:
         self._say(url, why)
 
     def _say(self, url: str, line: str) -> None:
-        self.tell(f"{self.remote.name}: {_host(url)}: {line}")
+        self.tell(f"{self.remote.name}: {host(url)}: {line}")
 
     def _get(self, url: str, bar: Any) -> None:
         """All that is missing, from one host; WebError when it is no use to go on with it."""
@@ -202,7 +211,7 @@ class _Fetching:
         if have and have == self.remote.size:
             return
         if self.remote.size is not None and have > self.remote.size:
-            self.part.unlink()
+            self.part.unlink(missing_ok=True)
             have = 0
         with answer(
             self.connection, url, self.manners, self._headers(url, have), (200, 206, 416)
@@ -210,17 +219,28 @@ class _Fetching:
             start = self._start(response, have)
             if start is None:
                 return
+            if not start:  # before the origin: a part must never be of another one's
+                self.part.unlink(missing_ok=True)
             if self.remote.sha256 is None:
                 write_json(self.origin, {"url": url, "version": _version(response)})
             bar.n = start
             bar.refresh()
-            with self.part.open("ab" if start else "wb") as file:
-                for chunk in _not_too_slow(chunks(response, decode=False)):
-                    file.write(chunk)
-                    bar.update(len(chunk))
+            self._append(_not_too_slow(chunks(response, decode=False)), bar)
         have = self._have()
         if self.remote.size is not None and have != self.remote.size:
             raise PassingError(f"the connection was cut at {have >> 20:,} MiB")
+
+    def _append(self, stream: Iterator[bytes], bar: Any) -> None:
+        try:
+            with self.part.open("ab") as file:
+                for chunk in stream:
+                    file.write(chunk)
+                    bar.update(len(chunk))
+                    if self.remote.size is not None and file.tell() > self.remote.size:
+                        raise WebError(f"has more than {self.remote.size:,} bytes")
+        except OSError as error:
+            error.filename = error.filename or str(self.part)
+            raise
 
     def _headers(self, url: str, have: int) -> dict[str, str]:
         headers = {"Accept-Encoding": "identity"}
@@ -238,29 +258,40 @@ class _Fetching:
             content: dict[str, str] = json.loads(self.origin.read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
             return {}
-        return content
+        return content if isinstance(content, dict) else {}
 
     def _start(self, response: requests.Response, have: int) -> int | None:
         """Where the answer's bytes belong; None if there are none because all are here."""
-        if response.headers.get("Content-Type", "").startswith("text/html"):
+        headers = response.headers
+        if headers.get("Content-Type", "").lower().startswith("text/html"):
             raise WebError("sent a web page instead of the file")
-        match = _RANGE.match(response.headers.get("Content-Range", ""))
+        if headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise WebError("packed the file once more")
+        part = headers.get("Content-Range", "")
         if response.status_code == 416:
-            if (
-                self.remote.size is None
-                and response.headers.get("Content-Range") == f"bytes */{have}"
-            ):
+            if self.remote.size is None and have and part == f"bytes */{have}":
                 return None
-            self.part.unlink()
-            raise PassingError("has fewer bytes than are here; starting again")
-        if response.status_code == 206 and (match is None or int(match[1]) != have):
-            self.part.unlink()
-            raise PassingError("sent another part than asked for; starting again")
+            self._start_again("has not the part that is missing")
+        if response.status_code == 206:
+            match = _RANGE.match(part)
+            if match is None or int(match[1]) != have:
+                self._start_again("sent another part than asked for")
+            if self.remote.sha256 is None and _version(response) != self._origin().get("version"):
+                self._start_again("sent a part of another version")
         start = have if response.status_code == 206 else 0
-        length = response.headers.get("Content-Length")
-        if self.remote.size is not None and length and start + int(length) != self.remote.size:
-            raise WebError(f"has {start + int(length):,} bytes, expected {self.remote.size:,}")
+        length = headers.get("Content-Length", "")
+        if length.isascii() and length.isdecimal():
+            self._check_length(start, int(length))
         return start
+
+    def _start_again(self, why: str) -> NoReturn:
+        self.part.unlink(missing_ok=True)
+        raise PassingError(f"{why}; starting again")
+
+    def _check_length(self, start: int, length: int) -> None:
+        if self.remote.size is not None and start + length != self.remote.size:
+            raise WebError(f"has {start + length:,} bytes, expected {self.remote.size:,}")
+        self.check_room(length)
 
     def _problem(self) -> str | None:
         """What is wrong with a file that has come whole."""
@@ -268,7 +299,7 @@ class _Fetching:
             found = sha256_of(self.part)
             if found != self.remote.sha256:
                 return f"sha256 is {found}, expected {self.remote.sha256}"
-        elif self.remote.name.endswith(".zip") and not zipfile.is_zipfile(self.part):
+        elif self.remote.name.endswith(".zip") and not _is_whole(self.part):
             return "is no whole .zip"
         return None
 
@@ -293,6 +324,15 @@ class _Fetching:
         return self.part.stat().st_size if self.part.is_file() else 0
 
 
+def _is_whole(path: Path) -> bool:
+    """Whether a .zip has all its files and their checksums are right; nothing is unpacked."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError):
+        return False
+
+
 def _not_too_slow(stream: Iterator[bytes]) -> Iterator[bytes]:
     since, count = time.monotonic(), 0
     for chunk in stream:
@@ -311,7 +351,3 @@ def _version(response: requests.Response) -> str | None:
     if tag and not tag.startswith("W/"):
         return tag
     return response.headers.get("Last-Modified")
-
-
-def _host(url: str) -> str:
-    return urlsplit(url).netloc

@@ -6,7 +6,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
@@ -16,7 +16,15 @@ from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    NameResolutionError,
+    NewConnectionError,
+    ProxyError,
+    ReadTimeoutError,
+    SSLError,
+)
 
 from arxiv_hybrid import __version__
 
@@ -62,6 +70,7 @@ def session() -> requests.Session:
     """One connection with our name on it."""
     made = requests.Session()
     made.headers["User-Agent"] = USER_AGENT
+    made.max_redirects = 3
     for scheme in ("http://", "https://"):
         made.mount(scheme, HTTPAdapter(pool_connections=1, pool_maxsize=1))
     return made
@@ -81,17 +90,21 @@ def answer(
     read inside the block; WebError on what a repetition does not change.
     """
     try:
-        with connection.get(url, headers=headers, timeout=manners.silence, stream=True) as response:
-            status = response.status_code
-            if status in _PASSING:
-                raise PassingError(_status(response), _retry_after(response))
-            if status not in allowed:
-                raise WebError(_status(response))
-            yield response
-    except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
-        raise WebError(f"{url} is no address") from error
-    except (requests.RequestException, HTTPError) as error:
+        response = connection.get(url, headers=headers, timeout=manners.silence, stream=True)
+    except requests.RequestException as error:
         raise _plainly(error) from error
+    except (OSError, ValueError) as error:  # certificates that are not there, a wild redirect
+        raise WebError(f"cannot be asked: {error}") from error
+    with response:
+        status = response.status_code
+        if status in _PASSING:
+            raise PassingError(_status(response), _retry_after(response))
+        if status not in allowed:
+            raise WebError(_status(response))
+        try:
+            yield response
+        except (requests.RequestException, HTTPError) as error:
+            raise _plainly(error) from error
 
 
 def chunks(response: requests.Response, *, decode: bool) -> Iterator[bytes]:
@@ -154,31 +167,44 @@ class Pause:
 
     @contextmanager
     def kept(self) -> Iterator[None]:
-        """Wait until a request may start; the next one counts from the end of the block."""
-        try:
+        """Wait until a request may start; the next one counts from the end of the block.
+
+        The start is noted as well: a process may be killed in the middle.
+        """
+        with suppress(FileNotFoundError):
             since = time.time() - self.stamp.stat().st_mtime
-        except FileNotFoundError:
-            since = self.seconds
-        if 0 <= since < self.seconds:  # a time in the future is a clock that was set back
-            time.sleep(self.seconds - since)
+            # a clock that was set back makes it negative: then the whole pause is kept
+            time.sleep(max(0.0, min(self.seconds, self.seconds - since)))
+        self._note()
         try:
             yield
         finally:
-            self.stamp.parent.mkdir(parents=True, exist_ok=True)
-            self.stamp.touch()
-            now = time.time()  # the file system's own clock ticks too coarsely
-            os.utime(self.stamp, (now, now))
+            self._note()
+
+    def _note(self) -> None:
+        self.stamp.parent.mkdir(parents=True, exist_ok=True)
+        self.stamp.touch()
+        now = time.time()  # the file system's own clock ticks too coarsely
+        os.utime(self.stamp, (now, now))
+
+
+def host(url: str) -> str:
+    """The host of an address for people, without a user's name or password."""
+    try:
+        return urlsplit(url).netloc.rpartition("@")[2] or "an address without a host"
+    except ValueError:
+        return "an address that is none"
 
 
 def _status(response: requests.Response) -> str:
-    host = urlsplit(response.url).netloc
-    return f"{host} answered HTTP {response.status_code} {response.reason or ''}".rstrip()
+    reason = response.reason or ""
+    return f"{host(response.url)} answered HTTP {response.status_code} {reason}".rstrip()
 
 
 def _retry_after(response: requests.Response) -> float | None:
     """Seconds to wait by the header Retry-After, a number or a date (RFC 9110, 10.2.3)."""
     value = response.headers.get("Retry-After", "").strip()
-    if value.isdigit():
+    if value.isascii() and value.isdecimal():
         return float(value)
     try:
         until = parsedate_to_datetime(value)
@@ -189,17 +215,42 @@ def _retry_after(response: requests.Response) -> float | None:
     return max(0.0, (until - datetime.now(timezone.utc)).total_seconds())
 
 
-def _plainly(error: Exception) -> PassingError:
+_NO_ADDRESS = (
+    requests.exceptions.InvalidURL,
+    requests.exceptions.InvalidSchema,
+    requests.exceptions.MissingSchema,
+)
+_NO_NETWORK = "(is there a network?)"
+_CAUSES: tuple[tuple[tuple[type[Exception], ...], WebError], ...] = (
+    (_NO_ADDRESS, WebError("the address, a redirect or a proxy is none of http or https")),
+    ((requests.TooManyRedirects,), WebError("redirects in a circle")),
+    ((requests.exceptions.SSLError, SSLError), UnreachableError("no secure connection")),
+    ((requests.exceptions.ProxyError, ProxyError), UnreachableError("the proxy does not answer")),
+    ((NameResolutionError,), UnreachableError(f"the host's name is unknown {_NO_NETWORK}")),
+    (
+        (NewConnectionError, ConnectTimeoutError),
+        UnreachableError("no connection (is there a network?)"),
+    ),
+    ((requests.Timeout, TimeoutError, ReadTimeoutError), PassingError("no answer in time")),
+)
+
+
+def _plainly(error: Exception) -> WebError:
     """In a few words what went wrong below HTTP; the libraries' own texts are long."""
-    text = repr(error).lower()
-    if isinstance(error, requests.exceptions.SSLError):
-        return UnreachableError("no secure connection")
-    if isinstance(error, requests.exceptions.ProxyError):
-        return UnreachableError("the proxy does not answer")
-    if "resolve" in text or "name or service" in text or "getaddrinfo" in text:
-        return UnreachableError("the host's name is unknown here (is there a network?)")
-    if isinstance(error, requests.ConnectTimeout) or "newconnection" in text:
-        return UnreachableError("no connection (is there a network?)")
-    if isinstance(error, requests.Timeout) or "timed out" in text or "timeout" in text:
-        return PassingError("no answer in time")
+    chain = _chain(error)
+    for kinds, told in _CAUSES:
+        if any(isinstance(one, kinds) for one in chain):
+            return type(told)(*told.args)
     return PassingError("the connection was cut")
+
+
+def _chain(error: Exception) -> list[object]:
+    """An error and what it was made of: requests wraps those of urllib3."""
+    found: list[object] = []
+    waiting: list[object] = [error]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, BaseException) and one not in found:
+            found.append(one)
+            waiting += [*one.args, getattr(one, "reason", None), one.__cause__, one.__context__]
+    return found

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -82,18 +83,20 @@ def test_it_behaves_as_the_terms_of_use_ask(arxiv: StandIn, tmp_path: Path) -> N
     assert arxiv_source.MANNERS.pause >= 3
 
 
-def test_a_pause_is_kept_between_two_processes_too(arxiv: StandIn, tmp_path: Path) -> None:
+def test_a_pause_is_kept_between_two_fetches_too(arxiv: StandIn, tmp_path: Path) -> None:
     fetch(arxiv, tmp_path, 5, wanted={"categories": ("cs.AI",)})
     last = arxiv.requests[-1]["time"]
     first = len(arxiv.requests)
-    fetch(arxiv, tmp_path, 5, wanted={"categories": ("cs.AI",)}, manners=Manners(pause=0.3))
+    fetch(arxiv, tmp_path, 6, wanted={"categories": ("cs.AI",)}, manners=Manners(pause=0.3))
     assert arxiv.requests[first]["time"] - last >= 0.3
 
 
-HARMLESS = ["doubled", "backwards", "total"]  # as long as they last
+HARMLESS = ["doubled", "backwards", "total", "gzip"]  # as long as they last
 FAULTS = [
     "empty",
     "nothing",
+    "no total",
+    "bad date",
     "short",
     "hole",
     "cut",
@@ -108,7 +111,7 @@ FAULTS = [
 
 
 @pytest.mark.parametrize("at", [0, 1, 2])
-@pytest.mark.parametrize("fault", [*FAULTS, *HARMLESS, "withdrawn"], ids=str)
+@pytest.mark.parametrize("fault", [*FAULTS, *HARMLESS, "withdrawn", "bad XML"], ids=str)
 def test_after_a_fault_all_papers_come_once(
     arxiv: StandIn, tmp_path: Path, fault: Any, at: int
 ) -> None:
@@ -116,7 +119,24 @@ def test_after_a_fault_all_papers_come_once(
     harvest = fetch(arxiv, tmp_path, wanted={"categories": ("cs.AI",)})
     assert ids(harvest)["cs.AI"] == expected(arxiv)["cs.AI"]
     assert harvest.missing == 0
+    assert set(harvest.table()["abstract"].str[:9]) == {"We study "}
+    harvest.forget_pages()
     assert not list((tmp_path / "arxiv").glob("*/*")), "pages of a finished fetch are removed"
+
+
+@pytest.mark.parametrize(("seconds", "size"), [(37, 500), (37, 60), (0, 60)])
+def test_a_paper_that_stands_twice_hides_none_at_the_end(
+    tmp_path: Path, seconds: int, size: int
+) -> None:
+    with serving(papers=entries(120, seconds=seconds)) as server:
+        there = expected(server, 1000)["cs.AI"]
+        server.faults = [None] * (len(there) // size) + ["doubled within"]
+        one = {"wanted": {"categories": ("cs.AI",)}, "page_size": size, "allow_fewer": True}
+        harvest = fetch(server, tmp_path, 1000, **one)
+        assert sorted(ids(harvest)["cs.AI"]) == sorted(there)
+        server.faults = ["doubled within"] * 100
+        lacking = fetch(server, tmp_path / "other", 1000, **one)
+        assert lacking.missing == len(there) - len(ids(lacking)["cs.AI"]) > 0
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=str)
@@ -243,17 +263,81 @@ def test_papers_without_text_are_left_out_and_counted(arxiv: StandIn, tmp_path: 
     assert len(harvest.table()) == 100
 
 
-def test_old_pages_are_forgotten(arxiv: StandIn, tmp_path: Path) -> None:
-    arxiv.faults = [None, "refuse"]
+def interrupted(server: StandIn, cache: Path, **wanted: Any) -> Path:
+    """Begin a fetch that the server refuses to go on with; returns the state that it left."""
+    server.faults = [None, None, "refuse"]
     with pytest.raises(UserError):
-        fetch(arxiv, tmp_path)
-    state = next((tmp_path / "arxiv").glob("*/fetch.json"))
-    os.utime(state, (0, 0))
-    arxiv.requests.clear()
+        fetch(server, cache, wanted=wanted)
+    return next((cache / "arxiv").glob("*/fetch.json"))
+
+
+def test_old_pages_are_forgotten(arxiv: StandIn, tmp_path: Path) -> None:
+    state = interrupted(arxiv, tmp_path)
+    first = arxiv.asked()[0]
     fetch(arxiv, tmp_path)
-    assert arxiv.asked()[0] in arxiv.asked()
-    assert len(arxiv.requests) == len(set(arxiv.asked()))
-    assert "start=0" in arxiv.asked()[0]
+    assert arxiv.asked().count(first) == 1
+    os.utime(state, (0, 0))
+    fetch(arxiv, tmp_path)
+    assert arxiv.asked().count(first) == 2
+
+
+@pytest.mark.parametrize("damage", [b"", b"{}", b"null", b"[1]", b'{"until": 5}'])
+def test_a_damaged_state_is_none(arxiv: StandIn, tmp_path: Path, damage: bytes) -> None:
+    interrupted(arxiv, tmp_path).write_bytes(damage)
+    assert ids(fetch(arxiv, tmp_path)) == expected(arxiv)
+
+
+def test_damaged_pages_are_asked_for_again(arxiv: StandIn, tmp_path: Path) -> None:
+    folder = interrupted(arxiv, tmp_path).parent
+    first, second = sorted(folder.glob("*.xml.gz"))
+    first.write_bytes(b"")
+    second.write_bytes(second.read_bytes()[:-30])
+    before = len(arxiv.requests)
+    assert ids(fetch(arxiv, tmp_path)) == expected(arxiv)
+    assert set(arxiv.asked()[:2]) <= set(arxiv.asked()[before:])
+
+
+def test_an_open_window_keeps_its_end_when_it_goes_on(arxiv: StandIn, tmp_path: Path) -> None:
+    state = interrupted(arxiv, tmp_path, until=None)
+    until = datetime.fromisoformat(json.loads(state.read_text(encoding="utf-8"))["until"])
+    state.write_text(json.dumps({"until": (until - timedelta(hours=1)).isoformat()}))
+    before = len(arxiv.requests)
+    fetch(arxiv, tmp_path, wanted={"until": None})
+    assert f"{until - timedelta(hours=1):%Y%m%d%H%M}" in arxiv.asked()[before]
+
+
+def test_a_window_in_the_future_is_named(arxiv: StandIn, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"fetch\.since: 2099-01-01 lies in the future"):
+        fetch(arxiv, tmp_path, wanted={"since": date(2099, 1, 1), "until": None})
+
+
+def test_a_pause_is_kept_after_kill_9_in_the_middle_of_a_request(tmp_path: Path) -> None:
+    with serving(papers=entries(50), faults=["hang"]) as server:
+        command = [sys.executable, "-c", KILLED, server.api, str(tmp_path), "none"]
+        first = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT / "src")})
+        while not server.requests:
+            assert first.poll() is None
+            time.sleep(0.005)
+        first.kill()
+        first.wait()
+        fetch(server, tmp_path, 5, manners=Manners(pause=1.0), allow_fewer=True)
+        assert server.requests[1]["time"] - server.requests[0]["time"] >= 0.95
+
+
+def test_a_pause_is_kept_when_the_clock_is_set_back(arxiv: StandIn, tmp_path: Path) -> None:
+    stamp = tmp_path / "arxiv.last-request"
+    stamp.touch()
+    os.utime(stamp, (time.time() + 3600, time.time() + 3600))
+    started = time.monotonic()
+    fetch(
+        arxiv,
+        tmp_path,
+        5,
+        wanted={"categories": ("cs.AI",)},
+        manners=Manners(pause=0.3),
+        page_size=500,
+    )
+    assert time.monotonic() - started >= 0.6
 
 
 KILLED = """
@@ -293,18 +377,6 @@ def test_after_kill_9_only_what_is_missing_is_asked_for(arxiv: StandIn, tmp_path
     assert set(before) | set(after) == every
     assert len(set(before) & set(after)) <= 1, "at most the page that was under way"
     pd.testing.assert_frame_equal(pd.read_csv(out, dtype=str), whole)
-
-
-def test_an_open_window_keeps_its_end_when_it_goes_on(arxiv: StandIn, tmp_path: Path) -> None:
-    arxiv.faults = [None, None, "refuse"]
-    with pytest.raises(UserError):
-        fetch(arxiv, tmp_path, wanted={"until": None})
-    first = arxiv.asked()[0]
-    state = next((tmp_path / "arxiv").glob("*/fetch.json"))
-    moved = state.read_text().replace(f'"until": "{date.today().year}', '"until": "2026')
-    state.write_text(moved)
-    fetch(arxiv, tmp_path, wanted={"until": None})
-    assert arxiv.asked().count(first) == 1
 
 
 def run_stage(folder: Path, server: StandIn, **changes: Any) -> subprocess.CompletedProcess[str]:

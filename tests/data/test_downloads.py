@@ -80,7 +80,17 @@ def test_a_file_is_fetched_once(host: StandIn, tmp_path: Path, known: bool) -> N
     assert is_clean(tmp_path)
 
 
-ONCE = ["cut", "html", "hang", "shifted", {"status": 503}, {"status": 429, "Retry-After": 0}]
+ONCE = [
+    "cut",
+    "html",
+    "hang",
+    "shifted",
+    "packed",
+    {"status": 503},
+    {"status": 429, "Retry-After": 0},
+    {"status": 416},
+    {"status": 206},
+]
 
 
 @pytest.mark.parametrize(
@@ -96,6 +106,71 @@ def test_after_a_fault_the_file_is_whole(
     path = get(remote(host, known=known), tmp_path)
     assert path.read_bytes() == CONTENT
     assert is_clean(tmp_path)
+
+
+@pytest.mark.parametrize("status", [416, 206])
+def test_an_answer_to_no_question_is_no_traceback(
+    host: StandIn, tmp_path: Path, status: int
+) -> None:
+    host.faults = [{"status": status}]
+    assert get(remote(host), tmp_path).read_bytes() == CONTENT
+
+
+def test_a_part_of_another_version_is_not_gone_on_with(host: StandIn, tmp_path: Path) -> None:
+    host.faults = ["cut", {"status": 404}]
+    with pytest.raises(UserError):
+        get(remote(host, "/a/f.zip", known=False), tmp_path)
+    host.files["/a/f.zip"] = changed = archive(7000)
+    host.faults = ["no If-Range"]
+    assert get(remote(host, "/a/f.zip", known=False), tmp_path).read_bytes() == changed
+
+
+def test_a_file_that_is_too_long_is_not_fetched_for_ever(host: StandIn, tmp_path: Path) -> None:
+    host.faults = ["longer"]
+    assert get(remote(host), tmp_path).read_bytes() == CONTENT
+    assert host.asked() == ["/a/f.zip", "/b/f.zip"]
+
+
+def test_a_redirect_in_a_circle_is_left(host: StandIn, tmp_path: Path) -> None:
+    host.faults = ["circle"]
+    with pytest.raises(UserError, match="redirects in a circle"):
+        get(remote(host, "/a/f.zip"), tmp_path)
+    assert len(host.requests) < 6
+
+
+def test_an_archive_with_a_damaged_file_inside_is_no_whole_one(
+    host: StandIn, tmp_path: Path
+) -> None:
+    middle = len(CONTENT) // 2
+    spliced = CONTENT[:middle] + b"\0" * 2000 + CONTENT[middle + 2000 :]
+    host.files = dict.fromkeys(host.files, spliced)
+    with pytest.raises(UserError, match=r"is no whole \.zip"):
+        get(remote(host, known=False), tmp_path)
+
+
+def test_a_typing_error_in_a_checksum_removes_nothing(host: StandIn, tmp_path: Path) -> None:
+    path = get(remote(host, known=False), tmp_path)
+    wrong = Remote("f.zip", remote(host).urls, None, "0" * 64)
+    with pytest.raises(UserError, match=f"sha256 is {SUM} as it was when it came, expected 0000"):
+        get(wrong, tmp_path)
+    assert path.read_bytes() == CONTENT
+    assert len(host.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("http://[::1", "none of http or https|cannot be asked"),
+        ("example.invalid/f.zip", "none of http or https"),
+        ("ftp://example.invalid/f.zip", "none of http or https"),
+        ("http://user:secret@127.0.0.1:9/resolve/f.zip", "127.0.0.1:9: no connection"),
+    ],
+)
+def test_addresses_that_cannot_be_asked(tmp_path: Path, url: str, words: str) -> None:
+    with pytest.raises(UserError, match=words) as told:
+        get(Remote("f.zip", (url,)), tmp_path)
+    assert "secret" not in str(told.value)
+    assert "\n" not in str(told.value)
 
 
 @pytest.mark.parametrize(
@@ -247,10 +322,15 @@ def test_glove_by_name_is_read_where_it_lies(
 ) -> None:
     local = Remote("glove.6B.zip", (f"{host.address}/a/f.zip",), len(CONTENT), SUM)
     monkeypatch.setattr(published, "GLOVE_6B", local)
-    path = vector_file(glove(default_content, source="glove.6B", dim=50), tmp_path, tmp_path)
+    path = vector_file(
+        glove(default_content, source="glove.6B", dim=50), tmp_path, lambda: tmp_path
+    )
     assert path == tmp_path / "glove/glove.6B.zip"
     found = read_vectors(path, {"w7", "w9"}, dim=50, key="glove.source")
     assert found.words == ["w7", "w9"]
+    other = glove(default_content, source="glove.6B", dim=50, sha256="0" * 64)
+    with pytest.raises(UserError, match=rf"glove\.sha256: 0000.* is not that of .*{SUM}"):
+        vector_file(other, tmp_path, lambda: tmp_path)
 
 
 def test_a_mirror_of_your_own_is_tried_first(
@@ -263,10 +343,10 @@ def test_a_mirror_of_your_own_is_tried_first(
     monkeypatch.setenv("GLOVE_MIRROR_URL", f"{host.address}/mine/")
     host.files["/mine/glove.2024.wikigiga.50d.zip"] = CONTENT
     settings = glove(default_content, source="glove.2024.wikigiga", dim=50)
-    assert vector_file(settings, tmp_path, tmp_path) is not None
+    assert vector_file(settings, tmp_path, lambda: tmp_path) is not None
     assert f"sha256 is {SUM}" in capsys.readouterr().out
     pinned = glove(default_content, source="glove.2024.wikigiga", dim=50, sha256=SUM)
-    assert vector_file(pinned, tmp_path, tmp_path) is not None
+    assert vector_file(pinned, tmp_path, lambda: tmp_path) is not None
     assert len(host.requests) == 1
 
 

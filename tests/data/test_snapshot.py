@@ -293,7 +293,7 @@ def fetch_params(**changes: Any) -> Fetch:
 
 def test_fewer_papers_than_asked_for_is_an_error(dump: Path) -> None:
     settings = fetch_params(path=str(dump), per_category=2000)
-    places = Places(root=dump.parent, cache=dump.parent / "cache")
+    places = Places(root=dump.parent, cache=lambda: dump.parent)
     with pytest.raises(UserError, match=r"of cs\.AI.*fetch\.allow_fewer"):
         fetch_snapshot(settings, places)
     few = fetch_snapshot(settings.model_copy(update={"allow_fewer": True}), places)

@@ -136,7 +136,7 @@ def test_the_glove_source_may_be_a_file(tmp_path: Path, default_content: dict[st
 
     def vectors(**glove: Any) -> tuple[list[str], Any]:
         params = parse(merged(default_content, {"glove": glove}), "params")
-        file = vector_file(params.glove, tmp_path, tmp_path / "cache")
+        file = vector_file(params.glove, tmp_path, lambda: tmp_path)
         return word_vectors([["the", "zebra", "x"]], params.glove, seed=1, file=file)
 
     words, matrix = vectors(source="v.txt", dim=6)

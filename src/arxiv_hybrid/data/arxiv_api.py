@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 
 from arxiv import Client, SortCriterion, SortOrder
 from arxiv._feed import ParsedFeed, parse
+from lxml import etree
 from tqdm import tqdm
 
 from arxiv_hybrid.data.schema import one_line
@@ -105,7 +106,7 @@ class Api:
             with answer(self.connection, address, self.manners, allowed=(200, 400)) as response:
                 content = body(response, self.manners)
                 if response.status_code == 400:
-                    raise WebError(_refusal(parse(content)) or "the API refuses the query")
+                    raise WebError(_refusal(_parsed(content)) or "the API refuses the query")
                 return content
 
 
@@ -116,11 +117,30 @@ def _refusal(feed: Page) -> str | None:
     return None
 
 
-def _read_page(path: Path) -> Page | None:
+def _parsed(content: bytes) -> Page:
+    """The page that `content` holds; PassingError if a paper's date is none."""
     try:
-        return parse(gzip.decompress(path.read_bytes()))
-    except (FileNotFoundError, EOFError, OSError, zlib.error):
+        return parse(content)
+    except (ValueError, OverflowError) as error:
+        raise PassingError(f"a paper with an unreadable date: {error}") from None
+
+
+def _read_page(path: Path) -> Page | None:
+    """A kept page; None if there is none or it is damaged. Only pages with papers are kept."""
+    try:
+        feed = _parsed(gzip.decompress(path.read_bytes()))
+    except (OSError, EOFError, zlib.error, PassingError):
         return None
+    return feed if feed.results else None
+
+
+def _is_sound(content: bytes) -> bool:
+    """Whether XML is well-formed; the parser of the package takes what it can of any other."""
+    try:
+        etree.fromstring(content, etree.XMLParser(resolve_entities=False, no_network=True))
+    except etree.XMLSyntaxError:
+        return False
+    return True
 
 
 class _Attempt:
@@ -132,21 +152,28 @@ class _Attempt:
 
     def run(self) -> tuple[bytes, Page]:
         content = self.api.ask(self.query, self.size)
-        # looked at first: the parser takes what it can of a page that breaks off
         if not content.rstrip().endswith(b"</feed>"):
             raise PassingError("an answer that is no whole page of papers")
-        feed = parse(content)
+        if not _is_sound(content):
+            self._try_again("a page that is not sound XML")
+        feed = _parsed(content)
         if refusal := _refusal(feed):
             raise WebError(refusal)
         there = max(0, feed.header.total_results - self.query.start)
         expected = min(self.size, there)
+        if len(feed.results) > there:
+            raise PassingError(f"a page of {len(feed.results):,} papers that counts {there:,}")
         if not feed.results and expected:
             self.odd += 1
             if self.odd >= _FEW_TRIES:
                 self.size = max(min(SMALLEST_PAGE, self.size), self.size // 2)
             raise PassingError(f"an empty page, {there:,} papers should follow")
         if not expected or len(feed.results) < expected:
-            self.odd += 1
-            if self.odd <= _FEW_TRIES:
-                raise PassingError(f"a page of {len(feed.results):,} papers for {expected:,}")
+            self._try_again(f"a page of {len(feed.results):,} papers for {expected:,}")
         return content, feed
+
+    def _try_again(self, why: str) -> None:
+        """Raise for the first few odd answers; one that stays so is taken as it is."""
+        self.odd += 1
+        if self.odd <= _FEW_TRIES:
+            raise PassingError(why)

@@ -8,7 +8,6 @@ fetched shifts no page, and two queries' totals tell whether a page was complete
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -28,12 +27,13 @@ from arxiv_hybrid.data.identifiers import canonical
 from arxiv_hybrid.data.labels import CATEGORIES
 from arxiv_hybrid.data.schema import COLUMNS, check_enough, is_category, is_text, one_line
 from arxiv_hybrid.errors import UserError
-from arxiv_hybrid.io import write_json
+from arxiv_hybrid.io import read_json, write_json
 from arxiv_hybrid.web import Manners, Pause
 
 PAGE = 2000  # the most that the API sends at once
 MOST_RESULTS = 30_000  # the API refuses to go further into one query
 FIRST_DAY = date(1991, 1, 1)
+STATE = "fetch.json"
 KEPT_DAYS = 1  # an interrupted fetch goes on within this time, then its pages are old
 MINUTE = timedelta(minutes=1)
 _ROUNDS = 3  # times that a category is fetched anew when the API's counts contradict its pages
@@ -61,6 +61,7 @@ class Harvest:
     """What came: the papers of each category, newest first, and what was seen on the way."""
 
     until: str  # the end of the window in UTC, for an open one the start of the fetch
+    folder: Path  # of the kept pages
     papers: dict[str, list[Result]] = field(default_factory=dict)
     requests: int = 0
     unreadable: int = 0
@@ -80,6 +81,10 @@ class Harvest:
         ]
         return pd.DataFrame(rows, columns=list(COLUMNS))
 
+    def forget_pages(self) -> None:
+        """Remove the kept pages, once the papers are written."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
 
 def fetch(
     wanted: Wanted,
@@ -92,14 +97,17 @@ def fetch(
 ) -> Harvest:
     """Ask the API at `url` for the newest papers of each category, politely.
 
-    Every page is kept in the folder `cache` until all have come: an interrupted fetch goes on
-    where it was, for a day. Papers without text are left out and counted. allow_fewer: go on
-    where there are fewer papers than wanted, or fewer come than the API counts. Raises
+    Every page is kept in the folder `cache` until `Harvest.forget_pages`: an interrupted fetch
+    goes on where it was, for a day. Papers without text are left out and counted. allow_fewer:
+    go on where there are fewer papers than wanted, or fewer come than the API counts. Raises
     UserError in one line if the server refuses, stays away, or contradicts itself.
     """
-    with _alone(cache / "arxiv.lock"), _kept(wanted, cache, url) as (folder, until):
+    if wanted.since and wanted.since > _today():
+        raise UserError(f"params.yaml: fetch.since: {wanted.since} lies in the future")
+    with _alone(cache / "arxiv.lock"):
+        folder, until = _folder(wanted, cache, url)
         api = Api(folder, Pause(cache / "arxiv.last-request", manners.pause), url, manners)
-        harvest = Harvest(f"{until:%Y-%m-%dT%H:%MZ}")
+        harvest = Harvest(f"{until:%Y-%m-%dT%H:%MZ}", folder)
         total = wanted.per_category * len(wanted.categories)
         with tqdm(total=total, unit="paper", disable=None) as bar:
             for name in wanted.categories:
@@ -136,33 +144,43 @@ def _alone(lock: Path) -> Iterator[None]:
         held.release()
 
 
-@contextmanager
-def _kept(wanted: Wanted, cache: Path, url: str) -> Iterator[tuple[Path, datetime]]:
-    """The folder for this fetch's pages and the end of its window; removed on success.
+def _folder(wanted: Wanted, cache: Path, url: str) -> tuple[Path, datetime]:
+    """The folder for this fetch's pages and the end of its window.
 
     An open window ends when the fetch first began, so that pages of a second try fit.
     """
     _forget_old(cache / "arxiv")
     key = hashlib.sha256(repr((wanted, url)).encode()).hexdigest()[:16]
     folder = cache / "arxiv" / key
-    state = folder / "fetch.json"
-    if state.is_file():
-        until = datetime.fromisoformat(json.loads(state.read_text(encoding="utf-8"))["until"])
+    until = _end_of(folder)
+    if until:
         pages = len(list(folder.glob("*.xml.gz")))
         say(f"going on with an interrupted fetch, {pages} pages are kept")
     else:
         now = datetime.now(timezone.utc).replace(second=0, microsecond=0)
         until = now if wanted.until is None else _start_of(wanted.until + timedelta(days=1))
-        write_json(state, {"until": until.isoformat()})
-    yield folder, until
-    shutil.rmtree(folder)
+        write_json(folder / STATE, {"until": until.isoformat()})
+    return folder, until
+
+
+def _end_of(folder: Path) -> datetime | None:
+    """The end of the window of an interrupted fetch; None where there is none to go on with."""
+    try:
+        return datetime.fromisoformat(read_json(folder / STATE)["until"])
+    except (UserError, OSError, ValueError, LookupError, TypeError):
+        return None
 
 
 def _forget_old(folder: Path) -> None:
     oldest = time.time() - timedelta(days=KEPT_DAYS).total_seconds()
-    for state in folder.glob("*/fetch.json"):
-        if state.stat().st_mtime < oldest:
-            shutil.rmtree(state.parent)
+    for fetch in folder.glob("*/"):
+        state = fetch / STATE
+        if not state.is_file() or state.stat().st_mtime < oldest:
+            shutil.rmtree(fetch, ignore_errors=True)
+
+
+def _today() -> date:
+    return datetime.now(timezone.utc).date()
 
 
 def _start_of(day: date) -> datetime:
@@ -269,18 +287,22 @@ def _pages(go: _Round, wanted: Wanted, until: datetime, show: Show) -> _Found:
         again = found.between(query.since, query.until + MINUTE)  # those at the seam come twice
         more = max(wanted.per_category - len(found.usable) + again, SMALLEST_PAGE)
         # after the last page one more paper: the total shows whether that page was complete
-        size = 1 if enough else min(go.page_size, more)
+        # (within a minute it does not yet)
+        check_only = enough and not query.start
+        size = 1 if check_only else min(go.page_size, more)
         if query.start + size > MOST_RESULTS:
             raise UserError(f"arXiv, {go.category}: {MOST_RESULTS:,} papers in one minute")
         feed = go.api.page(query, size, anew=go.anew)
         step = _Step.of(query, feed, previous)
         if previous:
             found.missing += _missing(previous, step, found, go.tolerant)
-        if enough:
+        if check_only:
             return found
         found.add([paper for paper in feed.results if go.category in paper.categories])
         show(min(len(found.usable), wanted.per_category))
         if query.start + len(feed.results) >= step.total:
+            nothing = _Step(query, 0, query.since - MINUTE)
+            found.missing += _missing(step, nothing, found, go.tolerant)
             return found
         enough = len(found.usable) >= wanted.per_category
         previous = step

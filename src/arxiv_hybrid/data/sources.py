@@ -20,10 +20,13 @@ from arxiv_hybrid.io import user_file
 
 @dataclass(frozen=True)
 class Places:
-    """Where a source may look: the repository's root, and a folder for what is under way."""
+    """Where a source may look: the repository's root, and a folder for what is under way.
+
+    `cache` makes that folder: only who needs it should fail where it cannot be made.
+    """
 
     root: Path
-    cache: Path
+    cache: Callable[[], Path]
 
 
 @dataclass(frozen=True)
@@ -32,12 +35,13 @@ class Fetched:
 
     `origin` has `source`, and `ceiling`: the best accuracy any classifier can reach on
     primary labels, by number of classes, where the source knows it; else None. `remark` is
-    for people.
+    for people. `done` is to be called when the papers are written.
     """
 
     papers: pd.DataFrame
     origin: dict[str, Any]
     remark: str = ""
+    done: Callable[[], None] = lambda: None
 
 
 def fetch_csv(fetch: Fetch, places: Places) -> Fetched:
@@ -88,7 +92,7 @@ def fetch_arxiv(fetch: Fetch, places: Places) -> Fetched:
     since, until = (date.fromisoformat(day) if day else None for day in (fetch.since, fetch.until))
     harvest = arxiv_source.fetch(
         arxiv_source.Wanted(fetch.per_category, since, until),
-        places.cache,
+        places.cache(),
         url=os.environ.get("ARXIV_API_URL") or arxiv_api.ADDRESS,
         allow_fewer=fetch.allow_fewer,
     )
@@ -104,7 +108,8 @@ def fetch_arxiv(fetch: Fetch, places: Places) -> Fetched:
         remarks.append(f"{harvest.unreadable:,} papers without text left out")
     if harvest.missing:
         remarks.append(f"{harvest.missing:,} papers counted but not sent")
-    return Fetched(check_papers(harvest.table(), "arXiv"), origin, "; ".join(remarks))
+    papers = check_papers(harvest.table(), "arXiv")
+    return Fetched(papers, origin, "; ".join(remarks), harvest.forget_pages)
 
 
 SOURCES: dict[str, Callable[[Fetch, Places], Fetched]] = {

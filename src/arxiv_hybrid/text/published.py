@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def remote(source: str, dim: int) -> Remote:
     return Remote(name, tuple(f"{folder}/wordvecs/{name}" for folder in _STANFORD))
 
 
-def vector_file(glove: Glove, root: Path, cache: Path) -> Path | None:
+def vector_file(glove: Glove, root: Path, cache: Callable[[], Path]) -> Path | None:
     """The file that `glove.source` names, downloaded into `cache` if it is a published one.
 
     None for vectors that are no file. The address in GLOVE_MIRROR_URL, a folder with the
@@ -44,14 +45,18 @@ def vector_file(glove: Glove, root: Path, cache: Path) -> Path | None:
     """
     if glove.source in ("corpus", "none"):
         return None
-    if glove.source in PUBLISHED_GLOVE:
-        wanted = remote(glove.source, glove.dim)
-        wanted = replace(wanted, sha256=wanted.sha256 or glove.sha256)
-        if mirror := os.environ.get("GLOVE_MIRROR_URL"):
-            wanted = replace(wanted, urls=(f"{mirror.rstrip('/')}/{wanted.name}", *wanted.urls))
-        path = download(wanted, cache / "glove", key=KEY)
-    else:
+    if glove.source not in PUBLISHED_GLOVE:
         path = user_file(root, glove.source)
-    if glove.sha256 and path.is_file() and (found := sha256_of(path)) != glove.sha256:
-        raise UserError(f"{path}: sha256 is {found}, expected {glove.sha256} (glove.sha256)")
-    return path
+        if glove.sha256 and path.is_file() and (found := sha256_of(path)) != glove.sha256:
+            raise UserError(f"{path}: sha256 is {found}, expected {glove.sha256} (glove.sha256)")
+        return path
+    wanted = remote(glove.source, glove.dim)
+    if glove.sha256 and wanted.sha256 not in (None, glove.sha256):
+        raise UserError(
+            f"params.yaml: glove.sha256: {glove.sha256} is not that of {wanted.name}, which is "
+            f"{wanted.sha256}; null takes the published one"
+        )
+    wanted = replace(wanted, sha256=wanted.sha256 or glove.sha256)
+    if mirror := os.environ.get("GLOVE_MIRROR_URL"):
+        wanted = replace(wanted, urls=(f"{mirror.rstrip('/')}/{wanted.name}", *wanted.urls))
+    return download(wanted, cache() / "glove", key=KEY)
