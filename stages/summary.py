@@ -1,6 +1,6 @@
 """Print what the last run reached; not a DVC stage, `make repro` ends with it."""
 
-from _stage import METRICS, MODEL, ROOT, run
+from _stage import METRICS, MODEL, REPORTS, ROOT, run
 
 from arxiv_hybrid.config import Params
 from arxiv_hybrid.evaluation.report import summary
@@ -12,6 +12,7 @@ def main(_: Params) -> None:
     places = {
         "model": f"{MODEL}/",
         "metrics": f"{METRICS}/ (dvc metrics show, dvc metrics diff)",
+        "data audit": f"{REPORTS / 'audit.html'}",
         "plots": "dvc plots show -> dvc_plots/index.html",
         "MLflow runs": f"make ui (store: {ROOT / 'mlflow.db'})",
     }

@@ -10,6 +10,7 @@ import yaml
 
 AUTO = "auto"
 NAMES = ("ours", "published")
+WHOLE = ("class_weights",)  # a mapping that is one value
 
 
 def recipe(name: str, model: str) -> dict[str, Any]:
@@ -27,10 +28,13 @@ def resolve(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def laid_over(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """`base` with nested `changes` laid over it; both stay as they are."""
+    """`base` with nested `changes` laid over it; both stay as they are.
+
+    A mapping of class weights is replaced, not merged.
+    """
     result = copy.deepcopy(base)
     for key, value in changes.items():
-        if isinstance(value, dict) and isinstance(result.get(key), dict):
+        if key not in WHOLE and isinstance(value, dict) and isinstance(result.get(key), dict):
             result[key] = laid_over(result[key], value)
         else:
             result[key] = copy.deepcopy(value)
@@ -42,6 +46,6 @@ def _filled(content: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
     for key, value in values.items():
         if result.get(key) == AUTO:
             result[key] = copy.deepcopy(value)
-        elif isinstance(value, dict) and isinstance(result.get(key), dict):
+        elif key not in WHOLE and isinstance(value, dict) and isinstance(result.get(key), dict):
             result[key] = _filled(result[key], value)
     return result

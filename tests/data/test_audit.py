@@ -72,8 +72,49 @@ def test_near_duplicates_are_those_of_the_definition() -> None:
     )
     assert found == pytest.approx(expected)
     assert pairs["similarity"].is_monotonic_decreasing
-    assert (pairs["first_split"] == "train").all()
-    assert (pairs["second_split"] == "test").all()
+    assert (pairs["first_splits"] == "train").all()
+    assert (pairs["second_splits"] == "test").all()
+
+
+@pytest.mark.parametrize("copies", [40, 101])
+def test_many_copies_of_a_text_are_all_found(copies: int) -> None:
+    rows = papers(count=copies + 20)
+    rows.loc[: copies - 1, "abstract"] = rows.loc[0, "abstract"]
+    half = copies // 2
+    splits = {"train": rows[:half], "val": rows[copies:], "test": rows[half:copies]}
+    pairs = near_duplicates(splits)
+    assert len(pairs) == half * (copies - half)
+    report = audit(rows, splits, scheme="primary", classes=3, ceiling=None, pairs=pairs)
+    assert report["leakage"]["train_and_test"]["near_duplicates"] == copies - half
+
+
+def test_boilerplate_hides_no_pair() -> None:
+    rows = papers(count=150, words=60)
+    rows["abstract"] = " ".join(WORDS[:140]) + " " + rows["abstract"]
+    rows.loc[149, "abstract"] = rows.loc[0, "abstract"]
+    splits = {"train": rows[:80], "val": rows[80:100], "test": rows[100:]}
+    pairs = near_duplicates(splits)
+    expected = {
+        (a["id"], b["id"])
+        for first, second in (("train", "val"), ("train", "test"), ("val", "test"))
+        for _, a in splits[first].iterrows()
+        for _, b in splits[second].iterrows()
+        if jaccard(text(a), text(b)) >= SIMILAR
+    }
+    found = {frozenset(pair) for pair in zip(pairs["first"], pairs["second"], strict=True)}
+    assert found == {frozenset(pair) for pair in expected}
+    assert frozenset(("2505.00000", "2505.00149")) in found
+
+
+def test_a_pair_stands_once_with_all_its_splits() -> None:
+    rows = papers()
+    rows.loc[1, "abstract"] = rows.loc[0, "abstract"]
+    both = rows[:2]
+    splits = {"train": rows, "val": both.assign(label=2), "test": both.assign(label=1)}
+    pairs = near_duplicates(splits)
+    assert len(pairs) == 1
+    assert pairs.loc[0, "first_splits"] == pairs.loc[0, "second_splits"] == "train,val,test"
+    assert pairs.loc[0, "same_label"]
 
 
 def test_a_paper_is_no_near_duplicate_of_itself_and_phrases_are_no_text() -> None:
@@ -111,6 +152,7 @@ def test_months_count_documents_and_unknown_words() -> None:
         ("2505.00001", "2025-06-30", "2025-06"),
         ("2505.00001", "", "2025-05"),
         ("cs/0112017", "", "2001-12"),
+        ("mine/0112017", "", "unknown"),
         ("mine", "", "unknown"),
     ],
 )
@@ -120,15 +162,25 @@ def test_a_month_is_of_the_date_or_of_the_id(identifier: str, published: str, mo
 
 def test_rising_words_stand_out_by_papers_not_by_repetition() -> None:
     rows = papers()
-    rows.loc[100:, "abstract"] += " agentic"
+    rows.loc[60:, "abstract"] += " agentic"
     rows.loc[101, "abstract"] += " echo" * 200
-    splits = parts(rows)
-    rising = rising_words(splits["train"], splits["test"])
+    found = rising_words(rows[:60], rows[60:])
+    rising = found.words
+    assert found.chance < 5
     assert rising.loc[0, "word"] == "agentic"
     assert rising.loc[0, ["before", "after"]].tolist() == [0.0, 1.0]
-    assert rising.loc[0, "z"] == pytest.approx(10.0)  # 1 / sqrt(0.2 * 0.8 * (1/80 + 1/20))
-    echo = rising.loc[rising["word"] == "echo", "z"]
-    assert (echo < 3).all()
+    assert rising.loc[0, "z"] == pytest.approx(120**0.5)  # 1 / sqrt(0.5 * 0.5 * (1/60 + 1/60))
+    assert "echo" not in set(rising["word"]), "one paper's habit"
+
+
+def test_without_a_change_few_words_exceed_chance() -> None:
+    exceeded = 0
+    for seed in range(40):
+        rows = papers(count=300, words=60, seed=seed)
+        found = rising_words(rows[:150], rows[150:])
+        assert found.tested > 50
+        exceeded += bool((found.words["z"] > found.chance).any())
+    assert exceeded <= 8, "one of twenty cases is expected: two of forty"
 
 
 class Tags(HTMLParser):

@@ -116,7 +116,7 @@ def test_class_weights() -> None:
         ({"cs.CL": 2.0, "cs.CV": 1.5}, 4, [1.0, 2.0, 1.5, 1.0]),
         ({"cs.AI-LG": 3.0}, 4, [3.0, 1.0, 1.0, 3.0]),
         ({"cs.AI-LG": 3.0, "cs.AI": 2.0}, 4, [2.0, 1.0, 1.0, 3.0]),
-        ({"cs.AI": 2.0}, 3, [1.0, 1.0, 1.0]),
+        ({"cs.AI": 2.0}, 3, [1.5, 1.0, 1.0]),
     ],
 )
 def test_class_weights_by_name(spec: dict[str, float], classes: int, expected: list[float]) -> None:

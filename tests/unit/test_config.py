@@ -135,6 +135,9 @@ def test_published_recipes_are_those_of_the_table(default_content: dict[str, Any
     base = published("baseline")
     assert (base.optimizer, base.epochs, base.patience, base.dropout) == ("adam", 20, 5, 0.5)
     assert base.vocab.abstract_length == 200
+    assert base.class_weights == {"cs.AI": 2.0}
+    assert v4.class_weights == "none"
+    assert published("cnn_lstm").class_weights == v1.class_weights
     assert published("v2").class_weights == {"cs.CL": 1.5, "cs.CV": 1.5}
     assert published("v3").class_weights == {"cs.CL": 1.8, "cs.CV": 1.6}
     assert published("v2", loss="cross_entropy", dropout=0.1).loss == "cross_entropy"

@@ -116,8 +116,8 @@ def test_audit_counts_leaks() -> None:
     train = set(parts["train"]["id"])
     assert shared["rows"] == sum(i in train for i in parts["test"]["id"])
     assert shared["share"] == shared["rows"] / len(parts["test"])
-    assert shared["rows_with_same_text"] == shared["rows"]
+    assert shared["rows_with_same_text"] == 0, "the same paper is no other paper"
     renamed = parts["test"].assign(id="other", title=parts["test"]["title"].str.upper() + "!")
     hidden = audit._shared(parts["train"], renamed)
     assert hidden["rows"] == 0
-    assert hidden["rows_with_same_text"] == shared["rows"]
+    assert hidden["rows_with_same_text"] == shared["rows"] > 0

@@ -22,50 +22,62 @@ def audit(
 ) -> dict[str, Any]:
     """Facts about `papers.csv` and its splits, for metrics/audit.json.
 
-    The oracle knows each row's paper and always answers its most frequent label: no
-    classifier that reads only the paper can be expected to do better. `ceiling` is the
-    source's own knowledge of label noise by number of classes, if it has any; `pairs` are
-    what `duplicates.near_duplicates` found.
+    papers: rows with the columns of `schema.COLUMNS`; splits: the same and `label`, by name,
+    none of them empty. The oracle knows each row's paper and always answers its most frequent
+    label: over all rows no classifier that reads only the paper can be expected to do better.
+    `ceiling` is the source's own knowledge of label noise by number of classes, if it has
+    any; `pairs` are what `duplicates.near_duplicates` found.
     """
-    documents = sum(len(part) for part in splits.values())
-    every = pd.concat(splits.values(), ignore_index=True)
     return {
-        "papers_csv": {
-            "rows": len(papers),
-            "papers": int(papers["id"].nunique()),
-            "rows_contradicting": contradicting_share(papers["id"], papers["category"]),
-            "oracle_accuracy": {
-                str(n): oracle_accuracy(papers["id"], pd.Series(class_index(papers["category"], n)))
-                for n in CLASSES
-            },
-            "rows_per_category": _counts(papers["category"]),
-            "papers_per_primary_category": _top(papers.drop_duplicates("id")["primary_category"]),
-            "published": _range(papers["published"]),
-            "median_title_words": float(papers["title"].str.split().str.len().median()),
-            "median_abstract_words": float(papers["abstract"].str.split().str.len().median()),
-        },
-        "task": {
-            "scheme": scheme,
-            "classes": list(CLASSES[classes]),
-            "documents": documents,
-            "papers_left_out": int(papers["id"].nunique() - every["id"].nunique()),
-            "documents_contradicting": contradicting_share(every["id"], every["label"]),
-            "oracle_accuracy": oracle_accuracy(every["id"], every["label"]),
-            "label_ceiling": (ceiling or {}).get(str(classes)) if scheme == "primary" else None,
-            "majority_accuracy": float(every["label"].value_counts(normalize=True).iloc[0]),
-            "documents_per_class": {
-                name: {
-                    part: int((frame["label"] == number).sum()) for part, frame in splits.items()
-                }
-                for number, name in enumerate(CLASSES[classes])
-            },
-        },
+        "papers_csv": _rows_as_fetched(papers),
+        "task": _task(papers, splits, scheme, classes, ceiling),
         "leakage": {
             f"{first}_and_{second}": {
                 **_shared(splits[first], splits[second]),
                 "near_duplicates": _near_duplicates(pairs, first, second),
             }
             for first, second in combinations(splits, 2)
+        },
+    }
+
+
+def _rows_as_fetched(papers: pd.DataFrame) -> dict[str, Any]:
+    return {
+        "rows": len(papers),
+        "papers": int(papers["id"].nunique()),
+        "rows_contradicting": contradicting_share(papers["id"], papers["category"]),
+        "oracle_accuracy": {
+            str(n): oracle_accuracy(papers["id"], pd.Series(class_index(papers["category"], n)))
+            for n in CLASSES
+        },
+        "rows_per_category": _counts(papers["category"]),
+        "papers_per_primary_category": _top(papers.drop_duplicates("id")["primary_category"]),
+        "published": _range(papers["published"]),
+        "median_title_words": float(papers["title"].str.split().str.len().median()),
+        "median_abstract_words": float(papers["abstract"].str.split().str.len().median()),
+    }
+
+
+def _task(
+    papers: pd.DataFrame,
+    splits: dict[str, pd.DataFrame],
+    scheme: str,
+    classes: int,
+    ceiling: dict[str, float] | None,
+) -> dict[str, Any]:
+    every = pd.concat(splits.values(), ignore_index=True)
+    return {
+        "scheme": scheme,
+        "classes": list(CLASSES[classes]),
+        "documents": len(every),
+        "papers_left_out": int(papers["id"].nunique() - every["id"].nunique()),
+        "documents_contradicting": contradicting_share(every["id"], every["label"]),
+        "oracle_accuracy": oracle_accuracy(every["id"], every["label"]),
+        "label_ceiling": (ceiling or {}).get(str(classes)) if scheme == "primary" else None,
+        "majority_accuracy": float(every["label"].value_counts(normalize=True).iloc[0]),
+        "documents_per_class": {
+            name: {part: int((frame["label"] == number).sum()) for part, frame in splits.items()}
+            for number, name in enumerate(CLASSES[classes])
         },
     }
 
@@ -82,27 +94,34 @@ def oracle_accuracy(ids: pd.Series, labels: pd.Series) -> float:
 
 
 def best_possible(report: dict[str, Any]) -> float:
-    """The lower of the oracle's accuracy and the known label ceiling."""
+    """The lower of the oracle's accuracy and the known label ceiling; 1 says nothing.
+
+    Where every paper has one label, the oracle is always right, however wrong the labels are.
+    """
     task = report["task"]
     known = [task["oracle_accuracy"], task["label_ceiling"]]
     return min(float(value) for value in known if value is not None)
 
 
 def _shared(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, float | int]:
-    """Rows of `second` whose paper, or whose exact text, also stands in `first`."""
+    """Rows of `second` whose paper also stands in `first`, or whose text does under another id."""
     leaked = second["id"].isin(set(first["id"]))
     same_text = _text_key(second).isin(set(_text_key(first)))
     return {
         "rows": int(leaked.sum()),
         "share": float(leaked.mean()),
-        "rows_with_same_text": int(same_text.sum()),
+        "rows_with_same_text": int((same_text & ~leaked).sum()),
     }
 
 
 def _near_duplicates(pairs: pd.DataFrame, first: str, second: str) -> int:
     """Papers of the split `second` that have a near duplicate in `first`."""
-    between = (pairs["first_split"] == first) & (pairs["second_split"] == second)
-    return int(pairs.loc[between, "second"].nunique())
+    found: set[str] = set()
+    for one, other in (("first", "second"), ("second", "first")):
+        here = pairs[f"{one}_splits"].str.split(",").map(lambda names: first in names)
+        there = pairs[f"{other}_splits"].str.split(",").map(lambda names: second in names)
+        found |= set(pairs.loc[here.astype(bool) & there.astype(bool), other])
+    return len(found)
 
 
 def _text_key(papers: pd.DataFrame) -> pd.Series:

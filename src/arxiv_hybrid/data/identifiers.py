@@ -6,7 +6,13 @@ import re
 from typing import NamedTuple
 
 _NEW = r"(?P<ny>\d\d)(?P<nm>0[1-9]|1[0-2])\.(?P<nn>\d{4,5})"
-_OLD = r"[a-z-]+(?:\.[A-Z]{2})?/(?P<oy>\d\d)(?P<om>0[1-9]|1[0-2])(?P<on>\d{3})"
+_ARCHIVES = (  # of the years before April 2007
+    "acc-phys|adap-org|alg-geom|ao-sci|astro-ph|atom-ph|bayes-an|chao-dyn|chem-ph|cmp-lg|"
+    "comp-gas|cond-mat|cs|dg-ga|funct-an|gr-qc|hep-ex|hep-lat|hep-ph|hep-th|math|math-ph|"
+    "mtrl-th|nlin|nucl-ex|nucl-th|patt-sol|physics|plasm-ph|q-alg|q-bio|quant-ph|solv-int|"
+    "supr-con"
+)
+_OLD = rf"(?:{_ARCHIVES})(?:\.[A-Z]{{2}})?/(?P<oy>\d\d)(?P<om>0[1-9]|1[0-2])(?P<on>\d{{3}})"
 _ARXIV = re.compile(
     rf"^(?:https?://(?:www\.|export\.)?arxiv\.org/(?:abs|pdf)/|arxiv:)?(?P<id>{_NEW}|{_OLD})(?:v\d+)?$",
     re.IGNORECASE,

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from arxiv_hybrid.data.audit import best_possible
+from arxiv_hybrid.data.drift import Rising
 from arxiv_hybrid.data.duplicates import SIMILAR
 from arxiv_hybrid.data.inspection import listed_together
 from arxiv_hybrid.reporting.page import render
@@ -19,7 +20,7 @@ def audit_page(
     source: str,
     pairs: pd.DataFrame,
     months: pd.DataFrame,
-    rising: pd.DataFrame,
+    rising: Rising,
 ) -> str:
     """HTML for what `audit`, `near_duplicates`, `by_month` and `rising_words` found."""
     splits = [name for name in months.columns if name not in ("month", "unknown_words")]

@@ -22,8 +22,9 @@ def class_weights(
 ) -> Tensor | None:
     """Weights (C,) from params, for the classes in `names`.
 
-    None for `none`, n / (C * n_c) for `balanced`, a list as it is; by name, a class weighs
-    1 unless it is named, and a class merged from others counts for each of them.
+    None for `none`, n / (C * n_c) for `balanced`, a list as it is. By name, a class weighs 1
+    unless it is named; the weight of cs.AI-LG stands for cs.AI and cs.LG where those are
+    classes, and the mean of theirs for it where it is one.
     """
     if spec == "none":
         return None
@@ -31,8 +32,17 @@ def class_weights(
         counts = torch.bincount(labels, minlength=len(names)).float()
         return labels.numel() / (len(names) * counts.clamp(min=1))
     if isinstance(spec, dict):
-        spec = [spec.get(name, spec.get(MERGED.get(name, name), 1.0)) for name in names]
+        spec = [_weight(spec, name) for name in names]
     return torch.tensor(spec, dtype=torch.float32, device=labels.device)
+
+
+def _weight(weights: dict[str, float], name: str) -> float:
+    if name in weights:
+        return weights[name]
+    parts = [part for part, whole in MERGED.items() if whole == name]
+    if parts:
+        return sum(weights.get(part, 1.0) for part in parts) / len(parts)
+    return weights.get(MERGED.get(name, name), 1.0)
 
 
 def make_loss(name: str, weights: Tensor | None, label_smoothing: float) -> Loss:
