@@ -1,35 +1,33 @@
 """Get word vectors: trained on the corpus here, read from a file, or none."""
 
-from collections.abc import Iterator
-
 from _stage import PAPERS, ROOT, SPLITS, VECTORS, cache, run
 
 from arxiv_hybrid.config import Params
 from arxiv_hybrid.data.table import read_papers
-from arxiv_hybrid.data.texts import learnable_texts
+from arxiv_hybrid.data.texts import learnable_texts, more_texts
 from arxiv_hybrid.io import read_parquet, user_file
 from arxiv_hybrid.text.published import vector_file
 from arxiv_hybrid.text.tokenize import tokenize_all
-from arxiv_hybrid.text.vectors import save_vectors, word_vectors
+from arxiv_hybrid.text.vectors import only, save_vectors, word_vectors
 
 
 def main(params: Params) -> None:
-    glove = params.glove
+    glove, papers = params.glove, read_papers(PAPERS)
     file = vector_file(glove, ROOT, cache)
-    documents = [] if glove.source == "none" else tokenize_all(texts(params))
-    words, vectors = word_vectors(documents, glove, seed=params.seed, file=file)
+    held_out = {i for name in ("val", "test") for i in read_parquet(SPLITS / f"{name}.parquet").id}
+    none = glove.source == "none"
+    documents = [] if none else tokenize_all(learnable_texts(papers, held_out))
+    more = []
+    if glove.source == "corpus" and glove.extra_text:
+        more = tokenize_all(more_texts(papers, held_out, user_file(ROOT, glove.extra_text)))
+    words, vectors = word_vectors([*documents, *more], glove, seed=params.seed, file=file)
+    if more:  # later stages ask for the papers' words only
+        words, vectors = only(words, vectors, {word for text in documents for word in text})
     save_vectors(VECTORS, words, vectors)
     print(
         f"{glove.source}: {len(words):,} vectors of {vectors.shape[1]} for the words of "
-        f"{len(documents):,} papers -> {VECTORS}"
+        f"{len(documents):,} papers, {len(more):,} more papers read -> {VECTORS}"
     )
-
-
-def texts(params: Params) -> Iterator[str]:
-    held_out = {i for name in ("val", "test") for i in read_parquet(SPLITS / f"{name}.parquet").id}
-    extra = params.glove.extra_text
-    more = user_file(ROOT, extra) if extra and params.glove.source == "corpus" else None
-    return learnable_texts(read_papers(PAPERS), held_out, more)
 
 
 if __name__ == "__main__":

@@ -155,3 +155,9 @@ def test_variants_follow_the_originals_and_keep_their_labels() -> None:
         result, augment.add_variants(train, fraction=0.3, alpha=0.1, seed=5)
     )
     assert len(augment.add_variants(train, fraction=0, alpha=0.1, seed=5)) == 10
+
+
+def test_only_the_wanted_vectors_are_kept_in_their_order() -> None:
+    words, matrix = vectors.only(["a", "b", "c"], np.eye(3, dtype=np.float32), {"c", "a", "x"})
+    assert words == ["a", "c"]
+    np.testing.assert_array_equal(matrix, np.eye(3, dtype=np.float32)[[0, 2]])

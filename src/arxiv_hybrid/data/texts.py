@@ -11,21 +11,27 @@ from arxiv_hybrid.data import csv_source, snapshot_source
 from arxiv_hybrid.data.identifiers import text_key
 
 
-def learnable_texts(papers: pd.DataFrame, held_out: set[str], extra: Path | None) -> Iterator[str]:
-    """Title and abstract of every paper once, but of none in `held_out` (ids).
-
-    papers: rows of papers.csv; extra: a metadata dump or a CSV with more papers. Of those
-    the ones that `papers` has, by id or by text, are left out.
-    """
+def learnable_texts(papers: pd.DataFrame, held_out: set[str]) -> Iterator[str]:
+    """Title and abstract of every paper of papers.csv once, but of none in `held_out` (ids)."""
     once = papers.drop_duplicates("id")
     texts = once["title"] + " " + once["abstract"]
     yield from texts[~once["id"].isin(held_out)]
-    if extra:
-        ids, keys = held_out | set(once["id"]), set(texts.map(text_key))
-        for identifier, text in _extra(extra):
-            if identifier not in ids and text_key(text) not in keys:
-                ids.add(identifier)
-                yield text
+
+
+def more_texts(papers: pd.DataFrame, held_out: set[str], extra: Path) -> Iterator[str]:
+    """Title and abstract of every paper in `extra`, a metadata dump or a CSV, once.
+
+    Those that are held out, and those that `papers` has by id or by text, are left out.
+    """
+    once = papers.drop_duplicates("id")
+    ids, keys = (
+        held_out | set(once["id"]),
+        set((once["title"] + " " + once["abstract"]).map(text_key)),
+    )
+    for identifier, text in _extra(extra):
+        if identifier not in ids and text_key(text) not in keys:
+            ids.add(identifier)
+            yield text
 
 
 def _extra(path: Path) -> Iterator[tuple[str, str]]:

@@ -21,7 +21,8 @@ from arxiv_hybrid.text.vocabulary import SPECIAL, UNK, Vocabulary
 
 FloatMatrix = npt.NDArray[np.float32]
 SMOOTHING = 0.75  # context distribution smoothing, Levy, Goldberg and Dagan 2015
-MAX_WORDS = 50_000
+MAX_WORDS = 200_000  # of word2vec; a few hundred thousand papers have more
+MAX_CONTEXTS = 50_000  # of PPMI, whose matrix has a row and a column for each
 MIN_FREQ = 2
 NEGATIVE, SUBSAMPLING = 10, 1e-4
 
@@ -83,7 +84,7 @@ def ppmi_svd(
     of the singular values (Levy, Goldberg and Dagan 2015). Deterministic on one machine.
     Returns words and vectors (words, dim); dim shrinks to the number of words less one.
     """
-    vocabulary = Vocabulary.build(documents, max_size=MAX_WORDS, min_freq=min_freq)
+    vocabulary = Vocabulary.build(documents, max_size=MAX_CONTEXTS, min_freq=min_freq)
     if len(vocabulary) <= len(SPECIAL) + 1:
         raise UserError(f"papers.csv: no two words occur {min_freq} times; use glove.source=none")
     counts = _cooccurrences(documents, vocabulary, window)
@@ -149,6 +150,12 @@ def word_vectors(
     if glove.method == "word2vec":
         return word2vec(documents, epochs=glove.epochs, **settings)
     return ppmi_svd(documents, **settings)
+
+
+def only(words: list[str], vectors: FloatMatrix, wanted: set[str]) -> tuple[list[str], FloatMatrix]:
+    """The words that are wanted, in their order, and their vectors."""
+    rows = [row for row, word in enumerate(words) if word in wanted]
+    return [words[row] for row in rows], vectors[rows]
 
 
 def save_vectors(folder: Path, words: list[str], vectors: FloatMatrix) -> None:
