@@ -27,7 +27,7 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
 
 
 class MultiHeadSelfAttention(nn.Module):
-    """Scaled dot-product self-attention with residual and LayerNorm (SYSTEMS table A, v1)."""
+    """Scaled dot-product self-attention with residual and LayerNorm (v1)."""
 
     def __init__(self, dim: int, heads: int = 4, dropout: float = 0.1) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ class MeanOverWords(nn.Module):
 
 
 class AdditiveAttention(nn.Module):
-    """One linear score a position, softmax over positions, weighted sum (row `baseline`)."""
+    """One linear score a position, softmax over positions, weighted sum (`baseline`)."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()

@@ -161,7 +161,7 @@ def dropout(values: Tensor, p: float, training: bool) -> Tensor:
 class ResidualConvBlock(nn.Module):
     """Conv, BatchNorm, ReLU, dropout, Conv, BatchNorm, plus a 1x1 skip, then ReLU.
 
-    Source: SYSTEMS table A, rows v1 and v4. residual: whether there is a skip.
+    As in the published v1 and v4. residual: whether there is a skip.
     """
 
     def __init__(

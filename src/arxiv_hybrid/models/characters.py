@@ -1,4 +1,4 @@
-"""What a word's letters say: a small convolutional network over its characters (row v4)."""
+"""What a word's letters say: a small convolutional network over its characters (v4)."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ class GatedHybrid(TitleAndAbstract):
 
 
 class HybridCNNLSTM(GatedHybrid):
-    """v1, and with other recipes v2 and v3: SYSTEMS table A.
+    """v1 as published, and with other recipes v2 and v3.
 
     With 37,760 words and 3 classes: 13,930,887 parameters.
     """
@@ -141,7 +141,7 @@ class HybridCNNLSTM(GatedHybrid):
 class CharacterHybrid(GatedHybrid):
     """v4: words by vector and by letters, nine dilated blocks, three LSTM layers.
 
-    Source: SYSTEMS table A, row v4. With 37,760 words and 3 classes some 23 million parameters.
+    As published. With 37,760 words and 3 classes some 23 million parameters.
     """
 
     def __init__(
@@ -195,7 +195,7 @@ class CharacterHybrid(GatedHybrid):
 class BaselineCNNLSTM(TitleAndAbstract):
     """The published starting point: plain convolutions, additive attention, softmax fusion.
 
-    Source: SYSTEMS table A, row baseline.
+    As published.
     """
 
     def __init__(

@@ -20,7 +20,7 @@ MODELS: dict[str, type[PaperClassifier]] = {
 
 
 def build(name: str, **arguments: Any) -> PaperClassifier:
-    """Construct the model called `name` (a row of SYSTEMS table A) with its own defaults."""
+    """Construct the model called `name` (README, What to turn) with its own defaults."""
     if name not in MODELS:
         raise UserError(f"model {name!r} does not exist; choose from {', '.join(MODELS)}")
     return MODELS[name](**arguments)

@@ -1,4 +1,4 @@
-"""The serial CNN-LSTM: one convolution, one LSTM, the maximum over time (row `cnn_lstm`)."""
+"""The serial CNN-LSTM: one convolution, one LSTM, the maximum over time (`cnn_lstm`)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from arxiv_hybrid.models.blocks import Flat, Lookup, convolve_lookup
 
 
 class SerialCNNLSTM(PaperClassifier):
-    """Embedding, Conv1d, ReLU, LSTM, max over time, dropout, linear: SYSTEMS table A.
+    """Embedding, Conv1d, ReLU, LSTM, max over time, dropout, linear.
 
     Title and abstract are one sequence. It has no attention; its maps say where the maxima
     lie: the share of the LSTM's units that take their value from a word.

@@ -12,7 +12,7 @@ def tokenize(text: str) -> list[str]:
     """Split a text into lower-case tokens.
 
     Every character outside `a-z`, `0-9`, white space and `-` counts as a space
-    (SYSTEMS table A, common text rules). A dash alone is a token like any other.
+    (the published text rules). A dash alone is a token like any other.
     """
     return _OUTSIDE.sub(" ", text.lower()).split()
 

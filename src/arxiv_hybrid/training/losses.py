@@ -13,8 +13,8 @@ from torch.nn import functional as F
 from arxiv_hybrid.data.labels import MERGED
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-FOCAL_GAMMA = 2.5  # SYSTEMS table A, row v2
-MIXUP_ALPHA = 0.2  # row v4
+FOCAL_GAMMA = 2.5  # of the published v2
+MIXUP_ALPHA = 0.2  # of the published v4
 
 
 def class_weights(
@@ -73,7 +73,7 @@ def make_loss(name: str, weights: Tensor | None, label_smoothing: float) -> Loss
 
 @dataclass(frozen=True)
 class Mixup:
-    """Pairs of documents of a batch, mixed in feature space (Zhang et al. 2018; SYSTEMS row v4).
+    """Pairs of documents of a batch, mixed in feature space (Zhang et al. 2018; published v4).
 
     Each document keeps `share` of itself and takes the rest from the one at its `partner`.
     """

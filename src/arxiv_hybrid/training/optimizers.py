@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import (
     ReduceLROnPlateau,
 )
 
-WARMUP_EPOCHS = 3  # SYSTEMS table A, row v4
+WARMUP_EPOCHS = 3  # of the published v4
 
 
 class Optimization:
