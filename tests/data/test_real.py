@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
+from arxiv_hybrid.data import duplicates
 from arxiv_hybrid.data.audit import audit
 from arxiv_hybrid.data.csv_source import read_csv
+from arxiv_hybrid.data.duplicates import near_duplicates
 from arxiv_hybrid.data.labels import label_papers
 from arxiv_hybrid.data.schema import check_papers
 from arxiv_hybrid.data.splits import split_documents
@@ -27,7 +29,8 @@ def test_audit_of_the_rebuilt_published_data(real: Path) -> None:
     papers = check_papers(read_csv(real), str(real))
     documents = label_papers(papers, scheme="primary", classes=4)
     splits = split_documents(documents, by="paper", val=0.15, test=0.15, seed=42, classes=4)
-    report = audit(papers, splits, scheme="primary", classes=4, ceiling=None)
+    pairs = near_duplicates(splits)
+    report = audit(papers, splits, scheme="primary", classes=4, ceiling=None, pairs=pairs)
     raw = report["papers_csv"]
     assert (raw["rows"], raw["papers"]) == (12_000, 9_316)
     assert raw["rows_contradicting"] == pytest.approx(0.420, abs=5e-4)
@@ -35,11 +38,15 @@ def test_audit_of_the_rebuilt_published_data(real: Path) -> None:
     assert raw["oracle_accuracy"]["3"] == pytest.approx(0.868, abs=5e-4)
     assert report["task"]["documents"] == 7_580
     assert report["leakage"]["train_and_test"]["rows"] == 0
+    assert pairs.empty, "both pairs of the file are on one side with this seed"
+    similarity = duplicates._pairs(documents["title"] + " " + documents["abstract"])[2]
+    assert sorted(similarity) == pytest.approx([0.776, 0.886], abs=1e-3)
 
 
 def test_the_published_split_leaks(real: Path) -> None:
     papers = read_csv(real)
     documents = label_papers(papers, scheme="query", classes=3)
     splits = split_documents(documents, by="row", val=0.15, test=0.15, seed=42, classes=3)
-    report = audit(papers, splits, scheme="query", classes=3, ceiling=None)
+    pairs = near_duplicates(splits)
+    report = audit(papers, splits, scheme="query", classes=3, ceiling=None, pairs=pairs)
     assert report["leakage"]["train_and_test"]["share"] > 0.25
