@@ -23,7 +23,8 @@ def main(params: Params) -> None:
         )
         for part, frame, probabilities in (("val", val, result.val), ("test", test, result.test))
     }
-    write_parquet(BASELINE, prediction_table(test, result.test, names))
+    write_parquet(BASELINE / "val.parquet", prediction_table(val, result.val, names))
+    write_parquet(BASELINE / "test.parquet", prediction_table(test, result.test, names))
     write_json(
         METRICS / "baseline.json",
         {

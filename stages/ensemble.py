@@ -1,9 +1,17 @@
-"""Let the main model and the members vote on the test papers."""
+"""Let the main model, the members and, if asked for, the linear baseline vote."""
 
 from _stage import BASELINE, MEMBERS, METRICS, MODEL, PLOTS, ROOT, SPLITS, WORKSPACE, run
 
 from arxiv_hybrid.config import Params
-from arxiv_hybrid.evaluation.ensemble import diversity, member_probabilities, soft_vote
+from arxiv_hybrid.evaluation.ensemble import (
+    Noise,
+    diversity,
+    equal_weights,
+    fitted_weights,
+    member_scores,
+    probabilities,
+    vote,
+)
 from arxiv_hybrid.evaluation.report import full_report, prediction_rows
 from arxiv_hybrid.io import read_parquet, write_csv, write_json
 from arxiv_hybrid.tracking import track
@@ -11,35 +19,39 @@ from arxiv_hybrid.training import checkpoint
 
 
 def main(params: Params) -> None:
-    test, baseline = read_parquet(SPLITS / "test.parquet"), read_parquet(BASELINE)
+    settings = params.ensemble
+    parts = {"test": read_parquet(SPLITS / "test.parquet")}
+    if settings.weights == "fitted":
+        parts["val"] = read_parquet(SPLITS / "val.parquet")
+    baseline = {name: read_parquet(BASELINE / f"{name}.parquet") for name in parts}
     # only the members that params name: a folder may hold those of an earlier list
-    folders = {"main": MODEL, **{m.name: MEMBERS / m.name for m in params.ensemble.members}}
-    labels = test["label"].to_numpy()
+    folders = {"main": MODEL, **{m.name: MEMBERS / m.name for m in settings.members}}
+    labels = {name: papers["label"].to_numpy() for name, papers in parts.items()}
     with track("ensemble", params, root=ROOT, workspace=WORKSPACE) as mlrun:
-        members, names = {}, []
-        for name, folder in folders.items():
-            member = checkpoint.load(folder, device=params.device, precision=params.precision)
-            names = member.facts.classes
-            members[name] = member_probabilities(
-                member,
-                test,
-                tta=params.ensemble.tta,
-                alpha=params.augment.alpha,
-                seed=params.seed,
-            )
-            mlrun.tags({f"model.digest.{name}": checkpoint.digest(folder)})
-        votes = soft_vote(list(members.values()))
-        report = full_report(test, votes, baseline[names].to_numpy(), names, params)
-        report["members"] = {
-            name: {"accuracy": float((p.argmax(1) == labels).mean())} for name, p in members.items()
+        mlrun.tags({f"model.digest.{n}": checkpoint.digest(f) for n, f in folders.items()})
+        voters = {
+            name: checkpoint.load(folder, device=params.device, precision=params.precision)
+            for name, folder in folders.items()
         }
-        report["diversity"] = diversity(labels, members)
+        names = voters["main"].facts.classes
+        noise = Noise(settings.tta, params.augment.alpha, params.seed)
+        members = {part: probabilities(voters, papers, noise) for part, papers in parts.items()}
+        linear = {part: table[names].to_numpy() for part, table in baseline.items()}
+        if settings.linear:
+            members = {part: {**members[part], "linear": linear[part]} for part in parts}
+        weights = equal_weights(members["test"])
+        if settings.weights == "fitted":
+            weights = fitted_weights(labels["val"], members["val"])
+        votes = vote(members["test"], weights)
+        report = full_report(parts["test"], votes, linear["test"], names, params)
+        report["members"] = member_scores(labels["test"], members["test"], weights)
+        report["diversity"] = diversity(labels["test"], members["test"])
         write_json(METRICS / "ensemble.json", report)
-        write_csv(PLOTS / "ensemble_confusion.csv", prediction_rows(labels, votes, names))
-        mlrun.dataset(test, "test", "evaluation")
+        write_csv(PLOTS / "ensemble_confusion.csv", prediction_rows(labels["test"], votes, names))
+        mlrun.dataset(parts["test"], "test", "evaluation")
         mlrun.metrics(report)
         mlrun.file(METRICS / "ensemble.json")
-    print(f"ensemble of {len(members)}: accuracy {report['accuracy']:.2%}")
+    print(f"ensemble of {len(weights)}: accuracy {report['accuracy']:.2%}")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from arxiv_hybrid.training import checkpoint
 
 
 def main(params: Params) -> None:
-    test, baseline = read_parquet(SPLITS / "test.parquet"), read_parquet(BASELINE)
+    test, baseline = read_parquet(SPLITS / "test.parquet"), read_parquet(BASELINE / "test.parquet")
     classifier = checkpoint.load(MODEL, device=params.device, precision=params.precision)
     names = classifier.facts.classes
     with track("evaluate", params, root=ROOT, workspace=WORKSPACE) as mlrun:

@@ -174,6 +174,8 @@ class Ensemble(Strict):
     """Who votes with the main model."""
 
     tta: int = Field(ge=0, le=32)
+    weights: Literal["equal", "fitted"]
+    linear: bool
     members: list[Member] = Field(min_length=1)
 
     @field_validator("members")
@@ -182,6 +184,8 @@ class Ensemble(Strict):
         names = [member.name for member in members]
         if len(set(names)) < len(names):
             raise ValueError(f"member names must differ, got {', '.join(names)}")
+        if taken := {"main", "linear"} & set(names):
+            raise ValueError(f"{taken.pop()} is the name of another voter")
         return members
 
 

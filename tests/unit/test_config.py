@@ -49,6 +49,7 @@ def test_shipped_params_are_valid_and_the_documented_sweep_changes_something() -
         ({"device": "tpu"}, ["device", "tpu"]),
         ({"split": {"val": 0.45, "test": 0.49}}, ["split.val", "10 %"]),
         ({"ensemble": {"members": [{"name": "a"}, {"name": "a"}]}}, ["members", "differ"]),
+        ({"ensemble": {"members": [{"name": "linear"}]}}, ["members", "linear", "another voter"]),
         ({"ensemble": {"members": [{"name": "../x"}]}}, ["ensemble.members.0.name", "../x"]),
         ({"ensemble": {"members": [{"name": "a", "dropuot": 1}]}}, ["members[a]", "dropuot"]),
         ({"ensemble": {"members": [{"name": "a", "fetch": {}}]}}, ["fetch", "shared"]),

@@ -96,7 +96,8 @@ def test_confusion_counts() -> None:
 def test_soft_vote_and_diversity() -> None:
     labels, first = sample(seed=1)
     _, second = sample(seed=1, skill=0.5)
-    voted = ensemble.soft_vote([first, second])
+    pair = {"x": first, "y": second}
+    voted = ensemble.vote(pair, ensemble.equal_weights(pair))
     np.testing.assert_allclose(voted, (first + second) / 2)
     twin = ensemble.diversity(labels, {"x": first, "y": first})
     apart = ensemble.diversity(labels, {"x": first, "y": second})
@@ -105,6 +106,26 @@ def test_soft_vote_and_diversity() -> None:
     assert apart["mean_disagreement"] > 0
     assert apart["oracle_accuracy"] >= twin["oracle_accuracy"]
     assert ensemble.diversity(labels, {"x": first})["mean_disagreement"] == 0
+
+
+def test_fitted_weights_are_the_likeliest() -> None:
+    labels, good = sample(seed=1)
+    _, bad = sample(seed=1, skill=0.2)
+    members = {"good": good, "bad": bad, "none": np.full_like(good, 1 / good.shape[1])}
+    weights = ensemble.fitted_weights(labels, members)
+    assert sum(weights.values()) == pytest.approx(1)
+    assert weights["good"] > weights["bad"]
+
+    def likelihood(chosen: dict[str, float]) -> float:
+        mixed = ensemble.vote(members, chosen)
+        return float(np.log(mixed[np.arange(len(labels)), labels]).mean())
+
+    best = likelihood(weights)
+    assert best >= likelihood(ensemble.equal_weights(members))
+    random = np.random.default_rng(0)
+    for _ in range(200):
+        other = dict(zip(members, random.dirichlet(np.ones(3)), strict=True))
+        assert best >= likelihood(other) - 1e-6
 
 
 @pytest.fixture

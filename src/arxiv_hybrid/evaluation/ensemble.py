@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
@@ -14,30 +15,79 @@ from arxiv_hybrid.text.augment import augment
 from arxiv_hybrid.training.checkpoint import Classifier
 
 Probabilities = npt.NDArray[np.float64]
+_MOST_STEPS = 5000
 
 
-def member_probabilities(
-    member: Classifier, papers: pd.DataFrame, *, tta: int, alpha: float, seed: int
-) -> Probabilities:
-    """Probabilities (N, C) of one member, averaged over the text and `tta` EDA copies of it."""
-    total = member.probabilities(papers).numpy()
-    random = np.random.default_rng(seed)
-    for _ in range(tta):
-        variant = papers.assign(
-            abstract=[augment(text, alpha, random) for text in papers["abstract"]]
-        )
-        total = total + member.probabilities(variant).numpy()
-    mean: Probabilities = total / (1 + tta)
-    return mean
+@dataclass(frozen=True)
+class Noise:
+    """Test-time augmentation: how many EDA copies of each abstract, how strong, which seed."""
+
+    copies: int
+    alpha: float
+    seed: int
 
 
-def soft_vote(members: Sequence[Probabilities]) -> Probabilities:
-    """The mean of the members' probabilities."""
-    mean: Probabilities = np.mean(np.stack(members), axis=0)
-    return mean
+def probabilities(
+    members: Mapping[str, Classifier], papers: pd.DataFrame, noise: Noise
+) -> dict[str, Probabilities]:
+    """Each member's probabilities (N, C), averaged over the papers and their noisy copies."""
+    random = np.random.default_rng(noise.seed)
+    variants = [papers]
+    for _ in range(noise.copies):
+        abstracts = [augment(text, noise.alpha, random) for text in papers["abstract"]]
+        variants.append(papers.assign(abstract=abstracts))
+    return {
+        name: np.mean([member.probabilities(one).numpy() for one in variants], axis=0)
+        for name, member in members.items()
+    }
 
 
-def diversity(labels: npt.NDArray[np.int64], members: dict[str, Probabilities]) -> dict[str, Any]:
+def vote(members: Mapping[str, Probabilities], weights: Mapping[str, float]) -> Probabilities:
+    """The members' probabilities (N, C), averaged by weights that sum to 1."""
+    total: Probabilities = sum(weights[name] * p for name, p in members.items())  # type: ignore[assignment]
+    return total
+
+
+def equal_weights(names: Iterable[str]) -> dict[str, float]:
+    """A soft vote: every member counts the same."""
+    names = list(names)
+    return dict.fromkeys(names, 1 / len(names))
+
+
+def fitted_weights(
+    labels: npt.NDArray[np.int64], members: Mapping[str, Probabilities]
+) -> dict[str, float]:
+    """Weights under which the mixture finds the labels (N,) of held-out papers most likely.
+
+    By expectation maximisation, which finds the one maximum: the likelihood of a mixture is
+    concave in its weights.
+    """
+    given = np.stack([p[np.arange(len(labels)), labels] for p in members.values()])  # (M, N)
+    weights = np.full(len(given), 1 / len(given))
+    for _ in range(_MOST_STEPS):
+        shares = weights[:, None] * given
+        shares /= np.maximum(shares.sum(0), 1e-300)
+        before, weights = weights, shares.mean(1)
+        if np.abs(weights - before).max() < 1e-7:
+            break
+    return dict(zip(members, weights.tolist(), strict=True))
+
+
+def member_scores(
+    labels: npt.NDArray[np.int64],
+    members: Mapping[str, Probabilities],
+    weights: Mapping[str, float],
+) -> dict[str, dict[str, float]]:
+    """Each member's accuracy on labels (N,), and its weight in the vote."""
+    return {
+        name: {"accuracy": float((p.argmax(1) == labels).mean()), "weight": weights[name]}
+        for name, p in members.items()
+    }
+
+
+def diversity(
+    labels: npt.NDArray[np.int64], members: Mapping[str, Probabilities]
+) -> dict[str, Any]:
     """How far the members differ (Kuncheva and Whitaker 2003).
 
     `disagreement` is the share of papers that a pair labels differently, `q_statistic` is
