@@ -1,14 +1,14 @@
-# make repro | test | lint | bench | ui. Each makes .venv first if it is not there.
+# make repro | test | lint | bench | experiments | ablations | ui. Each makes .venv first if it is not there.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test lint bench ui clean
+.PHONY: help repro test lint bench experiments ablations ui clean
 
 help:  ## say what there is
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 $(VENV)/installed: requirements.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 10) else 0)'
@@ -33,6 +33,14 @@ bench: $(VENV)/installed  ## speed of training, of the metadata dump and of vect
 	python benchmarks/throughput.py
 	python benchmarks/snapshot.py
 	python benchmarks/vectors.py
+
+DATA ?= synthetic
+
+experiments: $(VENV)/installed  ## every system in one table (DATA=arxiv, a CSV or synthetic)
+	python benchmarks/experiments.py table --data $(DATA)
+
+ablations: $(VENV)/installed  ## the same for what each part of v1 and its recipe brings
+	python benchmarks/experiments.py ablations --data $(DATA)
 
 ui: $(VENV)/installed  ## MLflow in the browser, http://127.0.0.1:5000
 	mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}"

@@ -6,7 +6,6 @@ temporary copy, so the library is taken from there, not from what is installed.
 
 from __future__ import annotations
 
-import errno
 import gc
 import os
 import sys
@@ -28,7 +27,7 @@ if WORKSPACE.resolve() != ROOT:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from arxiv_hybrid.config import Params, load  # noqa: E402
-from arxiv_hybrid.errors import UserError  # noqa: E402
+from arxiv_hybrid.errors import CANNOT_WRITE, UserError  # noqa: E402
 
 PARAMS = Path("params.yaml")
 PAPERS = Path("data/raw/papers.csv")
@@ -45,19 +44,6 @@ MEMBERS = Path("models/members")
 METRICS = Path("metrics")
 PLOTS = Path("metrics/plots")
 REPORTS = Path("reports")
-
-
-CANNOT_WRITE = (
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EROFS,
-    errno.EACCES,
-    errno.EPERM,
-    errno.ENOTDIR,
-    errno.EISDIR,
-    errno.EEXIST,
-    errno.EIO,
-)
 
 
 def run(main: Callable[[Params], None]) -> None:

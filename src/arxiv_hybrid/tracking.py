@@ -308,3 +308,21 @@ def _warn(message: str) -> None:
 def _short(error: Exception) -> str:
     text = " ".join(str(error).split())
     return text if len(text) <= 200 else text[:197] + "..."
+
+
+def training_seconds(root: Path, experiment: str) -> float | None:
+    """How long the train stages of a DVC experiment took by their runs; None without any.
+
+    A stage that came from DVC's run cache has no run.
+    """
+    import mlflow
+
+    database = local_database(os.environ.get("MLFLOW_TRACKING_URI"), root)
+    client = mlflow.MlflowClient(f"sqlite:///{database}" if database else None)
+    runs = client.search_runs(
+        [one.experiment_id for one in client.search_experiments()],
+        f"tags.DVC_EXP_NAME = '{experiment}' and tags.stage = 'train' and status = 'FINISHED'",
+    )
+    if not runs:
+        return None
+    return float(sum(run.info.end_time - run.info.start_time for run in runs)) / 1000
