@@ -33,6 +33,7 @@ bench: $(VENV)/installed  ## speed of training, of the metadata dump and of vect
 	python benchmarks/throughput.py
 	python benchmarks/snapshot.py
 	python benchmarks/vectors.py
+	python benchmarks/scratch.py
 
 DATA ?= synthetic
 

@@ -1,0 +1,238 @@
+"""Which word comes next: a CNN and a CNN-LSTM over the last words, trained by plain NumPy."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
+
+from arxiv_hybrid.errors import UserError
+from arxiv_hybrid.io import require, write_bytes, write_json
+from arxiv_hybrid.scratch.layers import (
+    LSTM,
+    SGD,
+    Array,
+    Conv1D,
+    Dense,
+    Embedding,
+    GlobalMaxPool,
+    Ids,
+    Layer,
+    ReLU,
+    cross_entropy,
+    softmax,
+)
+from arxiv_hybrid.text.tokenize import tokenize
+
+PAD, UNK = 0, 1
+SPECIAL = ("<PAD>", "<UNK>")
+KINDS = ("cnn", "cnn_lstm")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Sizes and how to train; `seq_len` words are seen to guess the next."""
+
+    seq_len: int = 3
+    embedding: int = 50
+    kernel: int = 2
+    filters: int = 64
+    hidden: int = 64
+    epochs: int = 200
+    batch_size: int = 32
+    learning_rate: float = 0.1
+    validation_split: float = 0.2
+    seed: int = 42
+    dtype: str = "float32"
+
+
+@dataclass
+class History:
+    """One value an epoch."""
+
+    loss: list[float] = field(default_factory=list)
+    accuracy: list[float] = field(default_factory=list)
+    val_loss: list[float] = field(default_factory=list)
+    val_accuracy: list[float] = field(default_factory=list)
+
+
+@dataclass
+class Model:
+    """Layers one after the other: word numbers (N, seq_len) to logits (N, words)."""
+
+    kind: str
+    words: list[str]
+    settings: Settings
+    layers: list[Layer]
+    history: History = field(default_factory=History)
+
+    @classmethod
+    def new(cls, kind: str, words: list[str], settings: Settings) -> Model:
+        """Embedding, convolution and ReLU; then the maximum or an LSTM; then a score a word."""
+        if kind not in KINDS:
+            raise UserError(f"there is no next-word model {kind!r}; use {' or '.join(KINDS)}")
+        random, dtype = np.random.default_rng(settings.seed), np.dtype(settings.dtype)
+        layers: list[Layer] = [
+            Embedding(len(words), settings.embedding, random, dtype),
+            Conv1D(settings.embedding, settings.filters, settings.kernel, random, dtype),
+            ReLU(),
+        ]
+        if kind == "cnn":
+            layers += [GlobalMaxPool(), Dense(settings.filters, len(words), random, dtype)]
+        else:
+            layers.append(LSTM(settings.filters, settings.hidden, random, dtype))
+            layers.append(Dense(settings.hidden, len(words), random, dtype))
+        return cls(kind, words, settings, layers)
+
+    def forward(self, ids: Ids) -> Array:
+        """Logits (N, words) for word numbers (N, seq_len)."""
+        values: Any = ids
+        for layer in self.layers:
+            values = layer.forward(values)
+        logits: Array = values
+        return logits
+
+    def backward(self, gradient: Array) -> None:
+        """Fill the gradients of all layers from that of the logits."""
+        for layer in reversed(self.layers):
+            gradient = layer.backward(gradient)
+
+
+def build_vocab(texts: Sequence[str]) -> list[str]:
+    """All words of the texts, the most frequent first, behind padding and unknown."""
+    counts = Counter(word for text in texts for word in tokenize(text))
+    return [*SPECIAL, *sorted(counts, key=lambda word: (-counts[word], word))]
+
+
+def texts_to_sequences(texts: Sequence[str], words: Sequence[str]) -> list[list[int]]:
+    """Word numbers of each text; 1 for a word that the vocabulary lacks."""
+    numbers = {word: number for number, word in enumerate(words)}
+    return [[numbers.get(word, UNK) for word in tokenize(text)] for text in texts]
+
+
+def create_examples(seqs: Sequence[Sequence[int]], seq_len: int) -> tuple[Ids, Ids]:
+    """Every word but a text's first with the `seq_len` words before it: (N, seq_len) and (N,).
+
+    At the start of a text 0 stands in for words that are not there.
+    """
+    contexts: list[npt.NDArray[np.int64]] = []
+    answers: list[npt.NDArray[np.int64]] = []
+    for seq in seqs:
+        if len(seq) > 1:
+            padded = np.array([PAD] * (seq_len - 1) + list(seq), dtype=np.int64)
+            contexts.append(np.lib.stride_tricks.sliding_window_view(padded[:-1], seq_len))
+            answers.append(np.array(seq[1:], dtype=np.int64))
+    if not contexts:
+        raise UserError("no text has two words to learn from")
+    return np.concatenate(contexts), np.concatenate(answers)
+
+
+def train_cnn(
+    texts: Sequence[str], settings: Settings | None = None, *, on_epoch: OnEpoch | None = None
+) -> Model:
+    """Train embedding, convolution, maximum over time; see `train`."""
+    return train("cnn", texts, settings or Settings(), on_epoch=on_epoch)
+
+
+def train_cnn_lstm(
+    texts: Sequence[str], settings: Settings | None = None, *, on_epoch: OnEpoch | None = None
+) -> Model:
+    """Train embedding, convolution, LSTM; see `train`."""
+    return train("cnn_lstm", texts, settings or Settings(), on_epoch=on_epoch)
+
+
+OnEpoch = Callable[[History], None]
+
+
+def train(
+    kind: str, texts: Sequence[str], settings: Settings, *, on_epoch: OnEpoch | None = None
+) -> Model:
+    """Learn the texts' next words by stochastic gradient descent.
+
+    The last `validation_split` of the texts, in a seeded order, is held out: whole texts, so
+    that no word is seen from both sides. The vocabulary is that of the training texts. The
+    model's history has training and validation loss and accuracy for each epoch.
+    """
+    random = np.random.default_rng(settings.seed)
+    order = random.permutation(len(texts))
+    held_out = max(1, round(settings.validation_split * len(texts)))
+    train_texts, val_texts = (
+        [texts[i] for i in part] for part in (order[:-held_out], order[-held_out:])
+    )
+    model = Model.new(kind, build_vocab(train_texts), settings)
+    x, y = create_examples(texts_to_sequences(train_texts, model.words), settings.seq_len)
+    val = create_examples(texts_to_sequences(val_texts, model.words), settings.seq_len)
+    optimizer, history = SGD(settings.learning_rate), model.history
+    for _ in range(settings.epochs):
+        losses, right = 0.0, 0
+        rows = random.permutation(len(y))
+        for start in range(0, len(rows), settings.batch_size):
+            batch = rows[start : start + settings.batch_size]
+            logits = model.forward(x[batch])
+            loss, gradient = cross_entropy(logits, y[batch])
+            model.backward(gradient)
+            optimizer.step(model)
+            losses += loss * len(batch)
+            right += int((logits.argmax(1) == y[batch]).sum())
+        history.loss.append(losses / len(y))
+        history.accuracy.append(right / len(y))
+        logits = model.forward(val[0])
+        history.val_loss.append(cross_entropy(logits, val[1])[0])
+        history.val_accuracy.append(float((logits.argmax(1) == val[1]).mean()))
+        if on_epoch:
+            on_epoch(history)
+    return model
+
+
+def predict_next(
+    model: Model, prefix_words: Sequence[str], top_k: int = 5
+) -> list[tuple[str, float]]:
+    """The likeliest next words after the last `seq_len` words of a prefix, with probabilities.
+
+    Padding and unknown are never proposed; the probabilities are those among all words.
+    """
+    length = model.settings.seq_len
+    numbers = texts_to_sequences([" ".join(prefix_words)], model.words)[0][-length:]
+    ids = np.array([[PAD] * (length - len(numbers)) + numbers], dtype=np.int64)
+    probabilities = softmax(model.forward(ids))[0]
+    probabilities[: len(SPECIAL)] = 0
+    best = np.argsort(-probabilities, kind="stable")[:top_k]
+    return [(model.words[i], float(probabilities[i])) for i in best]
+
+
+def save_model(folder: Path, model: Model) -> None:
+    """Write weights as safetensors and all else as JSON."""
+    tensors = {
+        f"{number}.{name}": np.ascontiguousarray(value)
+        for number, layer in enumerate(model.layers)
+        for name, value in layer.weights.items()
+    }
+    write_bytes(folder / "weights.safetensors", save(tensors))
+    facts = {"kind": model.kind, "words": model.words, "settings": vars(model.settings)}
+    write_json(folder / "model.json", facts)
+
+
+def load_model(folder: Path) -> Model:
+    """Read what `save_model` wrote; UserError if it is not there or damaged."""
+    for name in ("model.json", "weights.safetensors"):
+        require(folder / name)
+    try:
+        facts = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        model = Model.new(facts["kind"], facts["words"], Settings(**facts["settings"]))
+        for key, value in load_file(folder / "weights.safetensors").items():
+            number, name = key.split(".")
+            weights = model.layers[int(number)].weights
+            if weights[name].shape != value.shape:
+                raise ValueError(f"{key} has the shape {value.shape}")
+            weights[name] = value
+    except (SafetensorError, ValueError, TypeError, LookupError) as error:
+        raise UserError(f"{folder}: not a sound model: {error}") from None
+    return model

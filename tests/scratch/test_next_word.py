@@ -1,0 +1,101 @@
+"""Guessing the next word: examples, training, prediction, and the folder a model lives in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from arxiv_hybrid.errors import UserError
+from arxiv_hybrid.scratch.next_word import (
+    Model,
+    Settings,
+    build_vocab,
+    create_examples,
+    load_model,
+    predict_next,
+    save_model,
+    texts_to_sequences,
+    train_cnn,
+    train_cnn_lstm,
+)
+
+TEXTS = ["the cat sat on the mat", "the dog sat on the rug", "a cat and a dog"] * 4
+QUICK = Settings(embedding=8, filters=12, hidden=12, epochs=60, batch_size=8, learning_rate=0.3)
+TRAINERS = [train_cnn, train_cnn_lstm]
+
+
+def test_vocabulary_and_sequences() -> None:
+    words = build_vocab(["b a b", "c a b"])
+    assert words == ["<PAD>", "<UNK>", "b", "a", "c"]
+    assert texts_to_sequences(["A c x"], words) == [[3, 4, 1]]
+
+
+def test_examples_are_every_next_word_with_those_before_it() -> None:
+    contexts, answers = create_examples([[5, 6, 7, 8], [9], [4, 3]], 3)
+    assert contexts.tolist() == [[0, 0, 5], [0, 5, 6], [5, 6, 7], [0, 0, 4]]
+    assert answers.tolist() == [6, 7, 8, 3]
+    with pytest.raises(UserError, match="no text has two words"):
+        create_examples([[5], []], 3)
+
+
+@pytest.mark.parametrize("train", TRAINERS)
+def test_it_learns_and_says_how(train: Callable[..., Model]) -> None:
+    seen: list[int] = []
+    model = train(TEXTS, QUICK, on_epoch=lambda history: seen.append(len(history.loss)))
+    history = model.history
+    assert seen == list(range(1, 61))
+    for curve in (history.loss, history.accuracy, history.val_loss, history.val_accuracy):
+        assert len(curve) == 60
+    assert history.loss[-1] < 0.5 * history.loss[0]
+    assert history.accuracy[-1] > 0.7
+    guesses = predict_next(model, ["sat", "on"], top_k=3)
+    assert guesses[0][0] == "the"
+    assert len(guesses) == 3
+    assert all(a[1] >= b[1] for a, b in pairwise(guesses))
+    assert 0 < sum(p for _, p in guesses) <= 1
+
+
+@pytest.mark.parametrize("train", TRAINERS)
+def test_the_same_seed_gives_the_same_model(train: Callable[..., Model]) -> None:
+    first, second = train(TEXTS, QUICK), train(TEXTS, QUICK)
+    assert first.history == second.history
+    other = train(TEXTS, Settings(**{**vars(QUICK), "seed": 1}))
+    assert other.history != first.history
+
+
+@pytest.mark.parametrize("train", TRAINERS)
+def test_a_model_comes_back_from_its_folder(train: Callable[..., Model], tmp_path: Path) -> None:
+    model = train(TEXTS, Settings(**{**vars(QUICK), "epochs": 2}))
+    save_model(tmp_path, model)
+    assert predict_next(load_model(tmp_path), ["the"]) == predict_next(model, ["the"])
+    (tmp_path / "weights.safetensors").write_bytes(b"x")
+    with pytest.raises(UserError, match="not a sound model"):
+        load_model(tmp_path)
+    with pytest.raises(UserError, match="not found"):
+        load_model(tmp_path / "none")
+
+
+def test_unknown_words_and_short_prefixes_are_no_error() -> None:
+    model = train_cnn(TEXTS, Settings(**{**vars(QUICK), "epochs": 2}))
+    for prefix in ([], ["zebra"], ["zebra"] * 9):
+        words = [word for word, _ in predict_next(model, prefix)]
+        assert len(words) == 5
+        assert not {"<PAD>", "<UNK>"} & set(words)
+
+
+def test_padding_stays_zero() -> None:
+    model = train_cnn_lstm(TEXTS, Settings(**{**vars(QUICK), "epochs": 3}))
+    assert not model.layers[0].weights["table"][0].any()
+
+
+def test_the_corpus_is_our_own_plain_sentences() -> None:
+    lines = (ROOT / "examples/next_word/corpus.txt").read_text(encoding="utf-8").splitlines()
+    assert len(lines) >= 200
+    assert len(set(lines)) == len(lines)
+    assert all(4 <= len(line.split()) <= 25 for line in lines)
+    assert np.mean([len(line.split()) for line in lines]) > 7
