@@ -86,7 +86,7 @@ ABLATIONS = (
     Row("balanced class weights", {"class_weights": "balanced"}),
     Row("EDA 30 %", {"augment.fraction": "0.3"}),
     Row("EDA 30 %, vectors' synonyms", {"augment.fraction": "0.3", "augment.synonyms": "vectors"}),
-    Row("random embeddings", {"embeddings": "random", "glove.learning_rate_scale": "1"}),
+    Row("random embeddings", {"embeddings": "random"}),
     Row("focal loss", {"loss": "focal"}),
     Row("no label smoothing", {"label_smoothing": "0"}),
     Row("no word dropout", {"word_dropout": "0"}),
