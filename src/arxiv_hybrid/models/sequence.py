@@ -1,0 +1,53 @@
+"""The time-series CNN-LSTM: convolution, maximum of pairs, LSTM, one answer a series."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from arxiv_hybrid.models.attention import AdditiveAttention
+from arxiv_hybrid.models.blocks import Flat
+
+
+class SequenceCNNLSTM(nn.Module):
+    """Conv1d with ReLU, MaxPool, LSTM; from its last state, or attention over all, one score.
+
+    The score is a logit where a label is asked for, and the value itself for a forecast.
+    """
+
+    def __init__(
+        self,
+        features: int = 1,
+        filters: int = 32,
+        kernel_size: int = 3,
+        pool: int = 2,
+        hidden: int = 50,
+        attention: bool = False,
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(features, filters, kernel_size)
+        self.pool = nn.MaxPool1d(pool)
+        self.lstm = nn.LSTM(filters, hidden, batch_first=True)
+        self.attention = AdditiveAttention(hidden) if attention else None
+        self.out = nn.Linear(hidden, 1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Series (B, T, features) to scores (B,) and weights of the LSTM's steps (B, T').
+
+        The weights sum to 1; without attention all weight is on the last step.
+        """
+        states = self.features(x)
+        if self.attention is None:
+            weights = torch.zeros_like(states[..., 0])
+            weights[:, -1] = 1
+            return self.out(states[:, -1]).squeeze(-1), weights
+        flat = Flat.of(torch.ones_like(states[..., 0], dtype=torch.bool), 0)
+        pooled, weights = self.attention(states.reshape(-1, states.shape[-1]), flat)
+        return self.out(pooled).squeeze(-1), weights.detach()
+
+    def features(self, x: Tensor) -> Tensor:
+        """States of the LSTM (B, T', hidden): Conv1d wants channels before steps."""
+        convolved = F.relu(self.conv(x.transpose(1, 2)))
+        states: Tensor = self.lstm(self.pool(convolved).transpose(1, 2))[0]
+        return states
