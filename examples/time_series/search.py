@@ -15,7 +15,6 @@ from typing import Any
 import dvc.api
 import numpy as np
 import pandas as pd
-import yaml
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -59,20 +58,12 @@ def run(trial: dict[str, Any], case: str) -> dict[str, Any]:
         ".", ""
     )
     name = name.lower()
-    known = git("dvc", "exp", "list", "--name-only").split()
+    known = call("dvc", "exp", "list", "--name-only").split()
     here = HERE.relative_to(ROOT)
     if name not in known:
         sets = [part for k, v in chosen.items() for part in ("-S", f"{here}/params.yaml:{k}={v}")]
         target = f"{here}/dvc.yaml:train@{case}"
-        done = subprocess.run(
-            ["dvc", "exp", "run", "--temp", "--name", name, *sets, target],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise SystemExit(f"{done.stdout}\n{done.stderr}")
+        call("dvc", "exp", "run", "--temp", "--name", name, *sets, target)
     metrics = json.loads(dvc.api.read(f"{here}/metrics/{case}.json", repo=str(ROOT), rev=name))
     return {
         "validation": metrics["val_score"],
@@ -81,11 +72,13 @@ def run(trial: dict[str, Any], case: str) -> dict[str, Any]:
     }
 
 
-def git(*command: str) -> str:
-    """What a command says."""
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+def call(*command: str) -> str:
+    """What a command says; its own words and the end where it fails."""
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)}\n{done.stdout}\n{done.stderr}")
+    return done.stdout
 
 
 if __name__ == "__main__":
-    assert yaml.safe_load((HERE / "params.yaml").read_text(encoding="utf-8")).keys() >= SPACE.keys()
     main()

@@ -116,6 +116,7 @@ def say(row: dict[str, float]) -> None:
 
 
 if __name__ == "__main__":
+    torch.set_num_threads(1)  # so small a network is slower on two, and they are not always two
     content = yaml.safe_load((HERE / "params.yaml").read_text(encoding="utf-8"))
     if sys.argv[1:] == ["transfer"]:
         transfer(content)
