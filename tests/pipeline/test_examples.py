@@ -20,11 +20,10 @@ pytestmark = pytest.mark.pipeline
 
 def clone(folder: Path, example: str, **changes: Any) -> Path:
     """A repository with one example, its parameters changed."""
-    ignored = shutil.ignore_patterns(
-        "__pycache__", "*.egg-info", "models", "metrics", "dvc.lock", ".gitignore"
-    )
-    for name in ("src", f"examples/{example}"):
-        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    source = shutil.ignore_patterns("__pycache__", "*.egg-info")
+    shutil.copytree(ROOT / "src", folder / "src", ignore=source)
+    made = shutil.ignore_patterns("__pycache__", "models", "metrics", "dvc.lock", ".gitignore")
+    shutil.copytree(ROOT / "examples" / example, folder / "examples" / example, ignore=made)
     (folder / ".dvc").mkdir()
     for name in (".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore"):
         shutil.copy(ROOT / name, folder / name)
@@ -59,3 +58,21 @@ def test_next_word_without_a_model_says_how_to_make_one(
 ) -> None:
     assert main(["next-word", "a", "--model", str(tmp_path / "none")]) == 2
     assert "dvc repro examples/next_word/dvc.yaml" in capsys.readouterr().err
+
+
+def test_time_series(tmp_path: Path) -> None:
+    transfer = {"source": "motif", "target": "dip", "samples": 20, "epochs": 2, "repeats": 2}
+    small = {"samples": 120, "epochs": 2, "steps": 30, "transfer": transfer}
+    repo = clone(tmp_path, "time_series", **small)
+    sh(repo, "dvc", "repro", "examples/time_series/dvc.yaml")
+    here = repo / "examples/time_series"
+    for case in ("noise", "motif", "attention", "forecast"):
+        curves = pd.read_csv(here / f"metrics/{case}.csv")
+        assert list(curves["epoch"]) == [1, 2]
+        report = json.loads((here / f"metrics/{case}.json").read_text())
+        assert report["test"]["score"] == pytest.approx(curves["test_score"].iloc[-1])
+        assert (here / f"models/{case}.safetensors").is_file()
+    gain = json.loads((here / "metrics/transfer.json").read_text())
+    assert gain["gain"]["mean"] == pytest.approx(
+        gain["transferred"]["mean"] - gain["fresh"]["mean"], abs=1e-5
+    )

@@ -36,7 +36,9 @@ def environment() -> dict[str, str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "MLFLOW_", "GIT_"))}
     identity = {f"GIT_{who}_{what}": "test@example.org"
                 for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}  # fmt: skip
-    return {**kept, **identity, "PATH": f"{BIN}{os.pathsep}{kept['PATH']}", "DVC_NO_ANALYTICS": "1"}
+    path = {"PATH": f"{BIN}{os.pathsep}{kept['PATH']}"}
+    # tiny models: a second thread would only wait, and on a busy machine for long
+    return {**kept, **identity, **path, "DVC_NO_ANALYTICS": "1", "OMP_NUM_THREADS": "1"}
 
 
 def sh(repo: Path, *command: str, ok: bool = True) -> subprocess.CompletedProcess[str]:
