@@ -132,6 +132,8 @@ def plan(rows: tuple[Row, ...], protocols: list[str], data: str, seeds: int | No
     source = {"fetch.source": data}
     if data not in ("arxiv", "synthetic"):
         source = {"fetch.source": "csv", "fetch.path": data}
+    if data != "synthetic":
+        source["glove.epochs"] = "10"  # real text is worth more passes than the default run takes
     runs = []
     for number, seed in enumerate(SEEDS):
         for row in rows:
