@@ -31,6 +31,11 @@ def make(name: str, **changes: object) -> PaperClassifier:
     return model
 
 
+def rounding(model: PaperClassifier) -> float:
+    """What another order of summing may change in logits near 1; v4 is three layers deep."""
+    return 4e-6 if isinstance(model, CharacterHybrid) else 1e-6
+
+
 @pytest.fixture
 def texts() -> tuple[Tensor, Tensor]:
     """Six papers: titles of 1 to 7 words, abstracts of 1 to 30."""
@@ -82,11 +87,9 @@ def test_the_baselines_widths() -> None:
 def test_extra_padding_changes_no_logit(model: PaperClassifier, texts: tuple[Tensor, Tensor]):
     model.eval()
     titles, abstracts = texts
-    # rounding only: other shapes are summed in another order, v4 is three layers deep
-    bound = 4e-6 if isinstance(model, CharacterHybrid) else 1e-6
     logits, maps = model(titles, abstracts)
     padded, padded_maps = model(F.pad(titles, (0, 5)), F.pad(abstracts, (0, 50)))
-    torch.testing.assert_close(padded, logits, rtol=0, atol=bound)
+    torch.testing.assert_close(padded, logits, rtol=0, atol=rounding(model))
     torch.testing.assert_close(
         padded_maps["abstract_attention"][:, :30], maps["abstract_attention"], rtol=0, atol=1e-6
     )
@@ -114,7 +117,7 @@ def test_order_of_the_batch_does_not_matter(model: PaperClassifier, texts: tuple
     order = torch.tensor([3, 5, 0, 1, 4, 2])
     logits, _ = model(titles, abstracts)
     shuffled, _ = model(titles[order], abstracts[order])
-    torch.testing.assert_close(shuffled, logits[order], rtol=0, atol=1e-6)
+    torch.testing.assert_close(shuffled, logits[order], rtol=0, atol=rounding(model))
 
 
 def test_neighbours_do_not_matter(model: PaperClassifier, texts: tuple[Tensor, Tensor]) -> None:
@@ -122,7 +125,7 @@ def test_neighbours_do_not_matter(model: PaperClassifier, texts: tuple[Tensor, T
     titles, abstracts = texts
     together, _ = model(titles, abstracts)
     alone = torch.cat([model(titles[i : i + 1], abstracts[i : i + 1])[0] for i in range(6)])
-    torch.testing.assert_close(alone, together, rtol=0, atol=1e-6)
+    torch.testing.assert_close(alone, together, rtol=0, atol=rounding(model))
 
 
 def test_attention_sums_to_one(model: PaperClassifier, texts: tuple[Tensor, Tensor]) -> None:

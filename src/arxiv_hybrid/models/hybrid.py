@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise, product
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -35,51 +35,54 @@ from arxiv_hybrid.models.blocks import Flat, Lookup, ResidualConvBlock, convolve
 from arxiv_hybrid.models.characters import CharacterCNN, spelling
 
 
-class GatedHybrid(TitleAndAbstract):
-    """BiLSTM and self-attention on the title, residual convolutions on the abstract, gates.
+class HybridCNNLSTM(TitleAndAbstract):
+    """v1: BiLSTM and self-attention on the title, residual convolutions on the abstract, gates.
 
-    The common shape of v1 and v4. `attention`, `residual` and `gates` turn single parts off,
-    for ablations: means instead of attention, plain blocks, a plain concatenation.
+    With other recipes it is v2 and v3. `attention`, `residual` and `gates` turn single parts
+    off, for ablations: means instead of attention, plain blocks, a plain concatenation. With
+    37,760 words and 3 classes: 13,930,887 parameters.
     """
+
+    dilations: Sequence[int] = (1,)
+    lstm_layers = 2
+    heads = 4
+    head_sizes: Sequence[int] = (256,)
 
     def __init__(
         self,
         vocab_size: int,
-        embed_dim: int,
+        embed_dim: int = 300,
+        num_filters: int = 128,
+        kernel_sizes: Sequence[int] = (3, 4, 5),
+        lstm_hidden: int = 128,
+        num_classes: int = 3,
+        dropout: float = 0.6,
         *,
-        num_filters: int,
-        kernel_sizes: Sequence[int],
-        dilations: Sequence[int],
-        lstm_hidden: int,
-        lstm_layers: int,
-        heads: int,
-        head_sizes: Sequence[int],
-        num_classes: int,
-        dropout: float,
-        attention: bool,
-        residual: bool,
-        gates: bool,
+        attention: bool = True,
+        residual: bool = True,
+        gates: bool = True,
     ) -> None:
-        reach = (max(kernel_sizes) - 1) * max(dilations) + 1
+        reach = (max(kernel_sizes) - 1) * max(self.dilations) + 1
         super().__init__(vocab_size, embed_dim, reach)
-        kernels = list(product(dilations, kernel_sizes))
+        kernels = list(product(self.dilations, kernel_sizes))
         title_dim, abstract_dim = 2 * lstm_hidden, num_filters * len(kernels)
         # half of it, as in the baseline: a word's mask holds for the whole batch, see embed
         self.embedding_dropout = 0.5 * dropout
-        self.title_lstm = BiLSTM(embed_dim, lstm_hidden, dropout, lstm_layers)
+        self.title_lstm = BiLSTM(embed_dim, lstm_hidden, dropout, self.lstm_layers)
         self.title_attention = (
-            MultiHeadSelfAttention(title_dim, heads) if attention else NoSelfAttention()
+            MultiHeadSelfAttention(title_dim, self.heads) if attention else NoSelfAttention()
         )
         self.abstract_blocks = nn.ModuleList(
             ResidualConvBlock(embed_dim, num_filters, size, 0.5 * dropout, dilation, residual)
             for dilation, size in kernels
         )
         self.abstract_attention = (
-            AttentionPooling(abstract_dim, heads) if attention else MeanOverWords()
+            AttentionPooling(abstract_dim, self.heads) if attention else MeanOverWords()
         )
         fusion = GatedFusion if gates else Concatenation
         self.fusion = fusion(title_dim, abstract_dim)
-        self.head = _head([title_dim + abstract_dim, *head_sizes, num_classes], dropout)
+        self.head = _head([title_dim + abstract_dim, *self.head_sizes, num_classes], dropout)
+        initialise(self)
 
     def fuse(
         self, title: Tensor, title_mask: Tensor, abstract: Lookup
@@ -99,50 +102,16 @@ class GatedHybrid(TitleAndAbstract):
         return fused, maps
 
 
-class HybridCNNLSTM(GatedHybrid):
-    """v1 as published, and with other recipes v2 and v3.
+class CharacterHybrid(HybridCNNLSTM):
+    """v4: v1 that reads letters, too, with nine dilated blocks, three LSTM layers, eight heads.
 
-    With 37,760 words and 3 classes: 13,930,887 parameters.
+    With 37,760 words and 3 classes some 23 million parameters.
     """
 
-    def __init__(
-        self,
-        vocab_size: int,
-        embed_dim: int = 300,
-        num_filters: int = 128,
-        kernel_sizes: Sequence[int] = (3, 4, 5),
-        lstm_hidden: int = 128,
-        num_classes: int = 3,
-        dropout: float = 0.6,
-        *,
-        attention: bool = True,
-        residual: bool = True,
-        gates: bool = True,
-    ) -> None:
-        super().__init__(
-            vocab_size,
-            embed_dim,
-            num_filters=num_filters,
-            kernel_sizes=kernel_sizes,
-            dilations=(1,),
-            lstm_hidden=lstm_hidden,
-            lstm_layers=2,
-            heads=4,
-            head_sizes=(256,),
-            num_classes=num_classes,
-            dropout=dropout,
-            attention=attention,
-            residual=residual,
-            gates=gates,
-        )
-        initialise(self)
-
-
-class CharacterHybrid(GatedHybrid):
-    """v4: words by vector and by letters, nine dilated blocks, three LSTM layers.
-
-    As published. With 37,760 words and 3 classes some 23 million parameters.
-    """
+    dilations = (1, 2, 4)
+    lstm_layers = 3
+    heads = 8
+    head_sizes = (512, 256)
 
     def __init__(
         self,
@@ -151,29 +120,9 @@ class CharacterHybrid(GatedHybrid):
         num_filters: int = 160,
         kernel_sizes: Sequence[int] = (3, 4, 5),
         lstm_hidden: int = 160,
-        num_classes: int = 3,
-        dropout: float = 0.6,
-        *,
-        attention: bool = True,
-        residual: bool = True,
-        gates: bool = True,
+        **arguments: Any,
     ) -> None:
-        super().__init__(
-            vocab_size,
-            embed_dim,
-            num_filters=num_filters,
-            kernel_sizes=kernel_sizes,
-            dilations=(1, 2, 4),
-            lstm_hidden=lstm_hidden,
-            lstm_layers=3,
-            heads=8,
-            head_sizes=(512, 256),
-            num_classes=num_classes,
-            dropout=dropout,
-            attention=attention,
-            residual=residual,
-            gates=gates,
-        )
+        super().__init__(vocab_size, embed_dim, num_filters, kernel_sizes, lstm_hidden, **arguments)
         self.characters = CharacterCNN()
         self.both = nn.Linear(embed_dim + self.characters.out_dim, embed_dim)
         self.spelling: Tensor
