@@ -11,14 +11,12 @@ import time
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 import requests
-from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from arxiv_hybrid.errors import UserError
@@ -28,6 +26,7 @@ from arxiv_hybrid.web import (
     PassingError,
     Tell,
     WebError,
+    alone,
     answer,
     chunks,
     host,
@@ -64,8 +63,8 @@ def download(
     parameter that named the file, for messages. Raises UserError in one line if no host
     gives the file, or only a wrong one.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with _alone(folder / f"{remote.name}.lock", remote.name, tell):
+    waiting = f"{remote.name}: another process is getting it; waiting"
+    with alone(folder / f"{remote.name}.lock", tell, waiting):
         fetching = _Fetching(remote, folder, key, manners, tell)
         if fetching.is_there():
             return fetching.target
@@ -84,20 +83,6 @@ def sha256_of(path: Path) -> str:
         while block := stream.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()
-
-
-@contextmanager
-def _alone(lock: Path, name: str, tell: Tell) -> Iterator[None]:
-    held = FileLock(lock)
-    try:
-        held.acquire(timeout=1)
-    except Timeout:
-        tell(f"{name}: another process is getting it; waiting")
-        held.acquire()
-    try:
-        yield
-    finally:
-        held.release()
 
 
 @dataclass

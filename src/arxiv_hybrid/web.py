@@ -15,6 +15,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 import requests
+from filelock import FileLock, Timeout
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import (
     ConnectTimeoutError,
@@ -153,6 +154,22 @@ def _wait(number: int, error: PassingError, manners: Manners) -> float:
     if wait > manners.longest_wait:
         raise WebError(f"{error} and asks to wait {wait:,.0f} s") from error
     return wait
+
+
+@contextmanager
+def alone(lock: Path, tell: Tell, waiting: str) -> Iterator[None]:
+    """Hold the file `lock`, so that no other process does the same; tell `waiting` if one does."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    held = FileLock(lock)
+    try:
+        held.acquire(timeout=1)
+    except Timeout:
+        tell(waiting)
+        held.acquire()
+    try:
+        yield
+    finally:
+        held.release()
 
 
 class Pause:

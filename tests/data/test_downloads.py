@@ -11,6 +11,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -280,6 +281,15 @@ def test_a_full_disk_is_told_before(
     with pytest.raises(UserError, match=r"MiB are free, f\.zip needs .*ARXIV_HYBRID_CACHE"):
         get(remote(host), tmp_path)
     assert not host.requests
+
+
+def test_two_at_once_fetch_it_once(host: StandIn, tmp_path: Path) -> None:
+    host.faults = ["crawl"]
+    with ThreadPoolExecutor(2) as pool:
+        paths = list(pool.map(lambda _: get(remote(host), tmp_path), range(2)))
+    assert paths[0] == paths[1]
+    assert paths[0].read_bytes() == CONTENT
+    assert len(host.requests) == 1
 
 
 KILLED = """

@@ -10,8 +10,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
@@ -19,7 +18,6 @@ from typing import Any
 
 import pandas as pd
 from arxiv import Result
-from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from arxiv_hybrid.data.arxiv_api import ADDRESS, MANNERS, SMALLEST_PAGE, Api, Page, Query, say
@@ -28,7 +26,7 @@ from arxiv_hybrid.data.labels import CATEGORIES
 from arxiv_hybrid.data.schema import COLUMNS, check_enough, is_category, is_text, one_line
 from arxiv_hybrid.errors import UserError
 from arxiv_hybrid.io import read_json, write_json
-from arxiv_hybrid.web import Manners, Pause
+from arxiv_hybrid.web import Manners, Pause, alone
 
 PAGE = 2000  # the most that the API sends at once
 MOST_RESULTS = 30_000  # the API refuses to go further into one query
@@ -104,7 +102,8 @@ def fetch(
     """
     if wanted.since and wanted.since > _today():
         raise UserError(f"params.yaml: fetch.since: {wanted.since} lies in the future")
-    with _alone(cache / "arxiv.lock"):
+    waiting = "another fetch is under way; waiting for it, one connection is allowed"
+    with alone(cache / "arxiv.lock", say, waiting):
         folder, until = _folder(wanted, cache, url)
         api = Api(folder, Pause(cache / "arxiv.last-request", manners.pause), url, manners)
         harvest = Harvest(f"{until:%Y-%m-%dT%H:%MZ}", folder)
@@ -126,22 +125,6 @@ def fetch(
 def _progress(bar: Any) -> Show:
     before = bar.n
     return lambda papers: bar.update(before + papers - bar.n)
-
-
-@contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    """One fetch at a time: the terms of use allow one connection."""
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    held = FileLock(lock)
-    try:
-        held.acquire(timeout=1)
-    except Timeout:
-        say("another fetch is under way; waiting for it, one connection is allowed")
-        held.acquire()
-    try:
-        yield
-    finally:
-        held.release()
 
 
 def _folder(wanted: Wanted, cache: Path, url: str) -> tuple[Path, datetime]:
