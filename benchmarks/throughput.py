@@ -30,6 +30,7 @@ from arxiv_hybrid.data import synthetic
 from arxiv_hybrid.data.csv_source import read_csv
 from arxiv_hybrid.data.labels import CLASSES, label_papers
 from arxiv_hybrid.data.splits import split_documents
+from arxiv_hybrid.data.table import texts_of
 from arxiv_hybrid.models.base import initialise
 from arxiv_hybrid.text.embeddings import embedding_matrix
 from arxiv_hybrid.text.tokenize import tokenize_all
@@ -155,7 +156,7 @@ def main() -> None:
     )
     splits = papers_of(arguments.csv, params)
     train, val = splits["train"].iloc[: arguments.papers], splits["val"]
-    tokens = tokenize_all(train["title"] + " " + train["abstract"])
+    tokens = tokenize_all(texts_of(train))
     vocabulary = Vocabulary.build(tokens, max_size=params.vocab.max_size, min_freq=2)
     words, vectors = word_vectors(tokens, params.glove, seed=params.seed)
     embeddings, _ = embedding_matrix(vocabulary, words, vectors, dim=300, seed=params.seed)

@@ -3,6 +3,7 @@
 from _stage import EMBEDDINGS, METRICS, SPLITS, SPLIT_NAMES, VECTORS, VOCABULARY, run
 
 from arxiv_hybrid.config import Params
+from arxiv_hybrid.data.table import texts_of
 from arxiv_hybrid.io import read_parquet, write_json, write_lines
 from arxiv_hybrid.text.embeddings import coverage, embedding_matrix, save_matrix
 from arxiv_hybrid.text.tokenize import tokenize_all
@@ -14,7 +15,7 @@ def main(params: Params) -> None:
     tokens = {}
     for name in SPLIT_NAMES:
         part = read_parquet(SPLITS / f"{name}.parquet")
-        tokens[name] = tokenize_all(part["title"] + " " + part["abstract"])
+        tokens[name] = tokenize_all(texts_of(part))
     vocabulary = Vocabulary.build(
         tokens["train"], max_size=params.vocab.max_size, min_freq=params.vocab.min_freq
     )

@@ -9,6 +9,7 @@ import pandas as pd
 
 from arxiv_hybrid.data.identifiers import text_key
 from arxiv_hybrid.data.labels import CLASSES, class_index
+from arxiv_hybrid.data.table import texts_of
 
 
 def audit(
@@ -125,7 +126,7 @@ def _near_duplicates(pairs: pd.DataFrame, first: str, second: str) -> int:
 
 
 def _text_key(papers: pd.DataFrame) -> pd.Series:
-    return (papers["title"] + " " + papers["abstract"]).map(text_key)
+    return texts_of(papers).map(text_key)
 
 
 def _counts(values: pd.Series) -> dict[str, int]:

@@ -12,6 +12,7 @@ import pandas as pd
 from scipy.stats import norm
 
 from arxiv_hybrid.data.identifiers import submitted
+from arxiv_hybrid.data.table import texts_of
 from arxiv_hybrid.text.tokenize import tokenize_all
 
 UNKNOWN = "unknown"
@@ -94,4 +95,4 @@ def _months(part: pd.DataFrame) -> pd.Series:
 
 
 def _tokens(part: pd.DataFrame) -> list[list[str]]:
-    return tokenize_all(part["title"] + " " + part["abstract"])
+    return tokenize_all(texts_of(part))

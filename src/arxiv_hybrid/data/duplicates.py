@@ -13,8 +13,10 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import sparse
 from sklearn.feature_extraction.text import HashingVectorizer
+from tqdm import tqdm
 
 from arxiv_hybrid.data.identifiers import text_key
+from arxiv_hybrid.data.table import texts_of
 
 SIMILAR = 0.5  # half of all five-word runs of both are common: one text edited, not one topic
 _RUN = 5  # words
@@ -38,7 +40,7 @@ def near_duplicates(splits: dict[str, pd.DataFrame]) -> pd.DataFrame:
     grouped = rows.groupby("id", sort=False)
     held = grouped["split"].agg(lambda names: ",".join(n for n in splits if n in set(names)))
     labels = grouped["label"].agg(frozenset)
-    first, second, similarity = _pairs(papers["title"] + " " + papers["abstract"])
+    first, second, similarity = _pairs(texts_of(papers))
     ids = papers.index.to_numpy()
     pairs = pd.DataFrame({"first": ids[first], "second": ids[second], "similarity": similarity})
     pairs["first_splits"] = pairs["first"].map(held).astype(str)
@@ -86,7 +88,9 @@ def _runs(texts: pd.Series) -> sparse.csr_matrix:
         alternate_sign=False,
         dtype=np.float32,
     )
-    return hashing.transform(texts)
+    blocks = [texts.iloc[start : start + _ROWS] for start in range(0, len(texts), _ROWS)]
+    progress = tqdm(blocks, desc="near duplicates", unit="block", disable=None, leave=False)
+    return sparse.vstack([hashing.transform(block) for block in progress], format="csr")
 
 
 def _rarest(runs: sparse.csr_matrix) -> sparse.csr_matrix:

@@ -8,6 +8,7 @@ from arxiv_hybrid.data.audit import contradicting_share
 from arxiv_hybrid.data.drift import month_of
 from arxiv_hybrid.data.identifiers import text_key
 from arxiv_hybrid.data.labels import CATEGORIES, listed_classes
+from arxiv_hybrid.data.table import texts_of
 
 OVERVIEW = "papers"
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -39,7 +40,7 @@ def _number(value: object) -> str:
 
 
 def _overview(papers: pd.DataFrame, once: pd.DataFrame) -> pd.DataFrame:
-    text = (once["title"] + " " + once["abstract"]).map(text_key)
+    text = texts_of(once).map(text_key)
     facts = {
         "rows": f"{len(papers):,}",
         "papers": f"{len(once):,}",

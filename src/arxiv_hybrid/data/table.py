@@ -1,4 +1,4 @@
-"""Reading the papers.csv that the fetch stage wrote and checked."""
+"""The papers.csv that the fetch stage wrote and checked, and the text of a paper."""
 
 from __future__ import annotations
 
@@ -13,3 +13,8 @@ def read_papers(path: Path) -> pd.DataFrame:
     """All columns as text, empty cells as empty strings."""
     require(path)
     return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+
+
+def texts_of(papers: pd.DataFrame) -> pd.Series:
+    """Title and abstract of each paper as one running text, in the papers' order."""
+    return papers["title"] + " " + papers["abstract"]
