@@ -232,14 +232,19 @@ def test_ctrl_c_in_training_exits_130_and_writes_nothing(params_restored: Path) 
     repo = params_restored
     set_params(repo, {"epochs": 10_000, "patience": 10_000, "tracking": {"enabled": False}})
     before = digests(repo / "models")
-    process = subprocess.Popen(
+    with subprocess.Popen(
         ["python", "stages/train.py"], cwd=repo, env=environment(), stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL, text=True,
-    )  # fmt: skip
-    assert process.stderr is not None
-    assert "epoch   1" in process.stderr.readline()
-    process.send_signal(signal.SIGINT)
-    rest = process.communicate(timeout=60)[1]
+        # a test run in a shell's background inherits that Ctrl-C is ignored
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:  # fmt: skip
+        try:
+            assert process.stderr is not None
+            assert "epoch   1" in process.stderr.readline()
+            process.send_signal(signal.SIGINT)
+            rest = process.communicate(timeout=60)[1]
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert "Traceback" not in rest
     assert rest.strip().splitlines()[-1].startswith("stopped")
