@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -202,6 +203,16 @@ class Tags(HTMLParser):
         assert self.open.pop() == tag
 
 
+def page_of(
+    report: dict[str, Any],
+    rows: pd.DataFrame,
+    splits: dict[str, pd.DataFrame],
+    pairs: pd.DataFrame,
+) -> str:
+    months, rising = by_month(splits), rising_words(splits["train"], splits["test"])
+    return audit_page(report, rows, source="csv", pairs=pairs, months=months, rising=rising)
+
+
 def test_the_page_tells_what_was_found_and_loads_nothing() -> None:
     rows = papers()
     rows.loc[110, "abstract"] = rows.loc[4, "abstract"]
@@ -211,14 +222,7 @@ def test_the_page_tells_what_was_found_and_loads_nothing() -> None:
     report = audit(rows, splits, scheme="primary", classes=3, ceiling=None, pairs=pairs)
     assert report["leakage"]["train_and_test"]["near_duplicates"] == 1
     assert report["leakage"]["train_and_val"]["near_duplicates"] == 0
-    page = audit_page(
-        report,
-        rows,
-        source="csv",
-        pairs=pairs,
-        months=by_month(splits),
-        rising=rising_words(splits["train"], splits["test"]),
-    )
+    page = page_of(report, rows, splits, pairs)
     tags = Tags()
     tags.feed(page)
     assert not tags.open
@@ -236,12 +240,5 @@ def test_the_published_split_leaks_and_the_page_says_so() -> None:
     report = audit(twice, splits, scheme="query", classes=3, ceiling=None, pairs=pairs)
     share = report["leakage"]["train_and_test"]["share"]
     assert share > 0.5
-    page = audit_page(
-        report,
-        twice,
-        source="csv",
-        pairs=pairs,
-        months=by_month(splits),
-        rising=rising_words(splits["train"], splits["test"]),
-    )
+    page = page_of(report, twice, splits, pairs)
     assert f"<b>{share * 100:.1f} %</b> of the test rows" in page
