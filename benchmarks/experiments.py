@@ -15,12 +15,15 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+
+from arxiv_hybrid.recipes import recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -120,11 +123,18 @@ class Run:
 
     @property
     def name(self) -> str:
-        """Readable, and another one for other settings."""
-        text = json.dumps([self.settings, self.row.target], sort_keys=True)
+        """Readable, and another one for other settings or another recipe."""
+        text = json.dumps([self.settings, self.recipes, self.row.target], sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()[:8]
         readable = "".join(c if c.isalnum() else "-" for c in self.row.name)
         return f"{readable}-{self.protocol}-{self.seed}-{digest}".lower()
+
+    @property
+    def recipes(self) -> list[dict[str, Any]]:
+        """What `auto` stands for in the main model and in members of another model."""
+        members = re.findall(r"model:(\w+)", self.settings.get("ensemble.members", ""))
+        models = [self.settings.get("model", "v1"), *members]
+        return [recipe(self.settings.get("recipe", "ours"), model) for model in models]
 
 
 def plan(rows: tuple[Row, ...], protocols: list[str], data: str, seeds: int | None) -> list[Run]:

@@ -70,6 +70,16 @@ def _value(text: str) -> Any:
     return yaml.safe_load(text.replace(":", ": ").replace(",", ", "))
 
 
+def test_another_recipe_is_another_run(
+    experiments: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (before,) = experiments.plan(experiments.TABLE[:1], ["clean"], "synthetic", 1)
+    name = before.name
+    assert name == before.name
+    monkeypatch.setattr(experiments, "recipe", lambda name, model: {"epochs": 7})
+    assert before.name != name
+
+
 def test_all_models_are_in_the_table(experiments: ModuleType) -> None:
     from arxiv_hybrid.models.registry import MODELS
 
