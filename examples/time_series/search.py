@@ -6,6 +6,7 @@ them all, a trial that was run before is not run again.
 """
 
 import argparse
+import hashlib
 import json
 import subprocess
 from itertools import product
@@ -15,6 +16,7 @@ from typing import Any
 import dvc.api
 import numpy as np
 import pandas as pd
+import yaml
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -32,9 +34,12 @@ def main() -> None:
     """Run the trials that are missing and print them, the best first."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("kind", choices=("grid", "random"))
-    parser.add_argument("-n", "--trials", type=int, default=6, help="how many random ones")
+    parser.add_argument(
+        "-n", "--trials", type=int, choices=range(1, 55), default=6, metavar="1..54",
+        help="how many random ones",
+    )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="of the random choice")
-    parser.add_argument("--case", default="motif")
+    parser.add_argument("--case", choices=("noise", "motif", "attention"), default="motif")
     arguments = parser.parse_args()
     if arguments.kind == "grid":
         trials = [dict(zip(GRID, values, strict=True)) for values in product(*map(SPACE.get, GRID))]
@@ -54,10 +59,10 @@ def main() -> None:
 def run(trial: dict[str, Any], case: str) -> dict[str, Any]:
     """Validation and test accuracy of a trial, run if there is no experiment of that name."""
     chosen = {**FIXED, **trial}
-    name = f"ts-{case}-" + "-".join(f"{k[0]}{v}" for k, v in sorted(chosen.items())).replace(
-        ".", ""
-    )
-    name = name.lower()
+    # the name stands for all parameters: after a change of params.yaml a trial is another one
+    shipped = yaml.safe_load((HERE / "params.yaml").read_text(encoding="utf-8"))
+    told = json.dumps({**shipped, **chosen}, sort_keys=True)
+    name = f"ts-{case}-{hashlib.sha256(told.encode()).hexdigest()[:10]}"
     known = call("dvc", "exp", "list", "--name-only").split()
     here = HERE.relative_to(ROOT)
     if name not in known:

@@ -3,7 +3,7 @@
 import sys
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1] / "src"))
@@ -11,13 +11,52 @@ sys.path.insert(0, str(HERE.parents[1] / "src"))
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 import torch  # noqa: E402
-import yaml  # noqa: E402
+from pydantic import Field, model_validator  # noqa: E402
 from safetensors.torch import save  # noqa: E402
 
+from arxiv_hybrid.config import Strict, load_section  # noqa: E402
 from arxiv_hybrid.data.sequences import Series, generate, split  # noqa: E402
+from arxiv_hybrid.errors import UserError  # noqa: E402
 from arxiv_hybrid.io import write_bytes, write_csv, write_json  # noqa: E402
 from arxiv_hybrid.models.sequence import SequenceCNNLSTM  # noqa: E402
 from arxiv_hybrid.training.sequences import Curves, fit_sequences, scores  # noqa: E402
+
+
+class Transfer(Strict):
+    """Pre-train on `source`, fine-tune on `samples` of `target`."""
+
+    source: Literal["motif", "dip"]
+    target: Literal["motif", "dip"]
+    samples: int = Field(ge=8)
+    epochs: int = Field(ge=1)
+    repeats: int = Field(ge=2)
+
+
+class Params(Strict):
+    """All of params.yaml."""
+
+    samples: int = Field(ge=20)
+    steps: int = Field(ge=10)
+    noise: float = Field(ge=0)
+    test: float = Field(ge=0.05, le=0.9)
+    validation: float = Field(ge=0, le=0.5)
+    filters: int = Field(ge=1)
+    kernel_size: int = Field(ge=1)
+    pool: int = Field(ge=1)
+    hidden: int = Field(ge=1)
+    attention: bool
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(ge=1)
+    learning_rate: float = Field(gt=0)
+    seed: int = Field(ge=0)
+    transfer: Transfer
+
+    @model_validator(mode="after")
+    def _check(self) -> "Params":
+        if self.kernel_size > self.steps or self.pool > self.steps:
+            raise ValueError("kernel_size and pool must not be above steps")
+        return self
+
 
 CASES = {  # the signal, whether it is a forecast, whether attention is forced
     "noise": ("null", False, False),
@@ -117,11 +156,14 @@ def say(row: dict[str, float]) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)  # so small a network is slower on two, and they are not always two
-    content = yaml.safe_load((HERE / "params.yaml").read_text(encoding="utf-8"))
-    if sys.argv[1:] == ["transfer"]:
-        transfer(content)
-    elif len(sys.argv) == 2 and sys.argv[1] in CASES:
-        train_case(content, sys.argv[1])
-    else:
-        print(f"error: name a case: {', '.join([*CASES, 'transfer'])}", file=sys.stderr)
+    try:
+        if len(sys.argv) != 2 or sys.argv[1] not in [*CASES, "transfer"]:
+            raise UserError(f"name a case: {', '.join([*CASES, 'transfer'])}")
+        content = load_section(HERE / "params.yaml", Params).model_dump()
+        if sys.argv[1] == "transfer":
+            transfer(content)
+        else:
+            train_case(content, sys.argv[1])
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import re
 import shutil
+from copy import deepcopy
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 import yaml
-from conftest import ROOT
+from conftest import ROOT, merged
 from test_pipeline import sh
 
 from arxiv_hybrid.__main__ import main
+from arxiv_hybrid.config import load_section
+from arxiv_hybrid.data.sequences import Series
+from arxiv_hybrid.errors import UserError
 
 pytestmark = pytest.mark.pipeline
 
@@ -58,6 +66,69 @@ def test_next_word_without_a_model_says_how_to_make_one(
 ) -> None:
     assert main(["next-word", "a", "--model", str(tmp_path / "none")]) == 2
     assert "dvc repro examples/next_word/dvc.yaml" in capsys.readouterr().err
+
+
+@pytest.fixture
+def series_training() -> ModuleType:
+    spec = importlib.util.spec_from_file_location(
+        "series_training", ROOT / "examples/time_series/train.py"
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_transfer_starts_from_the_weights_that_know_the_source(
+    series_training: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    calls: list[tuple[dict[str, torch.Tensor], int, int]] = []
+
+    def fit(
+        _: Any, model: torch.nn.Module, train: Series, held_out: Series, **__: Any
+    ) -> SimpleNamespace:
+        calls.append((deepcopy(model.state_dict()), len(train.y), len(held_out.y)))
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(1.0)
+        return SimpleNamespace(rows=[{"held_out_score": 0.5 + 0.1 * len(calls)}])
+
+    monkeypatch.setattr(series_training, "HERE", tmp_path)
+    monkeypatch.setattr(series_training, "fit", fit)
+    content = yaml.safe_load((ROOT / "examples/time_series/params.yaml").read_text())
+    content["transfer"] = {**content["transfer"], "epochs": 1, "repeats": 2}
+    series_training.transfer(content)
+    assert len(calls) == 6
+    for known, fresh, transferred in (calls[:3], calls[3:]):
+        for name, weights in known[0].items():
+            assert torch.equal(fresh[0][name], weights), name
+            assert torch.equal(transferred[0][name], weights + 1.0), name
+        assert [known[1:], fresh[1:], transferred[1:]] == [(800, 200), (60, 1000), (60, 1000)]
+    gain = json.loads((tmp_path / "metrics/transfer.json").read_text())["gain"]
+    assert gain["mean"] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"epochs": 0}, "epochs: 0 is not allowed"),
+        ({"samples": -3}, "samples: -3"),
+        ({"steps": 5}, "steps: 5"),
+        ({"kernel_size": 60}, "kernel_size and pool must not be above steps"),
+        ({"test": 0}, "test: 0"),
+        ({"validation": -1}, "validation: -1"),
+        ({"fliters": 3}, "fliters: unknown key"),
+        ({"transfer": {"source": "wave"}}, "transfer.source: 'wave'"),
+    ],
+)
+def test_impossible_parameters_of_series_are_named(
+    series_training: ModuleType, tmp_path: Path, change: dict[str, Any], words: str
+) -> None:
+    content = yaml.safe_load((ROOT / "examples/time_series/params.yaml").read_text())
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(merged(content, change)))
+    with pytest.raises(UserError, match=re.escape(words)):
+        load_section(tmp_path / "params.yaml", series_training.Params)
 
 
 def test_time_series(tmp_path: Path) -> None:

@@ -174,3 +174,9 @@ def test_a_whole_models_gradients_by_central_differences(kind: str) -> None:
                 found = found[layer.rows]
                 found[layer.rows == 0] = 0
             assert relative(gradient, found) < BOUND, (layer, name)
+
+
+def test_cross_entropy_of_the_impossible_is_large_not_infinite() -> None:
+    for dtype in (np.float32, np.float64):
+        loss, _ = cross_entropy(np.array([[200.0, 0.0]], dtype=dtype), np.array([1]))
+        assert loss == pytest.approx(200.0)

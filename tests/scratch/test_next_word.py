@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from conftest import ROOT
+from safetensors.numpy import load_file, save
 
 from arxiv_hybrid.errors import UserError
+from arxiv_hybrid.scratch.layers import cross_entropy
 from arxiv_hybrid.scratch.next_word import (
     Model,
     Settings,
@@ -78,6 +82,56 @@ def test_a_model_comes_back_from_its_folder(train: Callable[..., Model], tmp_pat
         load_model(tmp_path)
     with pytest.raises(UserError, match="not found"):
         load_model(tmp_path / "none")
+
+    save_model(tmp_path, model)
+    weights = load_file(tmp_path / "weights.safetensors")
+    (tmp_path / "weights.safetensors").write_bytes(save(dict(list(weights.items())[:-1])))
+    with pytest.raises(UserError, match="not a sound model"):
+        load_model(tmp_path)
+
+
+@pytest.mark.parametrize("train", TRAINERS)
+def test_held_out_texts_are_measured_and_not_learned_from(train: Callable[..., Model]) -> None:
+    texts = [f"word{i} the cat sat on word{i}" for i in range(16)]
+    settings = Settings(**{**vars(QUICK), "epochs": 3, "validation_split": 0.25})
+    model = train(texts, settings)
+    held = [text for text in texts if text.split()[0] not in model.words]
+    assert len(held) == 4, "a quarter, and its own words are unknown"
+    x, y = create_examples(texts_to_sequences(held, model.words), settings.seq_len)
+    loss, _ = cross_entropy(model.forward(x), y)
+    assert model.history.val_loss[-1] == pytest.approx(loss)
+    right = float((model.forward(x).argmax(1) == y).mean())
+    assert model.history.val_accuracy[-1] == pytest.approx(right)
+    assert 0 < right < 1
+
+    others = ["quite another text" if text in held else text for text in texts]
+    again = train(others, settings)
+    assert again.history.loss == model.history.loss
+    assert again.history.val_loss != model.history.val_loss
+
+
+def test_more_guesses_than_words_are_all_words() -> None:
+    model = train_cnn(TEXTS, Settings(**{**vars(QUICK), "epochs": 1}))
+    words = [word for word, _ in predict_next(model, ["the"], top_k=1000)]
+    assert sorted(words) == sorted(model.words[2:])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"epochs": 0}, "epochs: 0 is not allowed: expected a whole number from 1"),
+        ({"kernel": 5}, "kernel: 5 is more than seq_len, 3"),
+        ({"batch_size": 2.5}, "batch_size: 2.5"),
+        ({"learning_rate": "3e-1"}, "learning_rate: '3e-1' is not allowed"),
+        ({"learning_rate": float("nan")}, "learning_rate: nan"),
+        ({"validation_split": -0.5}, "validation_split: -0.5"),
+        ({"validation_split": 1.0}, "validation_split: 1.0 leaves nothing"),
+        ({"seed": -1}, "seed: -1"),
+    ],
+)
+def test_impossible_settings_are_named(change: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError, match=re.escape(words)):
+        Settings(**change)
 
 
 def test_unknown_words_and_short_prefixes_are_no_error() -> None:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from arxiv_hybrid.errors import UserError
+
 Floats = npt.NDArray[np.float32]
 MOTIF_STEPS = 9
 SIGNALS = ("null", "motif", "dip", "wave")
@@ -36,8 +38,12 @@ def generate(
     series has a bump somewhere, the rest the same values in another order, so that neither
     mean nor spread tells them apart. `dip`: the same with the bump upside down and skewed.
     `wave`: a noisy sine of random phase and pace; y is its next value. noise: the standard
-    deviation of what is added.
+    deviation of what is added. Raises UserError for another signal or too few steps.
     """
+    if signal not in SIGNALS:
+        raise UserError(f"signal {signal!r} does not exist; choose from {', '.join(SIGNALS)}")
+    if steps <= MOTIF_STEPS:
+        raise UserError(f"steps: {steps} is not allowed: a motif alone has {MOTIF_STEPS}")
     x = random.normal(0, noise if signal == "wave" else 1.0, (samples, steps))
     if signal == "null":
         y = random.integers(2, size=samples).astype(np.float64)

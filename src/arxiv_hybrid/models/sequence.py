@@ -44,7 +44,7 @@ class SequenceCNNLSTM(nn.Module):
             return self.out(states[:, -1]).squeeze(-1), weights
         flat = Flat.of(torch.ones_like(states[..., 0], dtype=torch.bool), 0)
         pooled, weights = self.attention(states.reshape(-1, states.shape[-1]), flat)
-        return self.out(pooled).squeeze(-1), weights.detach()
+        return self.out(pooled).squeeze(-1), weights.detach().squeeze(1)
 
     def features(self, x: Tensor) -> Tensor:
         """States of the LSTM (B, T', hidden): Conv1d wants channels before steps."""

@@ -231,10 +231,10 @@ def softmax(logits: Array) -> Array:
 
 def cross_entropy(logits: Array, labels: Ids) -> tuple[float, Array]:
     """Mean softmax cross-entropy of labels (N,), and its gradient for the logits (N, C)."""
-    probabilities = softmax(logits)
     rows = np.arange(len(labels))
-    loss = float(-np.log(np.maximum(probabilities[rows, labels], 1e-300)).mean())
-    gradient = probabilities
+    shifted = logits - logits.max(1, keepdims=True)
+    loss = float((np.log(np.exp(shifted).sum(1)) - shifted[rows, labels]).mean())
+    gradient = softmax(logits)
     gradient[rows, labels] -= 1
     return loss, gradient / len(labels)
 

@@ -39,7 +39,10 @@ KINDS = ("cnn", "cnn_lstm")
 
 @dataclass(frozen=True)
 class Settings:
-    """Sizes and how to train; `seq_len` words are seen to guess the next."""
+    """Sizes and how to train; `seq_len` words are seen to guess the next.
+
+    Raises UserError for a value that cannot be.
+    """
 
     seq_len: int = 3
     embedding: int = 50
@@ -52,6 +55,22 @@ class Settings:
     validation_split: float = 0.2
     seed: int = 42
     dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        for name in ("seq_len", "embedding", "kernel", "filters", "hidden", "epochs", "batch_size"):
+            self._check(name, int, 1, "a whole number from 1")
+        self._check("seed", int, 0, "a whole number from 0")
+        self._check("learning_rate", (int, float), 1e-12, "a number above 0, as 0.3")
+        self._check("validation_split", float, 1e-12, "a share between 0 and 1")
+        if self.validation_split >= 1:
+            raise UserError(f"validation_split: {self.validation_split} leaves nothing to train on")
+        if self.kernel > self.seq_len:
+            raise UserError(f"kernel: {self.kernel} is more than seq_len, {self.seq_len}")
+
+    def _check(self, name: str, kind: Any, least: float, allowed: str) -> None:
+        value = getattr(self, name)
+        if not isinstance(value, kind) or isinstance(value, bool) or not value >= least:
+            raise UserError(f"{name}: {value!r} is not allowed: expected {allowed}")
 
 
 @dataclass
@@ -204,7 +223,7 @@ def predict_next(
     ids = np.array([[PAD] * (length - len(numbers)) + numbers], dtype=np.int64)
     probabilities = softmax(model.forward(ids))[0]
     probabilities[: len(SPECIAL)] = 0
-    best = np.argsort(-probabilities, kind="stable")[:top_k]
+    best = np.argsort(-probabilities, kind="stable")[: min(top_k, len(model.words) - len(SPECIAL))]
     return [(model.words[i], float(probabilities[i])) for i in best]
 
 
@@ -227,12 +246,15 @@ def load_model(folder: Path) -> Model:
     try:
         facts = json.loads((folder / "model.json").read_text(encoding="utf-8"))
         model = Model.new(facts["kind"], facts["words"], Settings(**facts["settings"]))
-        for key, value in load_file(folder / "weights.safetensors").items():
-            number, name = key.split(".")
-            weights = model.layers[int(number)].weights
-            if weights[name].shape != value.shape:
-                raise ValueError(f"{key} has the shape {value.shape}")
-            weights[name] = value
+        stored = load_file(folder / "weights.safetensors")
+        for number, layer in enumerate(model.layers):
+            for name, value in layer.weights.items():
+                found = stored.pop(f"{number}.{name}")
+                if found.shape != value.shape:
+                    raise ValueError(f"{number}.{name} has the shape {found.shape}")
+                layer.weights[name] = found
+        if stored:
+            raise ValueError(f"no layer has {', '.join(stored)}")
     except (SafetensorError, ValueError, TypeError, LookupError) as error:
         raise UserError(f"{folder}: not a sound model: {error}") from None
     return model
