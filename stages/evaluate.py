@@ -1,13 +1,15 @@
 """Measure the main model on the test papers, beside the baseline, and explain some papers."""
 
 import pandas as pd
-from _stage import BASELINE, METRICS, MODEL, PLOTS, ROOT, SPLITS, WORKSPACE, run
+from _stage import BASELINE, METRICS, MODEL, PLOTS, REPORTS, ROOT, SPLITS, WORKSPACE, run
 
 from arxiv_hybrid.config import Params
-from arxiv_hybrid.evaluation.explain import explain
+from arxiv_hybrid.evaluation import plots
+from arxiv_hybrid.evaluation.explain import explain, words
 from arxiv_hybrid.evaluation.metrics import confusion, reliability
 from arxiv_hybrid.evaluation.report import full_report, prediction_rows
-from arxiv_hybrid.io import read_parquet, write_csv, write_json
+from arxiv_hybrid.io import read_parquet, write_bytes, write_csv, write_json, write_text
+from arxiv_hybrid.reporting.attention_page import attention_page
 from arxiv_hybrid.tracking import track
 from arxiv_hybrid.training import checkpoint
 
@@ -20,23 +22,26 @@ def main(params: Params) -> None:
         labels, probabilities = test["label"].to_numpy(), classifier.probabilities(test).numpy()
         report = full_report(test, probabilities, baseline[names].to_numpy(), names, params)
         bins = pd.DataFrame(reliability(labels, probabilities, params.evaluate.calibration_bins))
-        words = explain(classifier, test.head(params.evaluate.explain_papers))
+        explained = explain(classifier, test.head(params.evaluate.explain_papers))
         write_json(METRICS / "evaluate.json", report)
         write_csv(PLOTS / "confusion.csv", prediction_rows(labels, probabilities, names))
         write_csv(PLOTS / "reliability.csv", bins)
-        write_csv(PLOTS / "attention.csv", words)
+        write_csv(PLOTS / "attention.csv", words(explained))
+        write_text(REPORTS / "attention.html", attention_page(explained, classifier.facts.model))
+        for number, paper in enumerate(explained, 1):
+            picture = plots.png(plots.attention(paper))
+            write_bytes(REPORTS / "attention" / f"{number}.png", picture)
         mlrun.dataset(test, "test", "evaluation")
         mlrun.tags({"model.digest": checkpoint.digest(MODEL)})
         mlrun.metrics(report)
         mlrun.file(METRICS / "evaluate.json")
         if mlrun.active:
-            from arxiv_hybrid.evaluation import plots
-
             counts = confusion(labels, probabilities.argmax(1), len(names))
             mlrun.figure(plots.confusion_matrix(counts, names, "test papers"), "confusion.png")
             mlrun.figure(plots.reliability_diagram(bins), "reliability.png")
-            for number, (_, paper) in enumerate(words.groupby("id", sort=False)):
-                mlrun.figure(plots.attention(paper), f"attention/{number + 1}.png")
+            mlrun.file(REPORTS / "attention.html")
+            for number in range(1, len(explained) + 1):
+                mlrun.file(REPORTS / "attention" / f"{number}.png", "attention")
     gain = report["against_baseline"]
     print(
         f"accuracy {report['accuracy']:.2%}, macro-F1 {report['macro_f1']:.2%}, "

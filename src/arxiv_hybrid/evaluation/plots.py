@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from io import BytesIO
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
+
+from arxiv_hybrid.evaluation.explain import SHOWN, Explanation
+
+
+def png(figure: Figure) -> bytes:
+    """A figure as the bytes of a PNG file."""
+    image = BytesIO()
+    figure.savefig(image, format="png")
+    return image.getvalue()
 
 
 def learning_curves(epochs: pd.DataFrame) -> Figure:
@@ -54,15 +65,28 @@ def reliability_diagram(rows: pd.DataFrame) -> Figure:
     return figure
 
 
-def attention(words: pd.DataFrame) -> Figure:
-    """Attention of one paper: title above, abstract below; `words` is from `explain`."""
-    figure = Figure(figsize=(12, 6.4), layout="constrained")
-    for axis, (part, group) in zip(
-        figure.subplots(2, 1), words.groupby("part", sort=False), strict=False
+def attention(paper: Explanation) -> Figure:
+    """A paper's attention: title above, abstract below, a row for each head and one for the mean.
+
+    Each row is shaded by its own strongest word.
+    """
+    parts = [paper.title, paper.abstract]
+    heights = [len(part.heads) + 1 if len(part.heads) > 1 else 1 for part in parts]
+    figure = Figure(figsize=(14, 3.0 + 0.42 * sum(heights)), layout="constrained")
+    for axis, part, words in zip(
+        figure.subplots(2, 1, height_ratios=heights), parts, SHOWN, strict=True
     ):
-        axis.bar(group["position"], group["weight"], color="tab:blue")
-        axis.set_xticks(group["position"], group["token"], rotation=70, ha="right", fontsize=8)
-        axis.set(ylabel=f"{part} attention")
-    first = words.iloc[0]
-    figure.suptitle(f"{first['id']}: actual {first['actual']}, predicted {first['predicted']}")
+        if not part.tokens:
+            axis.set_axis_off()
+            continue
+        tokens, heads = part.tokens[:words], part.heads[:, :words]
+        rows = np.vstack([heads.mean(0), heads]) if len(heads) > 1 else heads
+        names = ["mean", *(f"head {number + 1}" for number in range(len(rows) - 1))]
+        shades = rows / rows.max(1, keepdims=True).clip(min=1e-9)
+        axis.imshow(shades, cmap="Blues", aspect="auto", vmin=0, vmax=1)
+        axis.set_xticks(range(len(tokens)), tokens, rotation=70, ha="right", fontsize=9)
+        axis.set_yticks(range(len(rows)), names)
+        axis.set_title(f"{part.name}, fusion weight {part.fusion:.2f}", fontsize=10)
+    actual = f", actual {paper.actual}" if paper.actual else ""
+    figure.suptitle(f"{paper.id}: predicted {paper.predicted} ({paper.confidence:.0%}){actual}")
     return figure

@@ -1,0 +1,83 @@
+"""`python -m arxiv_hybrid predict`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from arxiv_hybrid import predictions
+from arxiv_hybrid.__main__ import main
+from arxiv_hybrid.training import checkpoint
+
+PAPERS = pd.DataFrame(
+    {
+        "id": ["b", "a", "c", "b", "e"],
+        "title": ["Deep learning", "words, words", "", "Learning", "nothing known"],
+        "abstract": ["Deep words", "learning", "", 'deep \n"deep", deep', "here neither"],
+    }
+)
+PROBABILITIES = ["cs.AI-LG", "cs.CL", "cs.CV"]
+
+
+@pytest.mark.parametrize("name", ["papers.csv", "papers.csv.gz"])
+def test_a_row_for_each_paper_in_order_however_it_is_cut(
+    model_folder: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    PAPERS.to_csv(tmp_path / name, index=False)
+    given = ["predict", "--model", str(model_folder), "--input", str(tmp_path / name)]
+    tables = []
+    for chunk in (4096, 2):
+        monkeypatch.setattr(predictions, "CHUNK", chunk)
+        output = tmp_path / f"{chunk}.csv"
+        assert main([*given, "--output", str(output)]) == 0
+        tables.append(pd.read_csv(output))
+        assert "5 papers" in capsys.readouterr().out
+    whole, cut = tables
+    assert whole.columns.tolist() == ["id", "category", *PROBABILITIES]
+    assert whole["id"].tolist() == PAPERS["id"].tolist()
+    pd.testing.assert_frame_equal(whole, cut, atol=2e-6, rtol=0)
+    direct = checkpoint.load(model_folder).classify(PAPERS)
+    assert whole["category"].tolist() == direct["category"].tolist()
+    np.testing.assert_allclose(whole[PROBABILITIES], direct[PROBABILITIES], atol=2e-6, rtol=0)
+
+
+def test_only_texts_are_needed(model_folder: Path, tmp_path: Path) -> None:
+    PAPERS[["abstract", "title"]].to_csv(tmp_path / "in.csv", index=False)
+    classifier = checkpoint.load(model_folder)
+    assert predictions.predict_file(classifier, tmp_path / "in.csv", tmp_path / "out.csv") == 5
+    assert pd.read_csv(tmp_path / "out.csv").columns.tolist() == ["category", *PROBABILITIES]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("", "is empty"),
+        ("title,abstract\n", "no papers"),
+        ("title,text\na,b\n", "no column abstract; it has title, text"),
+        ("title,abstract\na,b,c\n", "more fields"),
+        ("title,abstract\na,b\na,b,c\n", "Expected 2 fields in line 3, saw 3"),
+    ],
+)
+def test_a_file_that_does_not_fit_leaves_the_output_alone(
+    model_folder: Path, tmp_path: Path, content: str, words: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    (tmp_path / "in.csv").write_text(content)
+    (tmp_path / "out.csv").write_text("of before")
+    files = ["--input", str(tmp_path / "in.csv"), "--output", str(tmp_path / "out.csv")]
+    assert main(["predict", "--model", str(model_folder), *files]) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert "in.csv" in error
+    assert (tmp_path / "out.csv").read_text() == "of before"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.csv", "model", "out.csv"]
+
+
+def test_a_model_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    nowhere = str(tmp_path / "nowhere")
+    assert main(["predict", "--model", nowhere, "--input", "x.csv", "--output", "y.csv"]) == 2
+    assert "nowhere" in capsys.readouterr().err
