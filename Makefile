@@ -1,11 +1,11 @@
-# make repro | test | lint | bench | experiments | ablations | ui. Each makes .venv first if it is not there.
+# make repro | test | lint | bench | experiments | ablations | collapse | ui. Each makes .venv first if it is not there.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test lint bench experiments ablations ui clean
+.PHONY: help repro test lint bench experiments ablations collapse ui clean
 
 help:  ## say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -42,6 +42,9 @@ experiments: $(VENV)/installed  ## every system in one table (DATA=arxiv, a CSV 
 
 ablations: $(VENV)/installed  ## the same for what each part of v1 and its recipe brings
 	python benchmarks/experiments.py ablations --data $(DATA)
+
+collapse: $(VENV)/installed  ## the same for why the published v4 never learned
+	python benchmarks/experiments.py collapse --data $(DATA)
 
 ui: $(VENV)/installed  ## MLflow in the browser, http://127.0.0.1:5000
 	mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}"

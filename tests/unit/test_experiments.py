@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
-import yaml
 from conftest import ROOT
 
-from arxiv_hybrid.config import parse
+from arxiv_hybrid.errors import UserError
 
 
 @pytest.fixture
@@ -38,6 +38,7 @@ def result(run: Any, accuracy: float) -> dict[str, Any]:
         "accuracy": accuracy,
         "macro_f1": 0.5,
         "any_listed": 0.9,
+        "recall_cl": 0.6,
         "linear": 0.8,
         "disagreement": None,
         "parameters": 1_000_000,
@@ -48,36 +49,39 @@ def result(run: Any, accuracy: float) -> dict[str, Any]:
 
 
 def test_every_run_is_a_valid_set_of_parameters(experiments: ModuleType) -> None:
-    content = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    for rows in (experiments.TABLE, experiments.ABLATIONS):
-        runs = experiments.plan(rows, ["published", "clean"], "papers.csv", 3)
-        assert len(runs) == len(rows) * 2 * 3
+    for rows, _ in experiments.SUITES.values():
+        runs = experiments.plan(rows, ["published", "clean"], "folder/a (1),'b'.csv", 2)
+        assert len(runs) == len(rows) * 2 * 2
         assert len({run.name for run in runs}) == len(runs)
         for run in runs:
-            changed = yaml.safe_load(yaml.safe_dump(content))
-            for key, value in run.settings.items():
-                *groups, last = key.split(".")
-                place = changed
-                for group in groups:
-                    place = place[group]
-                assert last in place, key
-                place[last] = _value(value)
-            parse(changed, run.name)
+            assert run.params.fetch.path == "folder/a (1),'b'.csv"
+            assert run.params.labels.classes == (3 if run.protocol == "published" else 4)
+            assert run.params.split.seed == run.seed
 
 
-def _value(text: str) -> Any:
-    """A value as DVC reads it from the command line."""
-    return yaml.safe_load(text.replace(":", ": ").replace(",", ", "))
-
-
-def test_another_recipe_is_another_run(
-    experiments: ModuleType, monkeypatch: pytest.MonkeyPatch
+def test_a_runs_name_stands_for_all_its_parameters(
+    experiments: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    (before,) = experiments.plan(experiments.TABLE[:1], ["clean"], "synthetic", 1)
-    name = before.name
-    assert name == before.name
-    monkeypatch.setattr(experiments, "recipe", lambda *_: {"epochs": 7})
-    assert before.name != name
+    def name(row: int, shipped: str, changed: str) -> str:
+        text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+        assert shipped in text
+        (tmp_path / "params.yaml").write_text(text.replace(shipped, changed), encoding="utf-8")
+        monkeypatch.setattr(experiments, "ROOT", tmp_path)
+        (run,) = experiments.plan(experiments.TABLE[row : row + 1], ["clean"], "synthetic", 1)
+        return run.name
+
+    v1, ensemble = 1, 6
+    assert experiments.TABLE[v1].target == "evaluate"
+    assert experiments.TABLE[ensemble].target == "ensemble"
+    before = name(v1, "\ndropout: auto", "\ndropout: auto")
+    assert before == name(v1, "\ndropout: auto", "\ndropout: 0.5"), "what auto stands for"
+    assert before == name(v1, "tta: 0", "tta: 2"), "v1 alone has no copies"
+    assert before == name(v1, "log_model: true", "log_model: false")
+    assert before != name(v1, "\ndropout: auto", "\ndropout: 0.9")
+    assert before != name(v1, "papers: 2400", "papers: 240")
+    voted = name(ensemble, "tta: 0", "tta: 0")
+    assert voted != name(ensemble, "tta: 0", "tta: 2")
+    assert voted != name(ensemble, "epochs: auto", "epochs: 3")
 
 
 def test_all_models_are_in_the_table(experiments: ModuleType) -> None:
@@ -106,19 +110,62 @@ def test_finished_runs_are_not_run_again(
         return result(run, 0.7)
 
     monkeypatch.setattr(experiments, "execute", execute)
-    command = ["experiments.py", "table", "--seeds", "1", "--only", "v1,v2"]
-    monkeypatch.setattr(sys, "argv", command)
-    with pytest.raises(KeyboardInterrupt):
-        experiments.main()
-    experiments.main()
+    command = ["table", "--seeds", "1", "--only", "v1, v2,v1"]
+    assert experiments.main(command) == 130
+    assert experiments.main(command) == 0
     assert len(done) == 5
     assert len(set(done)) == 4
     assert done[2] == done[3], "the one that was interrupted"
     out = capsys.readouterr().out
     assert "4 runs, 2 of them finished before" in out
-    assert "| v1 | 70.0 | 70.0 | 50.0 | 90.0 |" in out
+    assert "| v1 | 70.0 | 70.0 | 50.0 | 60.0 | 90.0 |" in out
     assert "| TF-IDF + linear | 80.0 | 80.0 |" in out
-    assert (experiments.RESULTS / "table.md").read_text() in out + "\n"
+    assert not list(experiments.RESULTS.glob("*.md")), "two rows are not the table"
+
+
+def test_a_run_that_fails_does_not_stop_the_others(
+    experiments: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def execute(run: Any) -> dict[str, Any]:
+        if run.row.name == "v1":
+            raise subprocess.CalledProcessError(1, ["dvc"])
+        return result(run, 0.7)
+
+    monkeypatch.setattr(experiments, "execute", execute)
+    assert experiments.main(["table", "--seeds", "1", "--data", "synthetic"]) == 1
+    assert "2 failed: v1-published" in capsys.readouterr().err
+    kept = (experiments.RESULTS / "table-synthetic.md").read_text()
+    assert "| v2 | 70.0 | 70.0 |" in kept
+    assert "| v1 |  |  |" in kept
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["--only", "v11"], "--only: no 'v11'; choose from baseline, v1"),
+        (["--protocols", "cleen"], "--protocols: no 'cleen'; choose from published, clean"),
+        (["--data", "nope.csv"], "nope.csv: no such file (--data)"),
+    ],
+)
+def test_a_mistake_is_one_line_and_changes_nothing(
+    experiments: ModuleType, given: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert experiments.main(["table", *given]) == 2
+    assert words in capsys.readouterr().err
+    assert not list(experiments.RESULTS.iterdir())
+
+
+def test_results_of_two_clones_can_be_put_together(experiments: ModuleType) -> None:
+    (run,) = experiments.plan(experiments.TABLE[:1], ["clean"], "synthetic", 1)
+    experiments.keep(result(run, 0.5))
+    experiments.keep(result(run, 0.7))
+    assert experiments.known()["accuracy"].tolist() == [0.7]
+    experiments.RUNS.write_text("<<<<<<< ours\n")
+    with pytest.raises(UserError, match=r"runs\.csv: no column experiment"):
+        experiments.known()
+    experiments.RUNS.write_text("")
+    with pytest.raises(UserError, match="not a sound CSV"):
+        experiments.known()
 
 
 def test_spreads(experiments: ModuleType) -> None:
