@@ -69,3 +69,22 @@ def papers() -> pd.DataFrame:
 def splits(papers: pd.DataFrame) -> dict[str, pd.DataFrame]:
     documents = label_papers(papers, scheme="primary", classes=3)
     return split_documents(documents, by="paper", val=0.15, test=0.15, seed=1, classes=3)
+
+
+@pytest.fixture
+def model_folder(tmp_path: Path) -> Path:
+    """A saved v1 of five words, untrained."""
+    import torch
+
+    from arxiv_hybrid.models import registry
+    from arxiv_hybrid.text.vocabulary import Vocabulary
+    from arxiv_hybrid.training import checkpoint
+
+    torch.manual_seed(0)
+    arguments = {"vocab_size": 5, "embed_dim": 8, "num_classes": 3, "num_filters": 4,
+                 "lstm_hidden": 4}  # fmt: skip
+    words = Vocabulary(("<PAD>", "<UNK>", "deep", "learning", "words"))
+    facts = checkpoint.Facts("v1", arguments, ["cs.AI-LG", "cs.CL", "cs.CV"], 30, 300)
+    folder = tmp_path / "model"
+    checkpoint.save(folder, registry.build("v1", **arguments), words, facts)
+    return folder

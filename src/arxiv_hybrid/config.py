@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import yaml
 from pydantic import (
@@ -19,7 +19,10 @@ from pydantic import (
 )
 
 from arxiv_hybrid.errors import UserError
-from arxiv_hybrid.recipes import laid_over, resolve
+from arxiv_hybrid.recipes import AUTO, laid_over, resolve
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 ModelName = Literal["baseline", "v1", "v2", "v3", "v4", "cnn_lstm"]
 # attention heads share the channels of both LSTM directions
@@ -27,6 +30,7 @@ LSTM_MULTIPLE = {"v1": 2, "v2": 2, "v3": 2, "v4": 4}
 GATED = tuple(LSTM_MULTIPLE)
 CLASS_NAMES = ("cs.AI", "cs.CL", "cs.CV", "cs.LG", "cs.AI-LG")
 _DAY = re.compile(r"^\d{4}-\d\d-\d\d$")
+_KIND = re.compile(r"^(list|dict|literal)\[|^(float|str)$")  # of a value, in pydantic's reports
 PUBLISHED_GLOVE = {  # name: widths that are published
     "glove.6B": (50, 100, 200, 300),
     "glove.2024.dolma": (300,),
@@ -35,7 +39,9 @@ PUBLISHED_GLOVE = {  # name: widths that are published
 VECTOR_FILES = (".txt", ".vec", ".gz", ".xz", ".zip")
 
 
-def _is_date(day: str) -> bool:
+def _is_date(day: Any) -> bool:
+    if not isinstance(day, str) or not _DAY.match(day):
+        return False
     try:
         date.fromisoformat(day)
     except ValueError:
@@ -47,6 +53,9 @@ class Strict(BaseModel):
     """Base of every section: no unknown keys, no NaN, no later change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+Section = TypeVar("Section", bound=Strict)
 
 
 class Fetch(Strict):
@@ -63,10 +72,10 @@ class Fetch(Strict):
     label_noise: float = Field(ge=0, lt=0.75)
     seed: int = Field(ge=0, lt=2**32)
 
-    @field_validator("since", "until")
+    @field_validator("since", "until", mode="before")
     @classmethod
-    def _a_day(cls, day: str | None) -> str | None:
-        if day is not None and (not _DAY.match(day) or not _is_date(day)):
+    def _a_day(cls, day: Any) -> Any:
+        if day is not None and not _is_date(day):
             raise ValueError("expected a day as 2025-11-17, in quotes")
         if day is not None and not "1991" <= day < "2100":
             raise ValueError("expected a day from 1991, when arXiv began, to 2099")
@@ -157,10 +166,18 @@ class Architecture(Strict):
     attention: bool | None
     residual: bool | None
     gates: bool | None
+    letters: Literal["auto"] | float | None
 
-    def given(self) -> dict[str, int | bool]:
-        """Only what the user set."""
-        return {key: value for key, value in self.model_dump().items() if value is not None}
+    @field_validator("letters")
+    @classmethod
+    def _letters(cls, letters: Literal["auto"] | float | None) -> Literal["auto"] | float | None:
+        if isinstance(letters, float) and not 0 < letters <= 10:
+            raise ValueError("must be above 0 and at most 10")
+        return letters
+
+    def given(self) -> dict[str, int | bool | float]:
+        """Only what the user or a recipe set."""
+        return {key: value for key, value in self.model_dump().items() if value not in (None, AUTO)}
 
 
 class Member(BaseModel):
@@ -212,7 +229,7 @@ class Params(Strict):
     seed: int = Field(ge=0, lt=2**32)
     model: ModelName
     recipe: Literal["ours", "published"]
-    dropout: float = Field(ge=0, lt=1)
+    dropout: float = Field(ge=0, le=0.99)
     word_dropout: float = Field(ge=0, lt=1)
     learning_rate: float = Field(gt=0, le=10)
     batch_size: int = Field(ge=2, le=65536)
@@ -225,7 +242,7 @@ class Params(Strict):
     class_weights: Literal["none", "balanced"] | list[float] | dict[str, float]
     loss: Literal["cross_entropy", "focal"]
     mixup: float = Field(ge=0, le=1)
-    embeddings: Literal["pretrained", "random"]
+    embeddings: Literal["pretrained", "random", "wide"]
     optimizer: Literal["adamw", "adam", "sgd"]
     scheduler: Literal["onecycle", "cosine", "warmup_cosine", "plateau", "none"]
     precision: Literal["auto", "fp32", "bf16", "fp16"]
@@ -279,6 +296,8 @@ class Params(Strict):
         for part in ("attention", "residual", "gates"):
             if part in given and self.model not in GATED:
                 raise ValueError(f"architecture.{part}: only {', '.join(GATED)} have that part")
+        if "letters" in given and self.model != "v4":
+            raise ValueError("architecture.letters: only v4 reads letters")
 
     def for_member(self, name: str) -> Params:
         """The parameters of one ensemble member: these, with the member's own laid over them.
@@ -290,7 +309,8 @@ class Params(Strict):
             if member.name == name:
                 overrides = member.model_extra or {}
                 where = f"params.yaml: ensemble.members[{name}]"
-                return parse(_overlay(self._given, overrides), where)
+                shared = {"augment": self.augment.model_dump()}  # not what its own recipe says
+                return parse(_overlay(self._given, overrides) | shared, where)
         names = ", ".join(member.name for member in self.ensemble.members)
         raise UserError(f"params.yaml: ensemble.members has no {name!r}; it has {names}")
 
@@ -302,6 +322,13 @@ SHARED_BY_MEMBERS = frozenset(
 
 def load(path: Path) -> Params:
     """Read and validate a params.yaml; raise UserError with one line if it is not sound."""
+    params = parse(_read(path), path.name)
+    for member in params.ensemble.members:
+        params.for_member(member.name)  # a wrong override fails now, not after an hour
+    return params
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -316,10 +343,16 @@ def load(path: Path) -> Params:
         raise UserError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: expected keys and values, found {type(content).__name__}")
-    params = parse(content, path.name)
-    for member in params.ensemble.members:
-        params.for_member(member.name)  # a wrong override fails now, not after an hour
-    return params
+    return content
+
+
+def load_section(path: Path, kind: type[Section]) -> Section:
+    """Read a YAML file that is one section, as the examples' params.yaml."""
+    content = _read(path)
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        raise UserError(f"{path.name}: {_one_line(error)}") from None
 
 
 def parse(content: dict[str, Any], where: str) -> Params:
@@ -337,10 +370,15 @@ def parse(content: dict[str, Any], where: str) -> Params:
 
 def _one_line(error: ValidationError) -> str:
     """The first problem of a pydantic report, with its key, and how many more there are."""
-    first = error.errors(include_url=False)[0]
-    parts = [str(part) for part in first["loc"] if not str(part).startswith(("list[", "literal["))]
-    key = ".".join(parts)
-    message = first["msg"].removeprefix("Value error, ")
+    found = error.errors(include_url=False)
+    # where several kinds of value are allowed, each has a line: the one that came furthest counts
+    same = [entry for entry in found if _key(entry) == _key(found[0])]
+    deepest = max(len(entry["loc"]) for entry in same)
+    same = [entry for entry in same if len(entry["loc"]) == deepest]
+    first = same[0]
+    key = ".".join(_key(first, whole=True))
+    others = [entry["msg"].removeprefix("Input should be ") for entry in same[1:]]
+    message = ", or ".join([first["msg"].removeprefix("Value error, "), *others])
     kind = first["type"]
     if kind == "extra_forbidden":
         text = f"{key}: unknown key"
@@ -350,8 +388,17 @@ def _one_line(error: ValidationError) -> str:
         text = f"{key}: {first['input']!r} is not allowed: {message[0].lower()}{message[1:]}"
     else:
         text = message
-    more = len({entry["loc"][:1] for entry in error.errors(include_url=False)}) - 1
+    more = len({entry["loc"][:1] for entry in found}) - 1
     return f"{text} (and {more} more)" if more else text
+
+
+def _key(entry: ErrorDetails, *, whole: bool = False) -> tuple[str, ...]:
+    """The key of a problem: its parameter or, `whole`, the place within its value, too."""
+    parts = [str(part) for part in entry["loc"]]
+    kinds = [number for number, part in enumerate(parts) if _KIND.match(part)]
+    if not whole and kinds:
+        return tuple(parts[: kinds[0]])
+    return tuple(part for number, part in enumerate(parts) if number not in kinds)
 
 
 def _overlay(base: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:

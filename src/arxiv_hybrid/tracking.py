@@ -147,11 +147,7 @@ def track(stage: str, params: Params, *, root: Path, workspace: Path) -> Iterato
 
 def _start(stage: str, params: Params, root: Path, workspace: Path) -> Any | None:
     """Import mlflow and start a run, or warn and return None."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    _configure()
     try:
         import mlflow
     except ImportError:
@@ -166,6 +162,15 @@ def _start(stage: str, params: Params, root: Path, workspace: Path) -> Any | Non
         _warn(f"MLflow cannot be reached, this run is not tracked: {_short(error)}")
         return None
     return mlflow
+
+
+def _configure() -> None:
+    """Let mlflow be quiet, and quick to give up; it reads this when it is imported."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
 
 def _prepare_store(mlflow: Any, experiment: str, root: Path) -> None:
@@ -310,19 +315,27 @@ def _short(error: Exception) -> str:
     return text if len(text) <= 200 else text[:197] + "..."
 
 
-def training_seconds(root: Path, experiment: str) -> float | None:
-    """How long the train stages of a DVC experiment took by their runs; None without any.
+def training_seconds(root: Path, digests: list[str]) -> float | None:
+    """How long the runs took that trained the models of these digests.
 
-    A stage that came from DVC's run cache has no run.
+    None if the run of one is not there: another store, tracking that was off, a server that
+    does not answer.
     """
-    import mlflow
+    _configure()
+    try:
+        import mlflow
 
-    database = local_database(os.environ.get("MLFLOW_TRACKING_URI"), root)
-    client = mlflow.MlflowClient(f"sqlite:///{database}" if database else None)
-    runs = client.search_runs(
-        [one.experiment_id for one in client.search_experiments()],
-        f"tags.DVC_EXP_NAME = '{experiment}' and tags.stage = 'train' and status = 'FINISHED'",
-    )
-    if not runs:
+        database = local_database(os.environ.get("MLFLOW_TRACKING_URI"), root)
+        client = mlflow.MlflowClient(f"sqlite:///{database}" if database else None)
+        experiments = [one.experiment_id for one in client.search_experiments()]
+        total = 0.0
+        for digest in digests:
+            wanted = f"tags.`model.digest` = '{digest}' and tags.stage = 'train'"
+            runs = client.search_runs(experiments, f"{wanted} and status = 'FINISHED'")
+            if not runs:
+                return None
+            total += (runs[0].info.end_time - runs[0].info.start_time) / 1000
+    except Exception as error:  # a table lacks a figure, no more
+        _warn(f"MLflow cannot be asked how long trainings took: {_short(error)}")
         return None
-    return float(sum(run.info.end_time - run.info.start_time for run in runs)) / 1000
+    return total

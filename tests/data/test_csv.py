@@ -139,3 +139,12 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
         read_csv(tmp_path / "none.csv")
     with pytest.raises(UserError, match="is a folder"):
         read_csv(tmp_path)
+
+
+def test_rows_are_those_of_the_file_also_where_papers_are_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "papers.csv"
+    path.write_text("id,title,abstract,all_categories\n1,a,b,math.CO\n2,a,b,cs.AI\n3,a,42,cs.AI\n")
+    with pytest.raises(UserError, match=r"row 3, column abstract"):
+        check_papers(read_csv(path), str(path))
+    path.write_text("id,title,abstract,all_categories\n1,a,b,math.CO\n2,a,b,cs.AI\n3,a,c,cs.AI\n")
+    assert check_papers(read_csv(path), str(path)).index.tolist() == [0, 1]

@@ -8,7 +8,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from arxiv_hybrid.models.attention import AttentionPooling, masked_softmax
+from arxiv_hybrid.models.attention import (
+    AttentionPooling,
+    MultiHeadSelfAttention,
+    masked_softmax,
+)
 from arxiv_hybrid.models.blocks import (
     Flat,
     Lookup,
@@ -30,20 +34,22 @@ def batch(channels: int) -> tuple[Tensor, Tensor]:
 
 def one_by_one(x: Tensor, conv: nn.Conv1d) -> Tensor:
     """Each document alone through torch's convolution, zeros on both sides."""
-    size = conv.kernel_size[0]
+    size, dilation = conv.kernel_size[0], conv.dilation[0]
     outs = []
     for document, length in zip(x, LENGTHS, strict=True):
-        padded = F.pad(document[:length].T, ((size - 1) // 2, size // 2))
-        outs.append(F.conv1d(padded.unsqueeze(0), conv.weight, conv.bias)[0].T)
+        around = ((size - 1) // 2 * dilation, size // 2 * dilation)
+        padded = F.pad(document[:length].T, around).unsqueeze(0)
+        outs.append(F.conv1d(padded, conv.weight, conv.bias, dilation=dilation)[0].T)
     return torch.cat(outs)
 
 
+@pytest.mark.parametrize("dilation", [1, 2, 4])
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5])
-def test_convolve_equals_each_document_alone(size: int) -> None:
+def test_convolve_equals_each_document_alone(size: int, dilation: int) -> None:
     x, mask = batch(6)
     x.requires_grad_()
-    conv = nn.Conv1d(6, 5, size).double()
-    flat = Flat.of(mask, gap=5)
+    conv = nn.Conv1d(6, 5, size, dilation=dilation).double()
+    flat = Flat.of(mask, gap=17)
     wanted, got = one_by_one(x, conv), convolve(x[mask], flat, conv)
     torch.testing.assert_close(got, wanted)
     weight = torch.randn_like(wanted)
@@ -56,13 +62,14 @@ def test_convolve_equals_each_document_alone(size: int) -> None:
         torch.testing.assert_close(a, b)
 
 
+@pytest.mark.parametrize("dilation", [1, 2, 4])
 @pytest.mark.parametrize("size", [1, 3, 4, 5])
-def test_convolve_lookup_equals_embedding_then_convolution(size: int) -> None:
+def test_convolve_lookup_equals_embedding_then_convolution(size: int, dilation: int) -> None:
     _, mask = batch(1)
     ids = torch.randint(1, 8, mask.shape) * mask
     embedding = nn.Embedding(8, 6, padding_idx=0).double()
-    conv = nn.Conv1d(6, 5, size).double()
-    flat = Flat.of(mask, gap=5)
+    conv = nn.Conv1d(6, 5, size, dilation=dilation).double()
+    flat = Flat.of(mask, gap=17)
     index = torch.zeros(flat.length, dtype=torch.long).index_copy(0, flat.rows, ids[mask])
     got = convolve_lookup(Lookup(embedding.weight, index, flat), conv)
     wanted = one_by_one(embedding(ids), conv)
@@ -101,13 +108,32 @@ def test_bilstm_equals_torchs_packed_one() -> None:
     torch.testing.assert_close(ours(x, mask), wanted)
 
 
+def test_bilstm_drops_out_between_its_layers_only() -> None:
+    x, mask = batch(6)
+    x = x.float()
+    single, double = (BiLSTM(6, 3, dropout=0.5, layers=layers).train() for layers in (1, 2))
+    assert torch.equal(single(x, mask), single(x, mask))
+    assert not torch.equal(double(x, mask), double(x, mask))
+    assert torch.equal(double.eval()(x, mask), double(x, mask))
+
+
+def test_self_attention_is_averaged_over_real_words() -> None:
+    x, mask = batch(4)
+    attention = MultiHeadSelfAttention(4, heads=2).double().eval()
+    _, received = attention(x, mask)
+    for row, length in enumerate(LENGTHS):
+        alone = attention(x[row : row + 1, :length], mask[row : row + 1, :length])[1]
+        torch.testing.assert_close(received[row, :, :length], alone[0])
+        assert (received[row, :, length:] == 0).all()
+
+
 def test_pooling_weights_sum_to_one_and_ignore_padding() -> None:
     x, mask = batch(8)
     flat = Flat.of(mask, gap=0)
     pooled, weights = AttentionPooling(8, heads=4).double()(x[mask], flat)
     assert pooled.shape == (len(LENGTHS), 8)
-    torch.testing.assert_close(weights.sum(1), torch.ones(len(LENGTHS)))
-    assert (weights[~mask] == 0).all()
+    torch.testing.assert_close(weights.sum(2), torch.ones(len(LENGTHS), 4))
+    assert (weights.transpose(1, 2)[~mask] == 0).all()
 
 
 def test_softmax_of_nothing_is_zero_not_nan() -> None:

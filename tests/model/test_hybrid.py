@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from arxiv_hybrid.errors import UserError
 from arxiv_hybrid.models import registry
+from arxiv_hybrid.models.attention import AttentionPooling, GatedFusion, MultiHeadSelfAttention
 from arxiv_hybrid.models.base import PaperClassifier
 from arxiv_hybrid.models.hybrid import CharacterHybrid, HybridCNNLSTM
 
@@ -28,6 +29,10 @@ def make(name: str, **changes: object) -> PaperClassifier:
     }
     model = registry.build(name, **{**arguments, **changes})
     model.spell([f"word{'x' * (i % 9)}{i}" for i in range(WORDS)])
+    with torch.no_grad():  # biases are 0 at first, which hides what they would let through
+        for parameter in model.parameters():
+            if parameter.dim() == 1:
+                parameter.add_(0.03 * torch.randn_like(parameter))
     return model
 
 
@@ -133,6 +138,17 @@ def test_attention_sums_to_one(model: PaperClassifier, texts: tuple[Tensor, Tens
     for name, ids in zip(("title_attention", "abstract_attention"), texts, strict=True):
         torch.testing.assert_close(maps[name].sum(1), torch.ones(6))
         assert (maps[name][ids == 0] == 0).all()
+        heads = maps[name.replace("attention", "heads")]
+        torch.testing.assert_close(heads.sum(2), torch.ones(6, heads.shape[1]))
+        torch.testing.assert_close(heads.mean(1), maps[name])
+
+
+def test_each_head_is_shown() -> None:
+    texts = torch.randint(1, WORDS, (2, 9)), torch.randint(1, WORDS, (2, 40))
+    for name, heads in {"v1": 4, "v4": 8, "baseline": 1}.items():
+        _, maps = registry.build(name, vocab_size=WORDS)(*texts)
+        assert maps["title_heads"].shape == (2, heads, 9)
+        assert maps["abstract_heads"].shape == (2, heads, 40)
 
 
 def test_a_row_of_padding_gives_no_nan(model: PaperClassifier) -> None:
@@ -157,10 +173,11 @@ def test_every_parameter_learns(model: PaperClassifier, texts: tuple[Tensor, Ten
     assert not [n for n in still if not n.endswith(idle) and not re.fullmatch(r"convs\.\d.bias", n)]
 
 
-def test_a_model_overfits_one_batch(model: PaperClassifier, texts: tuple[Tensor, Tensor]) -> None:
+@pytest.mark.parametrize("name", sorted(registry.MODELS))
+def test_a_model_overfits_one_batch(name: str, texts: tuple[Tensor, Tensor]) -> None:
     labels = torch.tensor([0, 1, 2, 0, 1, 2])
-    plain = make("v1" if isinstance(model, HybridCNNLSTM) else "baseline", dropout=0.0).train()
-    optimizer = torch.optim.Adam(plain.parameters(), lr=0.01)
+    plain = make(name, dropout=0.0).train()
+    optimizer = torch.optim.Adam(plain.parameters(), lr=0.02 if name == "cnn_lstm" else 0.01)
     for _ in range(80):
         optimizer.zero_grad()
         loss = F.cross_entropy(plain(*texts)[0], labels)
@@ -168,6 +185,44 @@ def test_a_model_overfits_one_batch(model: PaperClassifier, texts: tuple[Tensor,
         optimizer.step()
     assert (plain(*texts)[0].argmax(1) == labels).all()
     assert loss.item() < 0.05
+
+
+SWITCHES = {"attention": 2, "residual": 3, "gates": 1}  # and how many parts each takes out
+
+
+@pytest.mark.parametrize("part", sorted(SWITCHES))
+def test_a_part_can_be_left_out(part: str, texts: tuple[Tensor, Tensor]) -> None:
+    whole, without = make("v1").eval(), make("v1", **{part: False}).eval()
+    kinds = {
+        "attention": (MultiHeadSelfAttention, AttentionPooling),
+        "residual": (nn.Conv1d,),
+        "gates": (GatedFusion,),
+    }[part]
+    counts = [sum(isinstance(m, kinds) for m in one.modules()) for one in (whole, without)]
+    assert counts[0] - counts[1] == SWITCHES[part]
+    logits, maps = without(*texts)
+    padded, _ = without(*(F.pad(ids, (0, 9)) for ids in texts))
+    torch.testing.assert_close(padded, logits, rtol=0, atol=rounding(without))
+    torch.testing.assert_close(
+        maps["title_heads"].sum(2), torch.ones(6, 1 if part == "attention" else 4)
+    )
+
+
+def test_v4_is_dilated_and_its_letters_start_as_told() -> None:
+    model = registry.build("v4", vocab_size=WORDS)
+    dilations = [block.conv1.dilation[0] for block in model.abstract_blocks]
+    assert dilations == [1, 1, 1, 2, 2, 2, 4, 4, 4]
+    assert model.characters.table.std().item() == pytest.approx(0.1, rel=0.1)
+    loud = registry.build("v4", vocab_size=WORDS, letters=1.0)
+    assert loud.characters.table.std().item() == pytest.approx(1.0, rel=0.1)
+
+
+def test_v4_reads_the_letters_of_a_word() -> None:
+    model = make("v4").eval()
+    distinct = torch.arange(2, WORDS)
+    before = model.embed(distinct)
+    model.spell(["other"] * WORDS)
+    assert (model.embed(distinct) != before).any(1).all()
 
 
 def test_an_unknown_model_is_named() -> None:

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from arxiv_hybrid.config import Params, parse
 from arxiv_hybrid.data.labels import CLASSES
 from arxiv_hybrid.errors import UserError
-from arxiv_hybrid.evaluation.explain import explain
+from arxiv_hybrid.evaluation.explain import explain, words
 from arxiv_hybrid.models import registry
 from arxiv_hybrid.text.tokenize import tokenize, tokenize_all
 from arxiv_hybrid.text.vocabulary import Vocabulary
@@ -148,10 +148,10 @@ def test_accumulated_batches_make_the_step_of_one_large_batch() -> None:
         ids, labels = torch.randint(9, (12, 2)), torch.randint(3, (12,))
         optimization = Optimization(
             model,
-            optimizer="adam",
+            optimizer="sgd",  # Adam's first step would not see the size of a gradient
             learning_rate=0.1,
             weight_decay=0.0,
-            gradient_clip=0.5,
+            gradient_clip=1e9,
             scheduler="none",
             epochs=1,
             steps_per_epoch=1,
@@ -165,6 +165,12 @@ def test_accumulated_batches_make_the_step_of_one_large_batch() -> None:
 
     for whole, parts in zip(trained(1), trained(4), strict=True):
         torch.testing.assert_close(parts, whole, rtol=1e-4, atol=1e-6)
+
+
+def test_under_mixup_the_stronger_label_counts_as_right() -> None:
+    labels, partner = torch.tensor([0, 1, 2]), torch.tensor([1, 2, 0])
+    assert Mixup(0.7, partner).stronger(labels).tolist() == [0, 1, 2]
+    assert Mixup(0.2, partner).stronger(labels).tolist() == [1, 2, 0]
 
 
 def test_what_is_left_of_an_epoch_makes_a_step() -> None:
@@ -258,6 +264,27 @@ def test_clipping_covers_sparse_and_dense_gradients() -> None:
     assert sparse.grad.to_dense()[1].tolist() == pytest.approx([0.0, 0.8])
 
 
+def test_vectors_at_rate_zero_are_frozen() -> None:
+    model = Words()
+    before = model.embedding.weight.detach().clone()
+    optimize(model, embedding_rate_scale=0.0).step(model(torch.tensor([[3, 4]])).pow(2).sum())
+    assert torch.equal(model.embedding.weight, before)
+    assert model.embedding.weight.grad is None
+
+
+def test_an_overflow_in_fp16_spoils_no_weights() -> None:
+    torch.manual_seed(0)
+    model = Words()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    optimization = optimize(model)
+    optimization._scaler = torch.amp.GradScaler("cpu")
+    model.out.weight.register_hook(lambda gradient: gradient * float("nan"))
+    optimization.step(model(torch.tensor([[3, 4]])).pow(2).sum())
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    assert optimization._scaler.get_scale() < 65536
+
+
 @pytest.mark.parametrize("scheduler", ["plateau", "cosine", "onecycle", "none"])
 def test_schedules(scheduler: str) -> None:
     model = Words()
@@ -320,6 +347,111 @@ def test_patience_ends_training(
     _, history = run(parse(merged(tiny_content, changes), "params"), splits, vocabulary)
     assert len(history.epochs) < 30
     assert len(history.epochs) == history.best + 2
+
+
+def test_patience_counts_from_the_last_rise_in_accuracy(
+    tiny_content: dict, splits: dict[str, pd.DataFrame], vocabulary: Vocabulary,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """A loss that still falls a little is no reason to go on."""
+    asked: list[int] = []
+
+    def ever_surer(_: nn.Module, papers: Any, __: devices.Machine) -> torch.Tensor:
+        asked.append(1)
+        right = F.one_hot(papers.labels, 3) * 0.01 * len(asked)
+        return torch.tensor([1.0, 0.0, 0.0]) + right
+
+    monkeypatch.setattr("arxiv_hybrid.training.loop.predict", ever_surer)
+    changes = {"epochs": 30, "patience": 2}
+    _, history = run(parse(merged(tiny_content, changes), "params"), splits, vocabulary)
+    losses = [epoch.val_loss for epoch in history.epochs]
+    assert losses == sorted(losses, reverse=True)
+    assert len({epoch.val_accuracy for epoch in history.epochs}) == 1
+    assert len(losses) == 3
+    assert history.best == 2, "among equals the lowest loss"
+
+
+def test_training_is_what_the_parameters_say(
+    tiny_content: dict, splits: dict[str, pd.DataFrame], vocabulary: Vocabulary,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    seen: dict[str, Any] = {"mixed": 0, "unknown": 0, "batches": 0}
+
+    class Watched(Optimization):
+        def __init__(self, model: nn.Module, **given: Any) -> None:
+            seen.update(given)
+            super().__init__(model, **given)
+
+    def watched_loss(name: str, weights: torch.Tensor | None, smoothing: float):
+        seen.update(loss=name, weights=weights, smoothing=smoothing)
+        return make_loss(name, weights, smoothing)
+
+    forward = registry.MODELS["v1"].forward
+
+    def watched_forward(
+        self: nn.Module, titles: torch.Tensor, abstracts: torch.Tensor, **given: Any
+    ):
+        if self.training:
+            seen["batches"] += 1
+            seen["mixed"] += given.get("mixing") is not None
+            seen["unknown"] += int((abstracts == 1).sum()) - seen["already"] / seen["of"]
+        return forward(self, titles, abstracts, **given)
+
+    monkeypatch.setattr("arxiv_hybrid.training.loop.Optimization", Watched)
+    monkeypatch.setattr("arxiv_hybrid.training.loop.make_loss", watched_loss)
+    monkeypatch.setattr(registry.MODELS["v1"], "forward", watched_forward)
+    changes = {
+        "mixup": 0.5, "word_dropout": 0.2, "class_weights": {"cs.CL": 3.0}, "accumulate": 2,
+        "loss": "focal", "label_smoothing": 0.05, "epochs": 4, "learning_rate": 0.003,
+        "weight_decay": 0.02, "optimizer": "adam", "scheduler": "cosine",
+        "glove": {"learning_rate_scale": 0.3},
+    }  # fmt: skip
+    encoded = encode_papers(
+        splits["train"], vocabulary, title_length=12, abstract_length=40, device=CPU
+    )
+    seen["already"], seen["of"] = int((encoded.abstract_ids == 1).sum()), 1
+    seen["of"] = -(-len(encoded) // 16)
+    run(parse(merged(tiny_content, changes), "params"), splits, vocabulary)
+    assert seen["loss"] == "focal"
+    assert seen["weights"].tolist() == [1.0, 3.0, 1.0]
+    assert seen["smoothing"] == 0.05
+    for name, value in {
+        "optimizer": "adam", "learning_rate": 0.003, "embedding_rate_scale": 0.3,
+        "weight_decay": 0.02, "scheduler": "cosine", "epochs": 4, "accumulate": 2,
+        "steps_per_epoch": -(-seen["of"] // 2),
+    }.items():  # fmt: skip
+        assert seen[name] == value, name
+    assert 0 < seen["mixed"] < seen["batches"] == 4 * seen["of"]
+    hidden = seen["unknown"] / (4 * int((encoded.abstract_ids > 1).sum()))
+    assert hidden == pytest.approx(0.2, abs=0.03)
+
+
+@pytest.mark.parametrize(("kind", "spread"), [("random", 0.1), ("wide", 1.0), ("pretrained", 0.5)])
+def test_word_vectors_start_as_told(
+    tiny_content: dict, splits: dict[str, pd.DataFrame], vocabulary: Vocabulary,
+    monkeypatch: pytest.MonkeyPatch, kind: str, spread: float,
+) -> None:  # fmt: skip
+    starts: list[torch.Tensor] = []
+
+    def fit(model: nn.Module, *_: Any, **__: Any) -> None:
+        starts.append(model.embedding.weight.detach().clone())
+
+    monkeypatch.setattr("arxiv_hybrid.training.run.fit", fit)
+    given = np.random.default_rng(0).normal(0, 0.5, (len(vocabulary), 12)).astype(np.float32)
+    params = parse(merged(tiny_content, {"embeddings": kind}), "params")
+    train_classifier(params, splits["train"], splits["val"], vocabulary, given)
+    assert starts[0].std().item() == pytest.approx(spread, rel=0.05)
+    if kind == "pretrained":
+        assert np.array_equal(starts[0].numpy(), given)
+
+
+def test_v4_learns_how_the_vocabulary_is_written(
+    tiny_content: dict, splits: dict[str, pd.DataFrame], vocabulary: Vocabulary
+) -> None:
+    params = parse(merged(tiny_content, {"model": "v4", "epochs": 1}), "params")
+    classifier, _ = run(params, splits, vocabulary)
+    row = vocabulary.index["the"]
+    assert bytes(classifier.model.spelling[row].tolist()).rstrip(b"\0") == b"the"
 
 
 def test_the_same_seed_trains_the_same_model(
@@ -385,14 +517,29 @@ def test_a_classifier_survives_a_round_trip(
     assert set(table["category"]) <= set(loaded.facts.classes)
     assert table.drop(columns="category").sum(axis=1).to_numpy() == pytest.approx(1.0)
 
-    words = explain(loaded, test.head(3))
-    assert set(words["part"]) == {"title", "abstract"}
-    lengths = test.head(3)["title"].map(lambda title: min(len(tokenize(title)), 12)).tolist()
-    shown = words[words["part"] == "title"].groupby("id", sort=False)["position"].max()
-    assert shown.tolist() == lengths
-    title = words[words["part"] == "title"].groupby("id")["weight"].sum()
+    papers = explain(loaded, test.head(3))
+    for paper, (_, row) in zip(papers, test.head(3).iterrows(), strict=True):
+        assert paper.title.tokens == tokenize(row["title"])[:12]  # tiny_params' title_length
+        assert paper.title.heads.shape == (4, len(paper.title.tokens))
+        assert paper.abstract.heads.sum(1) == pytest.approx(1.0, abs=1e-4)
+        assert paper.actual == loaded.facts.classes[row["label"]]
+        _, maps = loaded.model(*loaded.encode(row.to_frame().T).batch(np.array([0]))[:2])
+        fusion = [paper.title.fusion, paper.abstract.fusion]
+        assert fusion == pytest.approx(maps["fusion_weights"][0].tolist(), abs=1e-5)
+    assert [paper.predicted for paper in papers] == table["category"].head(3).tolist()
+    shown = words(papers)
+    assert set(shown["part"]) == {"title", "abstract"}
+    title = shown[shown["part"] == "title"].groupby("id")["weight"].sum()
     assert title.to_numpy() == pytest.approx(1.0, abs=1e-4)
 
+    words_of_old = (tmp_path / "vocab.txt").read_text()
+    (tmp_path / "vocab.txt").write_text(words_of_old + "more\n")
+    with pytest.raises(UserError, match=r"not a sound model: \d+ words for \d+ vectors"):
+        checkpoint.load(tmp_path)
+    (tmp_path / "vocab.txt").write_text(words_of_old)
+    assert loaded.classify(test.head(0)).columns.tolist() == table.columns.tolist()
+    with pytest.raises(UserError, match="papers need a title each"):
+        loaded.classify(test.head(2).assign(title=[None, "x"]))
     (tmp_path / "model.safetensors").write_bytes(b"not a model")
     with pytest.raises(UserError, match="not a sound model"):
         checkpoint.load(tmp_path)
@@ -408,8 +555,8 @@ def test_explanations_show_20_title_and_50_abstract_words(
     classifier, _ = run(parse(merged(tiny_content, changes), "params"), splits, vocabulary)
     papers = splits["test"].head(2)
     papers = papers.assign(title=papers["title"] + " " + papers["abstract"])
-    words = explain(classifier, papers)
-    assert words.groupby("part")["position"].max().to_dict() == {"abstract": 50, "title": 20}
+    shown = words(explain(classifier, papers))
+    assert shown.groupby("part")["position"].max().to_dict() == {"abstract": 50, "title": 20}
 
 
 def test_fit_reports_every_epoch(
@@ -440,7 +587,8 @@ def test_every_model_trains_with_its_recipe(
     )
     assert np.isfinite(history.best_epoch.val_loss)
     spread = float(classifier.model.embedding.weight[2:].detach().std())
-    assert (spread > 0.5) == (params.embeddings == "random")
+    told = {"pretrained": 0.0, "random": 0.1, "wide": 1.0}[params.embeddings]
+    assert spread == pytest.approx(told, abs=0.05)
     checkpoint.save(tmp_path, classifier.model, vocabulary, classifier.facts)
     loaded = checkpoint.load(tmp_path)
     torch.testing.assert_close(

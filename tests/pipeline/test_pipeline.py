@@ -301,6 +301,8 @@ def test_stages_depend_on_the_modules_they_use() -> None:
         deps = [dep.removeprefix("src/arxiv_hybrid/") for dep in stage["deps"]]
         files = {f"{module.replace('.', '/')}.py" for module in imported(ROOT / script)}
         assert script in stage["deps"]
+        if "text/augment.py" in files:
+            files.add("text/thesaurus.txt")
         missing = {f for f in files if not any(f == d or f.startswith(f"{d}/") for d in deps)}
         assert not missing, name
 
@@ -311,7 +313,8 @@ def test_only_tracking_knows_mlflow_and_only_stages_know_paths() -> None:
         text = path.read_text(encoding="utf-8")
         if path.name != "tracking.py":
             assert not re.search(r"^\s*(import|from) mlflow", text, flags=re.MULTILINE), path
-        assert "data/raw" not in text, path
+        if path.name != "__main__.py":  # what its options stand at
+            assert "data/raw" not in text, path
         assert "metrics/plots" not in text, path
     for path in (ROOT / "stages").glob("*.py"):
         assert len(path.read_text(encoding="utf-8").splitlines()) <= 80, path

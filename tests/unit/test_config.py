@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ def test_shipped_params_are_valid_and_the_documented_sweep_changes_something() -
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"dropout": 1.5}, ["dropout", "1.5", "less than 1"]),
+        ({"dropout": 1.5}, ["dropout", "1.5", "less than or equal to 0.99"]),
         ({"model": "v9"}, ["model", "v9", "v1"]),
         ({"epochs": 0}, ["epochs", "0"]),
         ({"learning_rate": -0.1}, ["learning_rate", "-0.1", "greater than 0"]),
@@ -41,8 +42,15 @@ def test_shipped_params_are_valid_and_the_documented_sweep_changes_something() -
         ({"architecture": {"lstm_hidden": 75}}, ["lstm_hidden", "75", "multiple of 2"]),
         ({"model": "v4", "architecture": {"lstm_hidden": 6}}, ["lstm_hidden", "multiple of 4"]),
         ({"model": "cnn_lstm", "architecture": {"gates": False}}, ["architecture.gates", "v1"]),
+        ({"architecture": {"letters": 0.1}}, ["architecture.letters", "only v4"]),
+        ({"model": "v4", "architecture": {"letters": 0}}, ["architecture.letters", "0", "above"]),
         ({"class_weights": {"cs.AL": 2.0}}, ["class_weights", "cs.AL is no class", "cs.AI"]),
         ({"class_weights": {"cs.CL": 0}}, ["class_weights", "positive"]),
+        ({"class_weights": {"cs.CL": "x"}}, ["class_weights.cs.CL", "'x'", "a valid number"]),
+        ({"class_weights": [1, "x", 2]}, ["class_weights.1", "'x'", "a valid number"]),
+        ({"class_weights": 2.0}, ["class_weights: 2.0", "'balanced', or a valid list"]),
+        ({"fetch": {"since": date(2025, 11, 17)}}, ["fetch.since", "2025-11-17, in quotes"]),
+        ({"dropout": 0.999}, ["dropout", "0.99"]),
         ({"recipe": "own"}, ["recipe", "own", "published"]),
         ({"seed": "auto"}, ["seed", "auto"]),
         ({"split": {"seed": 2**32}}, ["split.seed", "4294967296"]),
@@ -112,7 +120,11 @@ def test_members_inherit_and_override(tiny_content: dict[str, Any]) -> None:
 def test_every_model_has_both_recipes(default_content: dict[str, Any], name: str, model: str):
     params = config.parse({**default_content, "recipe": name, "model": model}, "p")
     assert params.loss == ("focal" if model == "v2" else "cross_entropy")
-    assert (params.embeddings == "random") == (model in ("baseline", "v2"))
+    scratch = {"ours": "random", "published": "wide"}[name]
+    assert params.embeddings == (scratch if model in ("baseline", "v2") else "pretrained")
+    assert params.patience <= params.epochs or name == "ours"
+    letters = {"ours": 0.1, "published": 1.0}[name]
+    assert params.architecture.given() == ({"letters": letters} if model == "v4" else {})
 
 
 def test_published_recipes_are_those_of_the_table(default_content: dict[str, Any]) -> None:
@@ -132,7 +144,8 @@ def test_published_recipes_are_those_of_the_table(default_content: dict[str, Any
     assert (v1.augment.fraction, v1.augment.alpha) == (0.3, 0.1)
     v4 = published("v4")
     assert (v4.batch_size, v4.accumulate, v4.epochs, v4.scheduler) == (32, 4, 40, "warmup_cosine")
-    assert (v4.label_smoothing, v4.mixup, v4.augment.fraction) == (0.15, 0.3, 0.5)
+    assert (v4.label_smoothing, v4.mixup) == (0.15, 0.3)
+    assert (v4.augment.fraction, v4.augment.alpha) == (0.5, 0.15)
     base = published("baseline")
     assert (base.optimizer, base.epochs, base.patience, base.dropout) == ("adam", 20, 5, 0.5)
     assert base.vocab.abstract_length == 200
@@ -142,6 +155,15 @@ def test_published_recipes_are_those_of_the_table(default_content: dict[str, Any
     assert published("v2").class_weights == {"cs.CL": 1.5, "cs.CV": 1.5}
     assert published("v3").class_weights == {"cs.CL": 1.8, "cs.CV": 1.6}
     assert published("v2", loss="cross_entropy", dropout=0.1).loss == "cross_entropy"
+
+
+def test_members_share_the_main_models_augmented_papers(default_content: dict[str, Any]) -> None:
+    members = [{"name": "a", "recipe": "published"}, {"name": "b", "model": "v4"}]
+    content = merged(default_content, {"ensemble": {"members": members}, "augment": {"alpha": 0.2}})
+    params = config.parse(content, "p")
+    for name in "ab":
+        assert params.for_member(name).augment == params.augment
+    assert params.for_member("a").dropout == 0.6
 
 
 def test_a_member_has_the_recipe_of_its_own_model(default_content: dict[str, Any]) -> None:

@@ -8,13 +8,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.metrics import f1_score
 
 from arxiv_hybrid import io
 from arxiv_hybrid.config import Params
 from arxiv_hybrid.errors import UserError
 from arxiv_hybrid.evaluation import ensemble, metrics, plots
+from arxiv_hybrid.evaluation.explain import Explanation, Part
 from arxiv_hybrid.evaluation.report import full_report, prediction_rows, summary
+from arxiv_hybrid.text.augment import augment
 
 NAMES = ["a", "b", "c"]
 
@@ -108,6 +111,38 @@ def test_soft_vote_and_diversity() -> None:
     assert ensemble.diversity(labels, {"x": first})["mean_disagreement"] == 0
 
 
+def test_diversity_by_hand() -> None:
+    """Of 8 papers both get 2 right, one alone 3, the other alone 2, none 1."""
+    labels = np.zeros(8, dtype=int)
+    first = np.eye(3)[[0, 0, 0, 0, 0, 1, 1, 2]]
+    second = np.eye(3)[[0, 0, 1, 1, 2, 0, 0, 2]]
+    found = ensemble.diversity(labels, {"x": first, "y": second})
+    assert found["pairs"]["x | y"]["disagreement"] == 5 / 8
+    assert found["pairs"]["x | y"]["q_statistic"] == (2 * 1 - 3 * 2) / (2 * 1 + 3 * 2)
+    assert found["oracle_accuracy"] == 7 / 8
+
+
+class Counting:
+    """A member whose probabilities say how long the abstracts are."""
+
+    def probabilities(self, papers: pd.DataFrame) -> torch.Tensor:
+        return torch.tensor(
+            [[len(text.split()), len(text)] for text in papers["abstract"]]
+        ).double()
+
+
+def test_noisy_copies_are_averaged_with_the_papers_themselves() -> None:
+    papers = pd.DataFrame({"title": "t", "abstract": ["we show that it can be done", "one two"]})
+    noise = ensemble.Noise(copies=2, alpha=0.3, seed=5)
+    found = ensemble.probabilities({"x": Counting()}, papers, noise)["x"]
+    random = np.random.default_rng(5)
+    variants = [papers["abstract"].tolist()]
+    variants += [[augment(text, 0.3, random) for text in variants[0]] for _ in range(2)]
+    assert len({tuple(texts) for texts in variants}) == 3, "the premise: copies differ"
+    sizes = np.array([[[len(text.split()), len(text)] for text in texts] for texts in variants])
+    np.testing.assert_allclose(found, sizes.mean(0))
+
+
 def test_fitted_weights_are_the_likeliest() -> None:
     labels, good = sample(seed=1)
     _, bad = sample(seed=1, skill=0.2)
@@ -152,23 +187,28 @@ def test_summary_says_what_was_reached_and_against_what(report: dict[str, Any]) 
     assert f"{report['accuracy']:.2%}" in text
 
 
+def paper() -> Explanation:
+    """A paper of two title words and four abstract words, two heads."""
+    heads = np.array([[1.0, 0.0], [0.6, 0.4]])
+    title = Part("title", "Deep words", ["deep", "words"], heads, 0.4)
+    abstract = Part("abstract", "We ask what it", ["we", "ask", "what", "it"],
+                    np.full((2, 4), 0.25), 0.6)  # fmt: skip
+    return Explanation("1", title, abstract, {"a": 0.25, "b": 0.75}, "a")
+
+
 def test_figures_show_what_they_are_given() -> None:
     labels, probabilities = sample()
     counts = metrics.confusion(labels, probabilities.argmax(1), 3)
     curves = pd.DataFrame({"epoch": [1, 2]})
     for part in ("train", "val"):
         curves[f"{part}_loss"], curves[f"{part}_accuracy"] = [1.0, 0.5], [0.5, 0.7]
-    words = pd.DataFrame(
-        {"id": "1", "part": ["title", "abstract"], "position": 1, "token": "w", "weight": 0.5,
-         "actual": "a", "predicted": "b"}
-    )  # fmt: skip
     figures = {
         "confusion": plots.confusion_matrix(counts, NAMES, "t"),
         "curves": plots.learning_curves(curves),
         "reliability": plots.reliability_diagram(
             pd.DataFrame(metrics.reliability(labels, probabilities, 10))
         ),
-        "attention": plots.attention(words),
+        "attention": plots.attention(paper()),
     }
     for figure in figures.values():
         image = BytesIO()
@@ -177,7 +217,13 @@ def test_figures_show_what_they_are_given() -> None:
     shown = {text.get_text() for text in figures["confusion"].axes[0].texts}
     assert any(str(counts[0, 0]) in text for text in shown)
     assert [list(line.get_ydata()) for line in figures["curves"].axes[1].lines] == [[0.5, 0.7]] * 2
-    assert "actual a, predicted b" in figures["attention"].get_suptitle()
+    assert figures["attention"].get_suptitle() == "1: predicted b (75%), actual a"
+    title, abstract = figures["attention"].axes
+    assert [tick.get_text() for tick in title.get_yticklabels()] == ["mean", "head 1", "head 2"]
+    assert [tick.get_text() for tick in abstract.get_xticklabels()] == ["we", "ask", "what", "it"]
+    shades = title.images[0].get_array()
+    np.testing.assert_allclose(shades, [[1, 0.25], [1, 0], [1, 2 / 3]])  # of a row's strongest
+    assert [axis.images[0].get_clim() for axis in (title, abstract)] == [(0, 1)] * 2
 
 
 def test_prediction_rows_name_the_classes() -> None:

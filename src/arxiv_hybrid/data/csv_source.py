@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import pandas as pd
 
@@ -72,7 +74,7 @@ def _complete(table: pd.DataFrame, path: Path) -> pd.DataFrame:
         table["all_categories"] = table["primary_category"]
     if "category" not in table:
         table["category"] = [_first_class(listed) for listed in table["all_categories"]]
-        table = table[table["category"] != ""].reset_index(drop=True)
+        table = table[table["category"] != ""].copy()  # rows keep their numbers, for messages
         if table.empty:
             raise UserError(f"{path}: no paper lists any of {', '.join(CATEGORIES)}")
     if "published" not in table:
@@ -84,18 +86,42 @@ def _first_class(listed: str) -> str:
     return next((name for name in listed.split(",") if name in CATEGORIES), "")
 
 
+def read_chunks(path: Path, rows: int, *, key: str) -> Generator[pd.DataFrame, None, None]:
+    """Yield all columns of a CSV as text, up to `rows` rows at a time.
+
+    Needs title and abstract; memory does not grow with the file. Raises UserError as `read_csv`
+    does, for damage further down only once it is reached.
+    """
+    with _sound_csv(path, key), pd.read_csv(path, chunksize=rows, **_options(path)) as chunks:
+        for table in chunks:
+            _refuse([name for name in ("title", "abstract") if name not in table], table, path)
+            _refuse_wider_rows(table, path)
+            yield table.fillna("")
+
+
 def _read_table(path: Path, key: str) -> pd.DataFrame:
-    compression: Literal["gzip"] | None = "gzip" if path.suffix == ".gz" else None
+    with _sound_csv(path, key):
+        table: pd.DataFrame = pd.read_csv(path, **_options(path))
+    _refuse_wider_rows(table, path)
+    return table.fillna("")
+
+
+def _options(path: Path) -> dict[str, Any]:
+    return {
+        "dtype": str,
+        "keep_default_na": False,
+        "encoding": "utf-8-sig",
+        "compression": "gzip" if path.suffix == ".gz" else None,
+        "on_bad_lines": "error",
+    }
+
+
+@contextmanager
+def _sound_csv(path: Path, key: str) -> Iterator[None]:
+    """Say in one line what is wrong with a file."""
     try:
         with plainly_told(path, key):
-            table = pd.read_csv(
-                path,
-                dtype=str,
-                keep_default_na=False,
-                encoding="utf-8-sig",
-                compression=compression,
-                on_bad_lines="error",
-            )
+            yield
     except UnicodeDecodeError as error:
         raise UserError(
             f"{path}: not UTF-8: byte 0x{error.object[error.start]:02x} at offset {error.start}; "
@@ -105,6 +131,8 @@ def _read_table(path: Path, key: str) -> pd.DataFrame:
         raise UserError(f"{path}: is empty, expected a CSV with a header line") from None
     except pd.errors.ParserError as error:
         raise UserError(f"{path}: not a sound CSV: {error}") from None
+
+
+def _refuse_wider_rows(table: pd.DataFrame, path: Path) -> None:
     if table.index.nlevels > 1 or not isinstance(table.index, pd.RangeIndex):
         raise UserError(f"{path}: rows have more fields than the header has names")
-    return table.fillna("")

@@ -78,8 +78,8 @@ PAPERS = pa.DataFrameSchema(
 def check_papers(papers: pd.DataFrame, where: str) -> pd.DataFrame:
     """Return `papers` if every row is sound, else raise UserError naming file, row and column.
 
-    Rows are counted from 1, the header left out. A paper may stand in several rows (one a
-    category query) but never with two different texts.
+    Rows are counted from 1 by the index, the header left out. A paper may stand in several rows
+    (one a category query) but never with two different texts.
     """
     if papers.empty:
         raise UserError(f"{where}: holds no rows")
@@ -100,7 +100,7 @@ def check_papers(papers: pd.DataFrame, where: str) -> pd.DataFrame:
             f"{where}: row {row + 1}, column {column}: found {shown}, expected {expected}{more}"
         ) from None
     _one_text_an_id(papers, where)
-    return papers
+    return papers.reset_index(drop=True)
 
 
 def check_enough(counts: Mapping[str, int], wanted: int, where: str, allow_fewer: bool) -> None:
@@ -128,6 +128,6 @@ def _one_text_an_id(papers: pd.DataFrame, where: str) -> None:
     if repeated.any():
         row = int(papers.index[repeated][0])
         raise UserError(
-            f"{where}: row {row + 1}: paper {papers['id'].iloc[row]} stands twice in category "
-            f"{papers['category'].iloc[row]}; give each paper once a category"
+            f"{where}: row {row + 1}: paper {papers['id'][row]} stands twice in category "
+            f"{papers['category'][row]}; give each paper once a category"
         )

@@ -45,7 +45,7 @@ class MultiHeadSelfAttention(nn.Module):
         """Attend within each title.
 
         x (B, T, dim), mask (B, T) to: output (B, T, dim) and the weight that each word
-        receives, averaged over heads and asking words, (B, T), summing to 1 a row.
+        receives from each head, averaged over asking words, (B, H, T), summing to 1 a row.
         """
         batch, steps, dim = x.shape
         q, k, v = (
@@ -56,7 +56,8 @@ class MultiHeadSelfAttention(nn.Module):
         weights = masked_softmax(scores, mask[:, None, None, :])
         context = self.dropout(weights).to(v.dtype) @ v
         out = self.out(context.transpose(1, 2).reshape(batch, steps, dim))
-        received = masked_mean(weights.detach().mean(1), mask)
+        asking = mask.to(weights.dtype) / mask.sum(1, keepdim=True).clamp(min=1)
+        received = (asking[:, None, None, :] @ weights.detach()).squeeze(2)
         return self.norm(x + out), received
 
 
@@ -70,10 +71,10 @@ class AttentionPooling(nn.Module):
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, values: Tensor, flat: Flat) -> tuple[Tensor, Tensor]:
-        """Real words (P, dim) to pooled documents (B, dim) and weights (B, T)."""
+        """Real words (P, dim) to pooled documents (B, dim) and each head's weights (B, H, T)."""
         scores = flat.padded(self.score(values)).transpose(1, 2)
-        weights = masked_softmax(scores, flat.mask.unsqueeze(1)).mean(1)
-        pooled = weighted_sum(values, weights, flat)
+        weights = masked_softmax(scores, flat.mask.unsqueeze(1))
+        pooled = weighted_sum(values, weights.mean(1), flat)
         return self.norm(pooled + self.project(pooled)), weights
 
 
@@ -81,18 +82,18 @@ class NoSelfAttention(nn.Module):
     """Titles as they are, all words alike: what is left without `MultiHeadSelfAttention`."""
 
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """x (B, T, dim) unchanged, and equal weights (B, T) for real words."""
-        return x, masked_softmax(torch.zeros_like(mask, dtype=x.dtype), mask)
+        """x (B, T, dim) unchanged, and equal weights (B, 1, T) for real words."""
+        return x, masked_softmax(torch.zeros_like(mask, dtype=x.dtype), mask).unsqueeze(1)
 
 
 class MeanOverWords(nn.Module):
     """The mean of the words: what is left without `AttentionPooling`."""
 
     def forward(self, values: Tensor, flat: Flat) -> tuple[Tensor, Tensor]:
-        """Real words (P, dim) to documents (B, dim) and equal weights (B, T)."""
+        """Real words (P, dim) to documents (B, dim) and equal weights (B, 1, T)."""
         zeros = torch.zeros_like(flat.mask, dtype=values.dtype)
         weights = masked_softmax(zeros, flat.mask)
-        return weighted_sum(values, weights, flat), weights
+        return weighted_sum(values, weights, flat), weights.unsqueeze(1)
 
 
 class AdditiveAttention(nn.Module):
@@ -103,9 +104,9 @@ class AdditiveAttention(nn.Module):
         self.score = nn.Linear(dim, 1)
 
     def forward(self, values: Tensor, flat: Flat) -> tuple[Tensor, Tensor]:
-        """Real words (P, dim) to pooled documents (B, dim) and weights (B, T)."""
+        """Real words (P, dim) to pooled documents (B, dim) and the one head's weights (B, 1, T)."""
         weights = masked_softmax(flat.padded(self.score(values)).squeeze(-1), flat.mask)
-        return weighted_sum(values, weights, flat), weights
+        return weighted_sum(values, weights, flat), weights.unsqueeze(1)
 
 
 def weighted_sum(values: Tensor, weights: Tensor, flat: Flat) -> Tensor:

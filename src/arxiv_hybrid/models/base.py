@@ -43,9 +43,8 @@ class PaperClassifier(nn.Module):
 
         title_ids (B, Tt) and abstract_ids (B, Ta) are padded with 0 on the right; title_mask
         (B, Tt) is True at real words and defaults to `title_ids != 0`; mixing is applied to
-        the fused features (B, F) before the head. Returns logits (B, C) and the maps
-        `title_attention` (B, Tt), `abstract_attention` (B, Ta), both summing to 1 a document,
-        and `fusion_weights` (B, 2) for title and abstract.
+        the fused features (B, F) before the head. Returns logits (B, C) and the maps of
+        `attention_maps`.
         """
         mask = title_ids != PADDING if title_mask is None else title_mask.bool()
         fused, maps = self.encode(title_ids, abstract_ids, mask)
@@ -68,6 +67,23 @@ class PaperClassifier(nn.Module):
 
     def spell(self, words: Sequence[str]) -> None:
         """Learn how the words of the vocabulary are written, if the model reads characters."""
+
+
+def attention_maps(title: Tensor, abstract: Tensor, fusion: Tensor) -> AttentionMaps:
+    """What a model shows of itself, from each head's weights (B, H, Tt) and (B, H', Ta).
+
+    `title_attention` (B, Tt) and `abstract_attention` (B, Ta) are averages over the heads,
+    which stand in `title_heads` and `abstract_heads`; all sum to 1 a document.
+    `fusion_weights` (B, 2): title and abstract.
+    """
+    title, abstract = title.detach(), abstract.detach()
+    return {
+        "title_attention": title.mean(1),
+        "abstract_attention": abstract.mean(1),
+        "title_heads": title,
+        "abstract_heads": abstract,
+        "fusion_weights": fusion.detach(),
+    }
 
 
 class TitleAndAbstract(PaperClassifier):

@@ -30,10 +30,11 @@ class CharacterCNN(nn.Module):
 
     out_dim = 50
 
-    def __init__(self, dim: int = 25, dropout: float = 0.2) -> None:
+    def __init__(self, dim: int = 25, dropout: float = 0.2, scale: float = 1.0) -> None:
+        """scale: standard deviation of the letters' first vectors."""
         super().__init__()
         # no nn.Embedding: so small a table needs no sparse updates
-        self.table = nn.Parameter(torch.randn(CHARACTERS, dim))
+        self.table = nn.Parameter(scale * torch.randn(CHARACTERS, dim))
         self.convs = nn.ModuleList(
             nn.Conv1d(dim, filters, size) for filters, size in zip(FILTERS, KERNELS, strict=True)
         )

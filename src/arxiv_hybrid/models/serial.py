@@ -8,13 +8,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from arxiv_hybrid.models.base import PADDING, AttentionMaps, PaperClassifier, initialise
+from arxiv_hybrid.models.base import (
+    PADDING,
+    AttentionMaps,
+    PaperClassifier,
+    attention_maps,
+    initialise,
+)
 from arxiv_hybrid.models.blocks import Flat, Lookup, convolve_lookup
 
 
 class SerialCNNLSTM(PaperClassifier):
     """Embedding, Conv1d, ReLU, LSTM, max over time, dropout, linear.
 
+    Word vectors are dropped out at half the rate, as in the other models.
     Title and abstract are one sequence. It has no attention; its maps say where the maxima
     lie: the share of the LSTM's units that take their value from a word.
     """
@@ -76,8 +83,5 @@ def _maps(shares: Tensor, real: Tensor, title_length: int) -> AttentionMaps:
         part / total.clamp(min=1e-9).unsqueeze(1)
         for part, total in zip(parts, sums.unbind(1), strict=True)
     )
-    return {
-        "title_attention": title,
-        "abstract_attention": abstract,
-        "fusion_weights": sums / sums.sum(1, keepdim=True).clamp(min=1e-9),
-    }
+    fusion = sums / sums.sum(1, keepdim=True).clamp(min=1e-9)
+    return attention_maps(title.unsqueeze(1), abstract.unsqueeze(1), fusion)

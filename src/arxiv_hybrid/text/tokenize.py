@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 
 _OUTSIDE = re.compile(r"[^a-z0-9\s-]")
+_TOKEN = re.compile(r"[a-z0-9-]+")
 
 
 def tokenize(text: str) -> list[str]:
@@ -15,6 +16,11 @@ def tokenize(text: str) -> list[str]:
     (the published text rules). A dash alone is a token like any other.
     """
     return _OUTSIDE.sub(" ", text.lower()).split()
+
+
+def token_spans(text: str) -> list[tuple[int, int]]:
+    """Where the tokens of `tokenize` begin and end in the text in lower case."""
+    return [match.span() for match in _TOKEN.finditer(text.lower())]
 
 
 def tokenize_all(texts: Iterable[str]) -> list[list[str]]:

@@ -66,7 +66,15 @@ class Classifier:
         return torch.softmax(logits.double().cpu(), dim=-1)
 
     def classify(self, papers: pd.DataFrame) -> pd.DataFrame:
-        """The most probable class of each paper, in `category`, and every class's probability."""
+        """The most probable class of each paper, in `category`, and every class's probability.
+
+        Raises UserError where a title or abstract is missing.
+        """
+        for column in ("title", "abstract"):
+            if column not in papers or papers[column].isna().any():
+                raise UserError(f"papers need a {column} each, which may be empty but not missing")
+        if papers.empty:
+            return pd.DataFrame(columns=["category", *self.facts.classes])
         probabilities = self.probabilities(papers)
         table = pd.DataFrame(probabilities.numpy(), columns=self.facts.classes)
         best = probabilities.argmax(1).tolist()
@@ -96,6 +104,9 @@ def load(folder: str | Path, *, device: str = "auto", precision: str = "auto") -
         model = registry.build(facts.model, **facts.arguments)
         model.load_state_dict(weights)
         vocabulary = Vocabulary(tuple(read_lines(folder / WORDS)))
+        vectors = model.embedding.num_embeddings
+        if len(vocabulary) != vectors:
+            raise ValueError(f"{len(vocabulary)} words for {vectors} vectors")
     except (SafetensorError, ValueError, TypeError, RuntimeError) as error:
         raise UserError(f"{folder}: not a sound model: {error}") from None
     return Classifier(model.to(machine.device).eval(), vocabulary, facts, machine)

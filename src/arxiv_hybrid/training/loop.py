@@ -86,6 +86,7 @@ def fit(
     )
     noise = _Noise(params.word_dropout, params.mixup, random)
     history = History()
+    risen = 0  # the last epoch with a higher accuracy than all before
     best_weights: dict[str, Tensor] = {}
     for number in range(params.epochs):
         batches = shuffled_batches(train.abstract_lengths, params.batch_size, random)
@@ -113,10 +114,12 @@ def fit(
         if on_epoch:
             on_epoch(epoch)
         best = history.best_epoch
+        if val_accuracy > best.val_accuracy:
+            risen = number
         if number == 0 or (val_accuracy, -val_loss) > (best.val_accuracy, -best.val_loss):
             history.best = number
             best_weights = {name: value.clone() for name, value in model.state_dict().items()}
-        if number - history.best >= params.patience:
+        if number - risen >= params.patience:
             break
     model.load_state_dict(best_weights)
     return history
@@ -162,7 +165,8 @@ def _train_epoch(
             loss = mix.loss(loss_function, logits, labels) if mix else loss_function(logits, labels)
             optimization.step(loss, last=step == len(batches) - 1)
             total_loss += loss.detach() * len(rows)
-            correct += (logits.detach().argmax(1) == labels).sum()
+            aim = mix.stronger(labels) if mix else labels
+            correct += (logits.detach().argmax(1) == aim).sum()
             seen += len(rows)
             if not bar.disable and step % 10 == 0:  # reading the loss waits for the device
                 bar.set_postfix(

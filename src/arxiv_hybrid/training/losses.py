@@ -91,6 +91,10 @@ class Mixup:
         """Mix fused features (B, F)."""
         return self.share * fused + (1 - self.share) * fused[self.partner]
 
+    def stronger(self, labels: Tensor) -> Tensor:
+        """The label (B,) that has the greater share of each document."""
+        return labels if self.share >= 0.5 else labels[self.partner]
+
     def loss(self, loss: Loss, logits: Tensor, labels: Tensor) -> Tensor:
         """The loss against both labels, by their shares."""
         return self.share * loss(logits, labels) + (1 - self.share) * loss(

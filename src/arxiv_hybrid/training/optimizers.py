@@ -48,6 +48,7 @@ class Optimization:
         embeddings = [module for module in model.modules() if isinstance(module, nn.Embedding)]
         for module in embeddings:
             module.sparse = True
+            module.weight.requires_grad_(embedding_rate_scale > 0)
         sparse = [module.weight for module in embeddings if module.weight.requires_grad]
         rows = {id(weight) for weight in sparse}
         dense = [p for p in model.parameters() if p.requires_grad and id(p) not in rows]
@@ -103,12 +104,12 @@ class Optimization:
         if self._scaler:
             for optimizer in self._optimizers:
                 self._scaler.unscale_(optimizer)
-        clip_gradients(self._parameters, self._clip)
+        norm = clip_gradients(self._parameters, self._clip)
         for optimizer in self._optimizers:
-            if self._scaler:
-                self._scaler.step(optimizer)
-            else:
+            if not self._scaler:
                 optimizer.step()
+            elif norm.isfinite():  # an overflow anywhere has just spoilt all gradients
+                self._scaler.step(optimizer)
             optimizer.zero_grad(set_to_none=True)
         if self._scaler:
             self._scaler.update()

@@ -13,6 +13,7 @@ import torch
 from arxiv_hybrid.config import Params
 from arxiv_hybrid.data.labels import CLASSES
 from arxiv_hybrid.models import registry
+from arxiv_hybrid.text.embeddings import SPREAD
 from arxiv_hybrid.text.vocabulary import Vocabulary
 from arxiv_hybrid.training.checkpoint import Classifier, Facts
 from arxiv_hybrid.training.devices import choose_machine, keep_freed_memory, seed_everything
@@ -31,7 +32,8 @@ def train_classifier(
     """Train `params.model` on papers with the columns title, abstract and label.
 
     embeddings (V, D) are the first values of the embedding where `params.embeddings` is
-    `pretrained`; None stands for random ones of `params.glove.dim`. Returns the classifier
+    `pretrained`; None stands for random ones of `params.glove.dim`, of the same spread unless
+    it is `wide`: torch's own, ten times as far apart. Returns the classifier
     with its best epoch's weights.
     """
     keep_freed_memory()
@@ -47,9 +49,11 @@ def train_classifier(
     }
     model = registry.build(params.model, **arguments)
     model.spell(vocabulary.words)
-    if embeddings is not None and params.embeddings == "pretrained":
-        with torch.no_grad():
+    with torch.no_grad():
+        if embeddings is not None and params.embeddings == "pretrained":
             model.embedding.weight.copy_(torch.from_numpy(embeddings))
+        elif params.embeddings != "wide":
+            model.embedding.weight.mul_(SPREAD)
     model.to(machine.device)
     vocab = params.vocab
     facts = Facts(params.model, arguments, classes, vocab.title_length, vocab.abstract_length)
