@@ -5,8 +5,10 @@ from _stage import BASELINE, MEMBERS, METRICS, MODEL, PLOTS, ROOT, SPLITS, WORKS
 from arxiv_hybrid.config import Params
 from arxiv_hybrid.evaluation.ensemble import (
     Noise,
+    calibrated,
     diversity,
     equal_weights,
+    fit_votes,
     fitted_weights,
     member_scores,
     probabilities,
@@ -20,9 +22,7 @@ from arxiv_hybrid.training import checkpoint
 
 def main(params: Params) -> None:
     settings = params.ensemble
-    parts = {"test": read_parquet(SPLITS / "test.parquet")}
-    if settings.weights == "fitted":
-        parts["val"] = read_parquet(SPLITS / "val.parquet")
+    parts = {name: read_parquet(SPLITS / f"{name}.parquet") for name in ("val", "test")}
     baseline = {name: read_parquet(BASELINE / f"{name}.parquet") for name in parts}
     # only the members that params name: a folder may hold those of an earlier list
     folders = {"main": MODEL, **{m.name: MEMBERS / m.name for m in settings.members}}
@@ -42,9 +42,11 @@ def main(params: Params) -> None:
         weights = equal_weights(members["test"])
         if settings.weights == "fitted":
             weights = fitted_weights(labels["val"], members["val"])
-        votes = vote(members["test"], weights)
+        temperature = fit_votes(labels["val"], vote(members["val"], weights))
+        votes = calibrated(vote(members["test"], weights), temperature)
         report = full_report(parts["test"], votes, linear["test"], names, params)
         report["members"] = member_scores(labels["test"], members["test"], weights)
+        report["temperature"] = temperature
         report["diversity"] = diversity(labels["test"], members["test"])
         write_json(METRICS / "ensemble.json", report)
         write_csv(PLOTS / "ensemble_confusion.csv", prediction_rows(labels["test"], votes, names))

@@ -12,20 +12,27 @@ from arxiv_hybrid.text.vectors import only, save_vectors, word_vectors
 
 
 def main(params: Params) -> None:
-    glove, papers = params.glove, read_papers(PAPERS)
-    file = vector_file(glove, ROOT, cache)
+    papers = read_papers(PAPERS)
     held_out = {i for name in ("val", "test") for i in read_parquet(SPLITS / f"{name}.parquet").id}
-    none = glove.source == "none"
-    documents = [] if none else tokenize_all(learnable_texts(papers, held_out))
-    more = []
-    if glove.source == "corpus" and glove.extra_text:
-        more = tokenize_all(more_texts(papers, held_out, user_file(ROOT, glove.extra_text)))
-    words, vectors = word_vectors([*documents, *more], glove, seed=params.seed, file=file)
-    if more:  # later stages ask for the papers' words only
+    documents = tokenize_all(learnable_texts(papers, held_out))
+    source, more = params.pretrained or params.glove.source, []
+    if params.pretrained:
+        from arxiv_hybrid.training.pretraining import load_pretrained  # loads torch
+
+        words, vectors = load_pretrained(user_file(ROOT, params.pretrained)).word_vectors()
+    else:
+        file = vector_file(params.glove, ROOT, cache)
+        if source == "corpus" and params.glove.extra_text:
+            extra = user_file(ROOT, params.glove.extra_text)
+            more = tokenize_all(more_texts(papers, held_out, extra))
+        words, vectors = word_vectors(
+            [*documents, *more], params.glove, seed=params.seed, file=file
+        )
+    if more or params.pretrained:  # later stages ask for the papers' words only
         words, vectors = only(words, vectors, {word for text in documents for word in text})
     save_vectors(VECTORS, words, vectors)
     print(
-        f"{glove.source}: {len(words):,} vectors of {vectors.shape[1]} for the words of "
+        f"{source}: {len(words):,} vectors of {vectors.shape[1]} for the words of "
         f"{len(documents):,} papers, {len(more):,} more papers read -> {VECTORS}"
     )
 

@@ -18,13 +18,14 @@ from _stage import (
 )
 
 from arxiv_hybrid.config import Params
-from arxiv_hybrid.io import read_lines, read_parquet, write_csv, write_json
+from arxiv_hybrid.io import read_lines, read_parquet, user_file, write_csv, write_json
 from arxiv_hybrid.text.embeddings import load_matrix
 from arxiv_hybrid.text.vocabulary import Vocabulary
 from arxiv_hybrid.tracking import track
 from arxiv_hybrid.training import checkpoint
 from arxiv_hybrid.training.devices import choose_machine
 from arxiv_hybrid.training.loop import Epoch, say
+from arxiv_hybrid.training.pretraining import load_pretrained
 from arxiv_hybrid.training.run import curves, report, train_classifier
 
 
@@ -40,6 +41,7 @@ def main(params: Params, member: str | None) -> None:
     train, val = read_parquet(AUGMENTED), read_parquet(SPLITS / "val.parquet")
     vocabulary = Vocabulary(tuple(read_lines(VOCABULARY)))
     embeddings = load_matrix(EMBEDDINGS)
+    start = load_pretrained(user_file(ROOT, params.pretrained)) if params.pretrained else None
     with track("train", params, root=ROOT, workspace=WORKSPACE) as mlrun:
         mlrun.dataset(train, "train", "training")
         mlrun.dataset(val, "val", "validation")
@@ -49,7 +51,7 @@ def main(params: Params, member: str | None) -> None:
             mlrun.metrics({k: v for k, v in asdict(epoch).items() if k != "epoch"}, epoch.epoch)
 
         classifier, history = train_classifier(
-            params, train, val, vocabulary, embeddings, on_epoch=on_epoch
+            params, train, val, vocabulary, embeddings, pretrained=start, on_epoch=on_epoch
         )
         checkpoint.save(folder, classifier.model, vocabulary, classifier.facts)
         write_csv(plots / "learning_curves.csv", curves(history))

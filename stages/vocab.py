@@ -1,10 +1,11 @@
 """Build the vocabulary from training papers, and its embedding matrix from the vectors."""
 
-from _stage import EMBEDDINGS, METRICS, SPLITS, SPLIT_NAMES, VECTORS, VOCABULARY, run
+import numpy as np
+from _stage import EMBEDDINGS, METRICS, ROOT, SPLITS, SPLIT_NAMES, VECTORS, VOCABULARY, run
 
 from arxiv_hybrid.config import Params
 from arxiv_hybrid.data.table import texts_of
-from arxiv_hybrid.io import read_parquet, write_json, write_lines
+from arxiv_hybrid.io import read_parquet, user_file, write_json, write_lines
 from arxiv_hybrid.text.embeddings import coverage, embedding_matrix, save_matrix
 from arxiv_hybrid.text.tokenize import tokenize_all
 from arxiv_hybrid.text.vectors import load_vectors
@@ -16,13 +17,19 @@ def main(params: Params) -> None:
     for name in SPLIT_NAMES:
         part = read_parquet(SPLITS / f"{name}.parquet")
         tokens[name] = tokenize_all(texts_of(part))
-    vocabulary = Vocabulary.build(
-        tokens["train"], max_size=params.vocab.max_size, min_freq=params.vocab.min_freq
-    )
-    words, vectors = load_vectors(VECTORS)
-    matrix, known = embedding_matrix(
-        vocabulary, words, vectors, dim=params.glove.dim, seed=params.seed
-    )
+    if params.pretrained:
+        from arxiv_hybrid.training.pretraining import load_pretrained  # loads torch
+
+        start = load_pretrained(user_file(ROOT, params.pretrained))
+        vocabulary, matrix = start.vocabulary, start.embeddings
+        known = np.ones_like(matrix[:, 0], dtype=bool)
+    else:
+        vocabulary = Vocabulary.build(
+            tokens["train"], max_size=params.vocab.max_size, min_freq=params.vocab.min_freq
+        )
+        matrix, known = embedding_matrix(
+            vocabulary, *load_vectors(VECTORS), dim=params.glove.dim, seed=params.seed
+        )
     write_lines(VOCABULARY, list(vocabulary.words))
     save_matrix(EMBEDDINGS, matrix)
     report = coverage(vocabulary, tokens, known)

@@ -24,7 +24,7 @@ from arxiv_hybrid.recipes import AUTO, laid_over, resolve
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-ModelName = Literal["baseline", "v1", "v2", "v3", "v4", "cnn_lstm"]
+ModelName = Literal["baseline", "v1", "v2", "v3", "v4", "v5", "cnn_lstm"]
 # attention heads share the channels of both LSTM directions
 LSTM_MULTIPLE = {"v1": 2, "v2": 2, "v3": 2, "v4": 4}
 GATED = tuple(LSTM_MULTIPLE)
@@ -243,6 +243,7 @@ class Params(Strict):
     loss: Literal["cross_entropy", "focal"]
     mixup: float = Field(ge=0, le=1)
     embeddings: Literal["pretrained", "random", "wide"]
+    pretrained: str | None
     optimizer: Literal["adamw", "adam", "sgd"]
     scheduler: Literal["onecycle", "cosine", "warmup_cosine", "plateau", "none"]
     precision: Literal["auto", "fp32", "bf16", "fp16"]
@@ -316,7 +317,18 @@ class Params(Strict):
 
 
 SHARED_BY_MEMBERS = frozenset(
-    {"fetch", "labels", "split", "augment", "glove", "vocab", "ensemble", "evaluate", "tracking"}
+    {
+        "pretrained",
+        "fetch",
+        "labels",
+        "split",
+        "augment",
+        "glove",
+        "vocab",
+        "ensemble",
+        "evaluate",
+        "tracking",
+    }
 )
 
 

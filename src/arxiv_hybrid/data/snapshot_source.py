@@ -168,10 +168,10 @@ def read_snapshot(
 Scanned = tuple[int, int, list[Paper]]
 
 
-def read_texts(path: Path, *, key: str) -> Iterator[tuple[str, str]]:
-    """Id and text of every paper that lists one of the four categories, in the file's order."""
+def read_texts(path: Path, *, key: str) -> Iterator[tuple[str, str, str]]:
+    """Id, title and abstract of every paper that lists one of the four categories, in order."""
     for _, _, papers in _scanned(path, Window(), key, None):
-        yield from ((paper.id, f"{paper.title} {paper.abstract}") for paper in papers)
+        yield from ((paper.id, paper.title, paper.abstract) for paper in papers)
 
 
 def _scanned(path: Path, window: Window, key: str, processes: int | None) -> Iterator[Scanned]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -24,21 +24,30 @@ def more_texts(papers: pd.DataFrame, held_out: set[str], extra: Path) -> Iterato
 
     Those that are held out, and those that `papers` has by id or by text, are left out.
     """
+    yield from texts_of(others(papers, extra, key="glove.extra_text", held_out=held_out))
+
+
+def others(
+    papers: pd.DataFrame, extra: Path, *, key: str, held_out: Collection[str] = ()
+) -> pd.DataFrame:
+    """The papers of `extra`, a metadata dump or a CSV, that are none of `papers`, each once.
+
+    papers: the columns id, title, abstract; a paper counts as one of them by its id or by its
+    text. held_out: ids that are left out, too. key: the parameter that named `extra`, for
+    messages. Returns the columns id, title, abstract.
+    """
     once = papers.drop_duplicates("id")
-    ids, keys = (
-        held_out | set(once["id"]),
-        set(texts_of(once).map(text_key)),
-    )
-    for identifier, text in _extra(extra):
-        if identifier not in ids and text_key(text) not in keys:
+    ids, keys = {*held_out, *once["id"]}, set(texts_of(once).map(text_key))
+    found = []
+    for identifier, title, abstract in _extra(extra, key):
+        if identifier not in ids and text_key(f"{title} {abstract}") not in keys:
             ids.add(identifier)
-            yield text
+            found.append((identifier, title, abstract))
+    return pd.DataFrame(found, columns=["id", "title", "abstract"], dtype=str)
 
 
-def _extra(path: Path) -> Iterator[tuple[str, str]]:
-    key = "glove.extra_text"
+def _extra(path: Path, key: str) -> Iterator[tuple[str, str, str]]:
     if path.name.endswith((".csv", ".csv.gz")):
-        papers = csv_source.read_texts(path, key=key)
-        yield from zip(papers["id"], texts_of(papers), strict=True)
+        yield from csv_source.read_texts(path, key=key).itertuples(index=False, name=None)
     else:
         yield from snapshot_source.read_texts(path, key=key)

@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import torch
+from torch import Tensor
 
 from arxiv_hybrid.text.augment import augment
+from arxiv_hybrid.training import calibration
 from arxiv_hybrid.training.checkpoint import Classifier
 
 Probabilities = npt.NDArray[np.float64]
@@ -46,6 +49,20 @@ def vote(members: Mapping[str, Probabilities], weights: Mapping[str, float]) -> 
     """The members' probabilities (N, C), averaged by weights that sum to 1."""
     total: Probabilities = sum(weights[name] * p for name, p in members.items())  # type: ignore[assignment]
     return total
+
+
+def calibrated(votes: Probabilities, temperature: float) -> Probabilities:
+    """Votes (N, C) made as sure as the temperature says; see `training.calibration`."""
+    return calibration.probabilities(_logarithms(votes), temperature).numpy()
+
+
+def fit_votes(labels: npt.NDArray[np.int64], votes: Probabilities) -> float:
+    """The temperature that makes votes (N, C) on held-out papers mean what they say."""
+    return calibration.fit_temperature(_logarithms(votes), torch.from_numpy(labels))
+
+
+def _logarithms(votes: Probabilities) -> Tensor:
+    return torch.from_numpy(votes).clamp(min=1e-12).log()
 
 
 def equal_weights(names: Iterable[str]) -> dict[str, float]:

@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 
 from arxiv_hybrid.text.tokenize import tokenize
+from arxiv_hybrid.training import calibration
 from arxiv_hybrid.training.checkpoint import Classifier
 
 PARTS = ("title", "abstract")
@@ -66,7 +67,7 @@ def explain(classifier: Classifier, papers: pd.DataFrame) -> list[Explanation]:
     titles, abstracts, _ = encoded.batch(np.arange(len(papers)))
     with classifier.machine.autocast():
         logits, maps = classifier.model(titles, abstracts)
-    probabilities = torch.softmax(logits.double(), dim=-1).tolist()
+    probabilities = calibration.probabilities(logits, classifier.facts.temperature).tolist()
     fusion = maps["fusion_weights"].tolist()
 
     def part(name: str, row: int, text: str, length: int) -> Part:

@@ -7,6 +7,7 @@ from typing import Any
 from arxiv_hybrid.errors import UserError
 from arxiv_hybrid.models.base import PaperClassifier
 from arxiv_hybrid.models.hybrid import BaselineCNNLSTM, CharacterHybrid, HybridCNNLSTM
+from arxiv_hybrid.models.paired import PairedCNNLSTM
 from arxiv_hybrid.models.serial import SerialCNNLSTM
 
 MODELS: dict[str, type[PaperClassifier]] = {
@@ -15,6 +16,7 @@ MODELS: dict[str, type[PaperClassifier]] = {
     "v2": HybridCNNLSTM,
     "v3": HybridCNNLSTM,
     "v4": CharacterHybrid,
+    "v5": PairedCNNLSTM,
     "cnn_lstm": SerialCNNLSTM,
 }
 

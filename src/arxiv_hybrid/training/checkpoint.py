@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as serialize
@@ -23,6 +22,7 @@ from arxiv_hybrid.io import read_lines, require, write_bytes, write_json, write_
 from arxiv_hybrid.models import registry
 from arxiv_hybrid.models.base import PaperClassifier
 from arxiv_hybrid.text.vocabulary import Vocabulary
+from arxiv_hybrid.training import calibration
 from arxiv_hybrid.training.batches import EncodedPapers, encode_papers
 from arxiv_hybrid.training.devices import Machine, choose_machine
 from arxiv_hybrid.training.loop import predict
@@ -32,13 +32,17 @@ WEIGHTS, FACTS, WORDS = "model.safetensors", "model.json", "vocab.txt"
 
 @dataclass(frozen=True)
 class Facts:
-    """What is needed beside the weights: model name and arguments, classes, text lengths."""
+    """What is needed beside the weights: model name and arguments, classes, text lengths.
+
+    temperature: what logits are divided by, see `calibration`.
+    """
 
     model: str
     arguments: dict[str, Any]
     classes: list[str]
     title_length: int
     abstract_length: int
+    temperature: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -61,9 +65,9 @@ class Classifier:
         )
 
     def probabilities(self, papers: pd.DataFrame) -> Tensor:
-        """Class probabilities (N, C) in float64 on the CPU; rows sum to 1."""
+        """Calibrated class probabilities (N, C) in float64 on the CPU; rows sum to 1."""
         logits = predict(self.model, self.encode(papers), self.machine)
-        return torch.softmax(logits.double().cpu(), dim=-1)
+        return calibration.probabilities(logits, self.facts.temperature)
 
     def classify(self, papers: pd.DataFrame) -> pd.DataFrame:
         """The most probable class of each paper, in `category`, and every class's probability.

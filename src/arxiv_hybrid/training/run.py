@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,11 @@ from arxiv_hybrid.data.labels import CLASSES
 from arxiv_hybrid.models import registry
 from arxiv_hybrid.text.embeddings import SPREAD
 from arxiv_hybrid.text.vocabulary import Vocabulary
+from arxiv_hybrid.training.calibration import fit_temperature
 from arxiv_hybrid.training.checkpoint import Classifier, Facts
 from arxiv_hybrid.training.devices import choose_machine, keep_freed_memory, seed_everything
-from arxiv_hybrid.training.loop import Epoch, History, fit
+from arxiv_hybrid.training.loop import Epoch, History, fit, predict
+from arxiv_hybrid.training.pretraining import Pretrained, adopt
 
 
 def train_classifier(
@@ -27,14 +30,16 @@ def train_classifier(
     vocabulary: Vocabulary,
     embeddings: npt.NDArray[np.float32] | None,
     *,
+    pretrained: Pretrained | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
 ) -> tuple[Classifier, History]:
     """Train `params.model` on papers with the columns title, abstract and label.
 
     embeddings (V, D) are the first values of the embedding where `params.embeddings` is
     `pretrained`; None stands for random ones of `params.glove.dim`, of the same spread unless
-    it is `wide`: torch's own, ten times as far apart. Returns the classifier
-    with its best epoch's weights.
+    it is `wide`: torch's own, ten times as far apart. From `pretrained`
+    v5 takes its encoder; `vocabulary` and `embeddings` must then be the encoder's. Returns the
+    classifier with its best epoch's weights, its probabilities calibrated on `val`.
     """
     keep_freed_memory()
     machine = choose_machine(params.device, params.precision)
@@ -45,6 +50,7 @@ def train_classifier(
         "embed_dim": params.glove.dim if embeddings is None else embeddings.shape[1],
         "num_classes": len(classes),
         "dropout": params.dropout,
+        **(pretrained.arguments if pretrained is not None and params.model == "v5" else {}),
         **params.architecture.given(),
     }
     model = registry.build(params.model, **arguments)
@@ -54,19 +60,17 @@ def train_classifier(
             model.embedding.weight.copy_(torch.from_numpy(embeddings))
         elif params.embeddings != "wide":
             model.embedding.weight.mul_(SPREAD)
+    if pretrained is not None and params.model == "v5":
+        adopt(model, pretrained)
     model.to(machine.device)
     vocab = params.vocab
     facts = Facts(params.model, arguments, classes, vocab.title_length, vocab.abstract_length)
     classifier = Classifier(model, vocabulary, facts, machine)
-    history = fit(
-        model,
-        classifier.encode(train),
-        classifier.encode(val),
-        params,
-        machine,
-        on_epoch=on_epoch,
-    )
-    return classifier, history
+    held_out = classifier.encode(val)
+    history = fit(model, classifier.encode(train), held_out, params, machine, on_epoch=on_epoch)
+    temperature = fit_temperature(predict(model, held_out, machine), held_out.labels)
+    calibrated = replace(facts, temperature=round(temperature, 6))
+    return replace(classifier, facts=calibrated), history
 
 
 def report(classifier: Classifier, history: History) -> dict[str, Any]:
@@ -82,6 +86,7 @@ def report(classifier: Classifier, history: History) -> dict[str, Any]:
         "parameters": sum(p.numel() for p in classifier.model.parameters()),
         "device": classifier.machine.device.type,
         "precision": classifier.machine.precision,
+        "temperature": classifier.facts.temperature,
     }
 
 

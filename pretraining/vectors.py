@@ -1,0 +1,27 @@
+"""Learn word vectors from unlabelled papers."""
+
+from _shared import VECTORS, Params, papers, run
+
+from arxiv_hybrid.data.table import texts_of
+from arxiv_hybrid.text.tokenize import tokenize_all
+from arxiv_hybrid.text.vectors import save_vectors, word2vec
+
+
+def main(params: Params) -> None:
+    """Word2vec over titles and abstracts; the most frequent words are kept."""
+    documents = tokenize_all(texts_of(papers(params)))
+    words, vectors = word2vec(
+        documents,
+        dim=params.dim,
+        window=params.window,
+        min_freq=params.min_freq,
+        epochs=params.vector_epochs,
+        seed=params.seed,
+    )
+    words, vectors = words[: params.vocabulary], vectors[: params.vocabulary]
+    save_vectors(VECTORS, words, vectors)
+    print(f"{len(words):,} vectors of {params.dim} from {len(documents):,} papers -> {VECTORS}")
+
+
+if __name__ == "__main__":
+    run(main)
