@@ -7,6 +7,7 @@ from arxiv_hybrid.data.table import read_papers
 from arxiv_hybrid.data.texts import learnable_texts, more_texts
 from arxiv_hybrid.io import read_parquet, user_file
 from arxiv_hybrid.text.published import vector_file
+from arxiv_hybrid.text.pretrained import load_pretrained
 from arxiv_hybrid.text.tokenize import tokenize_all
 from arxiv_hybrid.text.vectors import only, save_vectors, word_vectors
 
@@ -17,8 +18,6 @@ def main(params: Params) -> None:
     documents = tokenize_all(learnable_texts(papers, held_out))
     source, more = params.pretrained or params.glove.source, []
     if params.pretrained:
-        from arxiv_hybrid.training.pretraining import load_pretrained  # loads torch
-
         words, vectors = load_pretrained(user_file(ROOT, params.pretrained)).word_vectors()
     else:
         file = vector_file(params.glove, ROOT, cache)

@@ -20,12 +20,12 @@ from _stage import (
 from arxiv_hybrid.config import Params
 from arxiv_hybrid.io import read_lines, read_parquet, user_file, write_csv, write_json
 from arxiv_hybrid.text.embeddings import load_matrix
+from arxiv_hybrid.text.pretrained import load_pretrained
 from arxiv_hybrid.text.vocabulary import Vocabulary
 from arxiv_hybrid.tracking import track
 from arxiv_hybrid.training import checkpoint
 from arxiv_hybrid.training.devices import choose_machine
 from arxiv_hybrid.training.loop import Epoch, say
-from arxiv_hybrid.training.pretraining import load_pretrained
 from arxiv_hybrid.training.run import curves, report, train_classifier
 
 

@@ -7,6 +7,7 @@ from arxiv_hybrid.config import Params
 from arxiv_hybrid.data.table import texts_of
 from arxiv_hybrid.io import read_parquet, user_file, write_json, write_lines
 from arxiv_hybrid.text.embeddings import coverage, embedding_matrix, save_matrix
+from arxiv_hybrid.text.pretrained import load_pretrained
 from arxiv_hybrid.text.tokenize import tokenize_all
 from arxiv_hybrid.text.vectors import load_vectors
 from arxiv_hybrid.text.vocabulary import Vocabulary
@@ -18,8 +19,6 @@ def main(params: Params) -> None:
         part = read_parquet(SPLITS / f"{name}.parquet")
         tokens[name] = tokenize_all(texts_of(part))
     if params.pretrained:
-        from arxiv_hybrid.training.pretraining import load_pretrained  # loads torch
-
         start = load_pretrained(user_file(ROOT, params.pretrained))
         vocabulary, matrix = start.vocabulary, start.embeddings
         known = np.ones_like(matrix[:, 0], dtype=bool)

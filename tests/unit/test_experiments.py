@@ -70,7 +70,7 @@ def test_a_runs_name_stands_for_all_its_parameters(
         (run,) = experiments.plan(experiments.TABLE[row : row + 1], ["clean"], "synthetic", 1)
         return run.name
 
-    v1, ensemble = 1, 6
+    v1, ensemble = 1, 7
     assert experiments.TABLE[v1].target == "evaluate"
     assert experiments.TABLE[ensemble].target == "ensemble"
     before = name(v1, "\ndropout: auto", "\ndropout: auto")

@@ -7,7 +7,6 @@ et al. 2018 for the loss); here it is papers alone, and the words' vectors come 
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -16,20 +15,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from safetensors.torch import save as serialize
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
 from arxiv_hybrid.errors import UserError
-from arxiv_hybrid.io import read_lines, write_bytes, write_json, write_lines
+from arxiv_hybrid.io import write_bytes, write_json, write_lines
 from arxiv_hybrid.models.base import PADDING
 from arxiv_hybrid.models.paired import PairedCNNLSTM
-from arxiv_hybrid.text.vocabulary import SPECIAL, Vocabulary
+from arxiv_hybrid.text.pretrained import FACTS, MODEL, WEIGHTS, WORDS, Pretrained
+from arxiv_hybrid.text.vocabulary import Vocabulary
 from arxiv_hybrid.training.batches import EncodedPapers, drop_words, shuffled_batches
 from arxiv_hybrid.training.devices import Machine
 from arxiv_hybrid.training.optimizers import Optimization
@@ -37,8 +34,6 @@ from arxiv_hybrid.training.optimizers import Optimization
 SHARED_DIM = 256  # of the space in which titles meet abstracts
 PROJECTION_DROPOUT = 0.1
 TASK = ("head.", "fusion.")  # what only categories can teach, and is not kept
-EMBEDDING = "embedding.weight"
-WEIGHTS, FACTS, WORDS = "encoder.safetensors", "encoder.json", "vocab.txt"
 
 
 @dataclass(frozen=True)
@@ -63,25 +58,6 @@ class PretrainEpoch:
     loss: float
     matched: float
     documents_per_second: float
-
-
-@dataclass(frozen=True)
-class Pretrained:
-    """An encoder's weights, the arguments it was built with, and the words it knows."""
-
-    vocabulary: Vocabulary
-    weights: dict[str, Tensor]
-    arguments: dict[str, Any]
-
-    @property
-    def embeddings(self) -> npt.NDArray[np.float32]:
-        """The vector of every entry of the vocabulary, (V, D)."""
-        table: npt.NDArray[np.float32] = self.weights[EMBEDDING].numpy()
-        return table
-
-    def word_vectors(self) -> tuple[list[str], npt.NDArray[np.float32]]:
-        """Real words and their vectors (words, D)."""
-        return list(self.vocabulary.words[len(SPECIAL) :]), self.embeddings[len(SPECIAL) :]
 
 
 class _Meeting(nn.Module):
@@ -184,35 +160,18 @@ def say(epoch: PretrainEpoch) -> None:
 def save_pretrained(
     folder: Path, model: PairedCNNLSTM, vocabulary: Vocabulary, arguments: dict[str, Any]
 ) -> None:
-    """Write an encoder into `folder`, as bf16, each file whole or not at all.
+    """Write an encoder into `folder`, as fp16, each file whole or not at all.
 
     arguments: what the model was built with besides vocab_size, num_classes and dropout.
     """
     weights = {
-        name: value.detach().cpu().to(torch.bfloat16).contiguous()
+        name: value.detach().cpu().half().contiguous()
         for name, value in model.state_dict().items()
         if not name.startswith(TASK)
     }
     write_bytes(folder / WEIGHTS, serialize(weights))
-    write_json(folder / FACTS, {"model": "v5", "arguments": arguments})
+    write_json(folder / FACTS, {"model": MODEL, "arguments": arguments})
     write_lines(folder / WORDS, list(vocabulary.words))
-
-
-def load_pretrained(folder: Path) -> Pretrained:
-    """Read what `save_pretrained` wrote; UserError if a file is missing or damaged."""
-    for name in (WEIGHTS, FACTS, WORDS):
-        if not (folder / name).is_file():
-            raise UserError(f"{folder / name}: not found (pretrained); see pretraining/README.md")
-    try:
-        facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
-        weights = {name: value.float() for name, value in load_file(folder / WEIGHTS).items()}
-        vocabulary = Vocabulary(tuple(read_lines(folder / WORDS)))
-        arguments = dict(facts["arguments"])
-        if len(vocabulary) != len(weights[EMBEDDING]):
-            raise ValueError(f"{len(vocabulary)} words for {len(weights['embedding.weight'])}")
-    except (SafetensorError, ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{folder}: not a sound encoder (pretrained): {error}") from None
-    return Pretrained(vocabulary, weights, arguments)
 
 
 def adopt(model: nn.Module, pretrained: Pretrained) -> None:
@@ -221,7 +180,8 @@ def adopt(model: nn.Module, pretrained: Pretrained) -> None:
     Raises UserError where the shapes differ, as with `architecture` other than pre-trained.
     """
     try:
-        missing, unexpected = model.load_state_dict(pretrained.weights, strict=False)
+        weights = {name: torch.from_numpy(value) for name, value in pretrained.weights.items()}
+        missing, unexpected = model.load_state_dict(weights, strict=False)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"params.yaml: architecture differs from pretrained: {reason}") from None

@@ -15,12 +15,13 @@ from arxiv_hybrid.config import Params
 from arxiv_hybrid.data.labels import CLASSES
 from arxiv_hybrid.models import registry
 from arxiv_hybrid.text.embeddings import SPREAD
+from arxiv_hybrid.text.pretrained import MODEL, Pretrained
 from arxiv_hybrid.text.vocabulary import Vocabulary
 from arxiv_hybrid.training.calibration import fit_temperature
 from arxiv_hybrid.training.checkpoint import Classifier, Facts
 from arxiv_hybrid.training.devices import choose_machine, keep_freed_memory, seed_everything
 from arxiv_hybrid.training.loop import Epoch, History, fit, predict
-from arxiv_hybrid.training.pretraining import Pretrained, adopt
+from arxiv_hybrid.training.pretraining import adopt
 
 
 def train_classifier(
@@ -50,7 +51,7 @@ def train_classifier(
         "embed_dim": params.glove.dim if embeddings is None else embeddings.shape[1],
         "num_classes": len(classes),
         "dropout": params.dropout,
-        **(pretrained.arguments if pretrained is not None and params.model == "v5" else {}),
+        **(pretrained.arguments if pretrained is not None and params.model == MODEL else {}),
         **params.architecture.given(),
     }
     model = registry.build(params.model, **arguments)
@@ -60,7 +61,7 @@ def train_classifier(
             model.embedding.weight.copy_(torch.from_numpy(embeddings))
         elif params.embeddings != "wide":
             model.embedding.weight.mul_(SPREAD)
-    if pretrained is not None and params.model == "v5":
+    if pretrained is not None and params.model == MODEL:
         adopt(model, pretrained)
     model.to(machine.device)
     vocab = params.vocab
