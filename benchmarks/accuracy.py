@@ -1,0 +1,448 @@
+"""Every contender on the same splits: what a user would pick instead, and what this project has.
+
+    python benchmarks/accuracy.py --data papers.csv.gz --pretrained pretraining/model \
+        --minilm minilm.npz --dump arxiv-metadata-oai-snapshot.json.gz
+
+--data: papers with labels. --pretrained: an encoder that has not read them (pretraining/README.md,
+`leave_out`). --minilm: made by benchmarks/minilm.py; without it that contender is left out. --dump:
+more labelled papers, for the protocol `more labels`; without it that protocol is left out. Relative
+paths start at the repository's root.
+
+What each training reached goes into benchmarks/results/accuracy.csv at once, its probabilities
+beside it: a finished one is not run again. Choices are made on validation papers; of the test
+papers only what stands in the table is computed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as stages do
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import yaml
+from filelock import FileLock
+from scipy import stats
+
+from arxiv_hybrid.config import Params, parse
+from arxiv_hybrid.data.csv_source import read_csv
+from arxiv_hybrid.data.labels import CLASSES, label_papers, listed_classes
+from arxiv_hybrid.data.snapshot_source import Window, read_snapshot
+from arxiv_hybrid.data.splits import split_documents
+from arxiv_hybrid.errors import UserError
+from arxiv_hybrid.evaluation.ensemble import calibrated, fit_votes, fitted_weights, vote
+from arxiv_hybrid.evaluation.linear import fit_linear
+from arxiv_hybrid.evaluation.metrics import scores
+from arxiv_hybrid.io import atomic, user_file
+from arxiv_hybrid.recipes import laid_over
+from arxiv_hybrid.text.pretrained import Pretrained, load_pretrained
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+TABLE = RESULTS / "accuracy.csv"
+PROBABILITIES = RESULTS / "probabilities"
+SEEDS = (42, 43, 44, 45, 46)
+MEMBERS = (42, 123, 456)  # seeds of the networks that vote
+ALL = 10**9
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How papers are labelled and split, which splits are measured, and the bars to pass."""
+
+    name: str
+    scheme: str = "primary"
+    classes: int = 4
+    by: str = "paper"
+    seeds: tuple[int, ...] = SEEDS
+    more: bool = False  # trained on the labels of the dump, too
+    changes: tuple[tuple[str, Any], ...] = ()  # of v5's recipe
+
+
+PROTOCOLS = (
+    Protocol("clean"),
+    Protocol("published", scheme="query", classes=3, by="row", seeds=(42,)),
+    Protocol("time", by="time", seeds=(42,)),
+    Protocol("more labels", seeds=(42,), more=True, changes=(("epochs", 2),)),
+)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The files that the contenders read."""
+
+    data: Path
+    pretrained: Path
+    minilm: Path | None
+    dump: Path | None
+
+    @cached_property
+    def papers(self) -> pd.DataFrame:
+        return read_csv(self.data, key="--data")
+
+    @cached_property
+    def encoder(self) -> Pretrained:
+        return load_pretrained(self.pretrained)
+
+    @cached_property
+    def labelled(self) -> pd.DataFrame:
+        """The dump's papers of the four categories, one row each."""
+        assert self.dump is not None
+        found = read_snapshot(
+            self.dump, per_category=ALL, sample="newest", seed=0, window=Window()
+        ).table()
+        return label_papers(found, scheme="primary", classes=4)
+
+    @cached_property
+    def embeddings(self) -> tuple[dict[str, int], npt.NDArray[np.float32], float]:
+        """MiniLM's vectors: row by id, the rows, and seconds a paper."""
+        assert self.minilm is not None
+        with np.load(self.minilm) as stored:
+            rows = {str(name): row for row, name in enumerate(stored["id"])}
+            return rows, stored["vectors"], float(stored["seconds"]) / len(rows)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One contender on one split."""
+
+    protocol: Protocol
+    seed: int
+    contender: str  # linear, minilm, or v5-SEED
+
+    @property
+    def name(self) -> str:
+        told = json.dumps([self.contender, str(self.protocol), self.seed, _recipe(self)])
+        digest = hashlib.sha256(told.encode()).hexdigest()[:8]
+        return f"{self.contender}-{self.protocol.name.replace(' ', '-')}-{self.seed}-{digest}"
+
+
+def _recipe(run: Run) -> dict[str, Any] | None:
+    if not run.contender.startswith("v5"):
+        return None
+    return params_of(run).model_dump(mode="json", include={"dropout", "word_dropout", "epochs",
+        "learning_rate", "batch_size", "weight_decay", "label_smoothing", "glove", "seed",
+        "class_weights"})  # fmt: skip
+
+
+def params_of(run: Run) -> Params:
+    """The shipped parameters, with what the protocol and the member's seed change."""
+    shipped = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    changes = {
+        "model": "v5",
+        "seed": int(run.contender.split("-")[1]),
+        "labels": {"scheme": run.protocol.scheme, "classes": run.protocol.classes},
+        **dict(run.protocol.changes),
+    }
+    return parse(laid_over(shipped, changes), "params.yaml")
+
+
+def splits_of(sources: Sources, protocol: Protocol, seed: int) -> dict[str, pd.DataFrame]:
+    """Train, validation and test papers with labels."""
+    documents = label_papers(sources.papers, scheme=protocol.scheme, classes=protocol.classes)
+    parts = split_documents(
+        documents, by=protocol.by, val=0.15, test=0.15, seed=seed, classes=protocol.classes
+    )
+    if protocol.more:
+        known = set(sources.papers["id"])
+        others = sources.labelled[~sources.labelled["id"].isin(known)]
+        parts["train"] = pd.concat([parts["train"], others], ignore_index=True)
+    return parts
+
+
+@dataclass
+class Outcome:
+    """Probabilities of validation and test papers, and what they cost."""
+
+    val: Floats
+    test: Floats
+    train_seconds: float
+    documents_per_second: float
+    megabytes: float
+
+
+def run_linear(parts: dict[str, pd.DataFrame], protocol: Protocol) -> Outcome:
+    started = time.perf_counter()
+    found = fit_linear(parts["train"], parts["val"], parts["test"], classes=protocol.classes)
+    seconds = time.perf_counter() - started
+    size = found.features * protocol.classes * 8 / 1e6
+    return Outcome(found.val, found.test, seconds, float("nan"), size)
+
+
+def run_minilm(parts: dict[str, pd.DataFrame], sources: Sources) -> Outcome:
+    from sklearn.linear_model import LogisticRegression
+
+    rows, vectors, each = sources.embeddings
+    started = time.perf_counter()
+    x = {name: vectors[[rows[i] for i in part["id"]]] for name, part in parts.items()}
+    model = LogisticRegression(C=1.0, max_iter=1000).fit(x["train"], parts["train"]["label"])
+    fitted = time.perf_counter() - started
+    papers = sum(part["id"].nunique() for part in parts.values())
+    predicted = {name: np.asarray(model.predict_proba(x[name])) for name in ("val", "test")}
+    return Outcome(**predicted, train_seconds=fitted + papers * each,
+                   documents_per_second=1 / each, megabytes=91.0)  # fmt: skip
+
+
+def run_v5(run: Run, parts: dict[str, pd.DataFrame], sources: Sources) -> Outcome:
+    from arxiv_hybrid.training.loop import say
+    from arxiv_hybrid.training.run import train_classifier
+
+    params, encoder = params_of(run), sources.encoder
+    started = time.perf_counter()
+    classifier, _ = train_classifier(
+        params,
+        parts["train"],
+        parts["val"],
+        encoder.vocabulary,
+        encoder.embeddings,
+        pretrained=encoder,
+        on_epoch=say,
+    )
+    seconds = time.perf_counter() - started
+    val = classifier.probabilities(parts["val"]).numpy()
+    started = time.perf_counter()
+    test = classifier.probabilities(parts["test"]).numpy()
+    speed = len(parts["test"]) / (time.perf_counter() - started)
+    size = sum(p.numel() * p.element_size() for p in classifier.model.parameters()) / 1e6
+    return Outcome(val, test, seconds, speed, size)
+
+
+def plan(sources: Sources, names: list[str], members: int) -> list[Run]:
+    """All runs, the cheap contenders of every split first, then each member in turn."""
+    chosen = [p for p in PROTOCOLS if p.name in names and (sources.dump or not p.more)]
+    contenders = ["linear", *(["minilm"] if sources.minilm else [])]
+    runs = []
+    for contender in (*contenders, *(f"v5-{seed}" for seed in MEMBERS[:members])):
+        runs += [
+            Run(protocol, seed, contender)
+            for protocol in chosen
+            for seed in protocol.seeds
+            if not (protocol.more and contender == "minilm")  # the dump is not encoded
+        ]
+    return runs
+
+
+def execute(run: Run, sources: Sources) -> None:
+    """Train one contender and keep what it says of validation and test papers."""
+    parts = splits_of(sources, run.protocol, run.seed)
+    if run.contender == "linear":
+        outcome = run_linear(parts, run.protocol)
+    elif run.contender == "minilm":
+        outcome = run_minilm(parts, sources)
+    else:
+        outcome = run_v5(run, parts, sources)
+    PROBABILITIES.mkdir(parents=True, exist_ok=True)
+    with atomic(PROBABILITIES / f"{run.name}.npz") as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, val=outcome.val, test=outcome.test)
+    measured = judge(parts["test"], outcome.test, run.protocol.classes)
+    row = {
+        "run": run.name,
+        "protocol": run.protocol.name,
+        "split_seed": run.seed,
+        "contender": run.contender,
+        "val_accuracy": float((outcome.val.argmax(1) == parts["val"]["label"]).mean()),
+        **measured,
+        "train_seconds": outcome.train_seconds,
+        "documents_per_second": outcome.documents_per_second,
+        "megabytes": outcome.megabytes,
+    }
+    with FileLock(TABLE.with_suffix(".lock")), atomic(TABLE) as temporary:
+        before = pd.read_csv(TABLE) if TABLE.is_file() else None
+        table = pd.concat([before, pd.DataFrame([row])], ignore_index=True)
+        table.to_csv(temporary, index=False, float_format="%.6f")
+
+
+def judge(test: pd.DataFrame, probabilities: Floats, classes: int) -> dict[str, float]:
+    """Accuracy and its companions on test papers."""
+    listed = listed_classes(test["all_categories"], classes)
+    found = scores(test["label"].to_numpy(), probabilities, list(CLASSES[classes]), listed=listed)
+    first = CLASSES[classes][0]  # cs.AI, or cs.AI with cs.LG
+    return {
+        "accuracy": found["accuracy"],
+        "macro_f1": found["macro_f1"],
+        "any_listed": found["accuracy_any_listed"],
+        "calibration_error": found["calibration_error"],
+        "recall_ai": found["per_class"][first]["recall"],
+    }
+
+
+def ensembles(runs: list[Run], sources: Sources) -> Iterator[dict[str, Any]]:
+    """Networks of several seeds and the linear model, weights fitted on validation papers."""
+    for protocol, seed in dict.fromkeys((run.protocol, run.seed) for run in runs):
+        voters = [
+            run
+            for run in runs
+            if (run.protocol, run.seed) == (protocol, seed) and run.contender != "minilm"
+        ]
+        files = [PROBABILITIES / f"{run.name}.npz" for run in voters]
+        if len(voters) < 3 or not all(file.is_file() for file in files):
+            continue
+        parts = splits_of(sources, protocol, seed)
+        members: dict[str, dict[str, Floats]] = {"val": {}, "test": {}}
+        for run, file in zip(voters, files, strict=True):
+            with np.load(file) as stored:
+                for name, of in members.items():
+                    of[run.contender] = stored[name]
+        labels = parts["val"]["label"].to_numpy()
+        weights = fitted_weights(labels, members["val"])
+        temperature = fit_votes(labels, vote(members["val"], weights))
+        votes = calibrated(vote(members["test"], weights), temperature)
+        yield {
+            "protocol": protocol.name,
+            "split_seed": seed,
+            "contender": "ensemble",
+            **judge(parts["test"], votes, protocol.classes),
+            "probabilities": votes,
+        }
+
+
+def merged(probabilities: Floats) -> Floats:
+    """Four classes as three: cs.AI and cs.LG are one, and stand first."""
+    ai, cl, cv, lg = probabilities.T
+    return np.stack([ai + lg, cl, cv], axis=1)
+
+
+def three_classes(runs: list[Run], votes: list[dict[str, Any]], sources: Sources) -> pd.DataFrame:
+    """The clean protocol with cs.AI and cs.LG as one class, from the four classes' models."""
+    clean = [run for run in runs if run.protocol.name == "clean"]
+    rows = []
+    for seed in dict.fromkeys(run.seed for run in clean):
+        test = splits_of(sources, PROTOCOLS[0], seed)["test"]
+        test = test.assign(label=test["label"].map({0: 0, 1: 1, 2: 2, 3: 0}))
+        found = {v["contender"]: v["probabilities"] for v in votes
+                 if (v["protocol"], v["split_seed"]) == ("clean", seed)}  # fmt: skip
+        for run in clean:
+            file = PROBABILITIES / f"{run.name}.npz"
+            if run.seed == seed and file.is_file():
+                with np.load(file) as stored:
+                    found[run.contender] = stored["test"]
+        rows += [
+            {"protocol": "clean, 3 classes", "split_seed": seed, "contender": name,
+             **judge(test, merged(p), 3)}
+            for name, p in found.items()
+        ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+SHOWN = {"linear": "TF-IDF + linear", "minilm": "MiniLM + logistic regression",
+         f"v5-{MEMBERS[0]}": "v5, pre-trained", "ensemble": "ensemble"}  # fmt: skip
+
+
+def report(results: pd.DataFrame) -> str:
+    """Markdown: a line a protocol and contender, means over splits, gains over the others."""
+    lines = [
+        "| protocol | contender | accuracy | over linear | over MiniLM | macro-F1 | any listed "
+        "| calibration error | recall of cs.AI | train s | documents/s | MB |",
+        "|---" * 12 + "|",
+    ]
+    for protocol in dict.fromkeys(results["protocol"]):
+        of = results[results["protocol"] == protocol].set_index(["contender", "split_seed"])
+        for contender, shown in SHOWN.items():
+            if contender not in of.index.get_level_values(0):
+                continue
+            mine = of.loc[contender]
+            gains = [
+                against(mine["accuracy"], of.loc[other]["accuracy"])
+                if other != contender and other in of.index.get_level_values(0)
+                else ""
+                for other in ("linear", "minilm")
+            ]
+            means = [percent(mine[c]) for c in ("macro_f1", "any_listed")]
+            cells = [percent(mine["accuracy"]), *gains, *means]
+            cells += [f"{mine['calibration_error'].mean():.3f}", percent(mine["recall_ai"])]
+            cells += [
+                "" if mine[c].isna().all() else f"{mine[c].mean():,.0f}"
+                for c in ("train_seconds", "documents_per_second", "megabytes")
+            ]
+            lines.append("| " + " | ".join([protocol, shown, *cells]) + " |")
+    return "\n".join(lines)
+
+
+def percent(values: pd.Series) -> str:
+    """Mean, and the deviation over splits where there are several."""
+    spread = f" ± {100 * values.std():.1f}" if len(values) > 1 else ""
+    return f"{100 * values.mean():.1f}{spread}"
+
+
+def against(mine: pd.Series, other: pd.Series) -> str:
+    """Mean difference on the same splits, with its 95 % interval where there are several."""
+    gains = 100 * (mine - other).dropna()
+    if len(gains) < 2:
+        return f"{gains.mean():+.1f}"
+    half = stats.t.ppf(0.975, len(gains) - 1) * gains.std() / np.sqrt(len(gains))
+    return f"{gains.mean():+.1f} ({gains.mean() - half:+.1f} to {gains.mean() + half:+.1f})"
+
+
+def main(given: list[str] | None = None) -> int:
+    """Run what is missing, print the table and write it to benchmarks/results/accuracy.md."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", required=True, help="a CSV of papers with labels")
+    parser.add_argument("--pretrained", required=True, help="a folder of pretraining/")
+    parser.add_argument("--minilm", help="an .npz of benchmarks/minilm.py")
+    parser.add_argument("--dump", help="a metadata dump, for the protocol `more labels`")
+    parser.add_argument("--members", type=int, choices=(1, 2, 3), default=3, help="networks (3)")
+    parser.add_argument("--protocols", default="", help="some of them, separated by commas")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be run")
+    chosen = parser.parse_args(given)
+    try:
+        files = {name: user_file(ROOT, value) if value else None
+                 for name, value in vars(chosen).items()
+                 if name in ("data", "pretrained", "minilm", "dump")}  # fmt: skip
+        for name, path in files.items():
+            if path is not None and not path.exists():
+                raise UserError(f"{path}: no such file (--{name})")
+        sources = Sources(**files)  # type: ignore[arg-type]
+        names = [part.strip() for part in chosen.protocols.split(",") if part.strip()]
+        known = [protocol.name for protocol in PROTOCOLS]
+        if unknown := [name for name in names if name not in known]:
+            raise UserError(f"--protocols: no {unknown[0]!r}; choose from {', '.join(known)}")
+        return measure(sources, names or known, chosen.members, dry_run=chosen.dry_run)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on with the next run", file=sys.stderr)
+        return 130
+
+
+def measure(sources: Sources, names: list[str], members: int, *, dry_run: bool) -> int:
+    """What `main` does once the options are read."""
+    runs = plan(sources, names, members)
+    done = set(pd.read_csv(TABLE)["run"]) if TABLE.is_file() else set()
+    waiting = [run for run in runs if run.name not in done]
+    print(f"{len(runs)} runs, {len(runs) - len(waiting)} of them finished before", flush=True)
+    if dry_run:
+        print("\n".join(run.name for run in waiting))
+        return 0
+    for number, run in enumerate(waiting, 1):
+        print(f"[{number}/{len(waiting)}] {run.name}", flush=True)
+        execute(run, sources)
+    table = pd.read_csv(TABLE)
+    votes = list(ensembles(runs, sources))
+    found = [
+        table[table["run"].isin({run.name for run in runs})],
+        pd.DataFrame(votes).drop(columns="probabilities", errors="ignore"),
+        three_classes(runs, votes, sources),
+    ]
+    text = report(pd.concat([part for part in found if len(part)], ignore_index=True))
+    print(text)
+    with atomic(RESULTS / "accuracy.md") as path:
+        path.write_text(text + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,110 @@
+"""Pre-training through DVC as its README says, made small, and a classifier that starts from it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from conftest import ROOT, TINY
+from test_pipeline import set_params, sh
+
+from arxiv_hybrid.data import synthetic
+from arxiv_hybrid.text.pretrained import load_pretrained
+
+pytestmark = pytest.mark.pipeline
+SMALL = {"dim": 12, "vector_epochs": 1, "epochs": 1, "batch_size": 16, "num_filters": 4,
+         "lstm_hidden": 4, "abstract_length": 40, "min_freq": 2, "leave_out": "known.csv",
+         "texts": "texts.csv"}  # fmt: skip
+COMMAND = ("dvc", "repro", "pretraining/dvc.yaml")
+
+
+@pytest.fixture(scope="module")
+def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with both pipelines, papers to learn from and papers to leave out."""
+    folder = tmp_path_factory.mktemp("clone") / "project"
+    folder.mkdir()
+    shutil.copytree(ROOT / ".dvc", folder / ".dvc", ignore=shutil.ignore_patterns("tmp", "cache"))
+    for name in ("dvc.yaml", "params.yaml", ".gitignore", ".dvcignore"):
+        shutil.copy(ROOT / name, folder / name)
+    made = shutil.ignore_patterns("__pycache__", "*.egg-info", "dvc.lock", "model", "vectors",
+                                  "metrics")  # fmt: skip
+    for name in ("src", "stages", "pretraining"):
+        shutil.copytree(ROOT / name, folder / name, ignore=made)
+    set_params(folder, TINY)
+    path = folder / "pretraining/params.yaml"
+    params = yaml.safe_load(path.read_text(encoding="utf-8"))
+    path.write_text(yaml.safe_dump({**params, **SMALL}), encoding="utf-8")
+    papers = synthetic.generate(papers=140, label_noise=0.05, seed=3)[0].drop_duplicates("id")
+    papers.to_csv(folder / "texts.csv", index=False)
+    secret = papers.head(20).assign(id=[f"other.{i}" for i in range(20)])
+    secret.to_csv(folder / "known.csv", index=False)
+    sh(folder, "git", "init", "-q")
+    return folder
+
+
+def test_papers_that_are_left_out_are_not_learned_from(repo: Path) -> None:
+    sh(repo, *COMMAND)
+    metrics = json.loads((repo / "pretraining/metrics/encoder.json").read_text())
+    assert metrics["papers"] == 140 - 20, "known by their text, whatever their id"
+    curves = pd.read_csv(repo / "pretraining/metrics/curves.csv")
+    assert list(curves["epoch"]) == [1]
+    assert load_pretrained(repo / "pretraining/model").embeddings.shape[1] == 12
+    again = sh(repo, *COMMAND)
+    assert "up to date" in again.stdout + again.stderr
+
+
+def test_a_classifier_starts_from_the_encoder_and_so_do_other_models(repo: Path) -> None:
+    words = (repo / "pretraining/model/vocab.txt").read_text()
+    for model in ("v5", "v1"):
+        none = {"num_filters": None, "lstm_hidden": None}
+        small = {"num_filters": 8, "lstm_hidden": 8}
+        set_params(repo, {"model": model, "pretrained": "pretraining/model",
+                          "architecture": none if model == "v5" else small})  # fmt: skip
+        sh(repo, "dvc", "repro", "evaluate")
+        facts = json.loads((repo / "models/main/model.json").read_text())
+        assert facts["model"] == model
+        assert facts["arguments"]["embed_dim"] == 12
+        assert facts["arguments"]["num_filters"] == (4 if model == "v5" else 8)
+        assert (repo / "models/main/vocab.txt").read_text() == words
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"texts": None}, "texts: None is not allowed: name a file of papers"),
+        ({"texts": "none.json"}, "none.json"),
+        ({"texts": "known.csv"}, "0 papers to learn from, need 32"),
+        ({"temperature": 0}, "temperature: 0 is not allowed"),
+        ({"unknown": 1}, "unknown: unknown key"),
+    ],
+)
+def test_mistakes_give_one_line(repo: Path, changes: dict[str, object], message: str) -> None:
+    path = repo / "pretraining/params.yaml"
+    before = path.read_text(encoding="utf-8")
+    path.write_text(yaml.safe_dump({**yaml.safe_load(before), **changes}), encoding="utf-8")
+    here = repo / "pretraining"
+    done = sh(here, "python", "vectors.py", ok=False)
+    path.write_text(before, encoding="utf-8")
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_readme_names_every_stage_as_dvc_does() -> None:
+    stages = yaml.safe_load((ROOT / "pretraining/dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    readme = (ROOT / "pretraining/README.md").read_text(encoding="utf-8")
+    for name, stage in stages.items():
+        assert f"| `{name}` | {stage['desc']} |" in readme
+        for dep in stage["deps"]:
+            assert dep == "vectors" or (ROOT / "pretraining" / dep).exists(), dep
+
+
+def test_a_folder_that_is_not_there_is_named_before_any_work(repo: Path) -> None:
+    set_params(repo, {"pretrained": "nowhere"})
+    done = sh(repo, "python", "stages/train.py", ok=False)
+    assert done.returncode == 2
+    assert "nowhere/encoder.safetensors: not found (pretrained)" in done.stderr
