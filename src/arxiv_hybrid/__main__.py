@@ -17,6 +17,8 @@ MODEL, PAPERS = Path("models/main"), Path("data/raw/papers.csv")
 EXPLAINED = Path("reports/explained")
 NEXT_WORD = Path("examples/next_word/models/cnn_lstm")
 BAR = 40  # characters of a probability of 1
+SURE = 0.5
+MATTERED = 8  # words that are shown
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -27,9 +29,15 @@ def main(arguments: list[str] | None = None) -> int:
     command = data.add_parser("inspect", help="counts, lengths, dates, cross-listing, duplicates")
     command.add_argument("file", type=Path, help="a CSV of papers, plain or .gz")
     command.set_defaults(run=_inspect)
-    command = areas.add_parser("predict", help="classify a file of papers, of any size")
-    command.add_argument("--input", type=Path, required=True, help="a CSV, plain or .gz")
-    command.add_argument("--output", type=Path, required=True, help="a CSV that is written")
+    command = areas.add_parser("predict", help="classify one paper, or a file of any size")
+    command.add_argument("--title", default="", help="a paper's title")
+    command.add_argument("--abstract", default="", help="and its abstract")
+    command.add_argument("--json", action="store_true", help="print the paper's result as JSON")
+    command.add_argument(
+        "--sure", type=_share, default=SURE, help=f"less than this is 'unsure' ({SURE})"
+    )
+    command.add_argument("--input", type=Path, help="or a CSV of papers, plain or .gz")
+    command.add_argument("--output", type=Path, help="and the CSV that is written")
     command.add_argument("--model", type=Path, default=MODEL, help=f"a folder ({MODEL})")
     command.set_defaults(run=_predict)
     command = areas.add_parser("explain", help="where the model looks, for some papers: a page")
@@ -64,6 +72,16 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise ArgumentTypeError(f"{text!r} is no number from 0 to 1")
+    return share
+
+
 def _refused(message: str) -> int:
     print(f"error: {message}", file=sys.stderr)
     return 2
@@ -82,11 +100,46 @@ def _inspect(chosen: Namespace) -> None:
 
 
 def _predict(chosen: Namespace) -> None:
+    if chosen.title or chosen.abstract:
+        if chosen.input or chosen.output:
+            raise UserError("predict needs either --title and --abstract or --input and --output")
+        _predict_one(chosen)
+        return
+    if not (chosen.input and chosen.output):
+        raise UserError("predict needs --title and --abstract, or --input and --output")
     from arxiv_hybrid.predictions import predict_file
     from arxiv_hybrid.training import checkpoint
 
     count = predict_file(checkpoint.load(chosen.model), chosen.input, chosen.output)
     print(f"{count:,} papers -> {chosen.output}")
+
+
+def _predict_one(chosen: Namespace) -> None:
+    import json
+
+    from arxiv_hybrid.evaluation.influence import influence
+    from arxiv_hybrid.training import checkpoint
+
+    paper = _own_text(chosen).iloc[0]
+    found = influence(checkpoint.load(chosen.model), paper["title"], paper["abstract"])
+    words = [(word, fall) for word, fall in found.words if fall > 0][:MATTERED]
+    sure = found.confidence >= chosen.sure
+    if chosen.json:
+        content = {
+            "category": found.predicted,
+            "sure": sure,
+            "probabilities": found.probabilities,
+            "words": dict(words),
+        }
+        print(json.dumps(content))
+        return
+    width = max(map(len, found.probabilities))
+    for name, p in sorted(found.probabilities.items(), key=lambda pair: -pair[1]):
+        print(f"{name:<{width}} {p:6.1%} {'#' * round(BAR * p)}".rstrip())
+    if not sure:
+        print(f"unsure: below {chosen.sure:.0%}")
+    if words:
+        print("without the word:", ", ".join(f"{word} {-fall:+.1%}" for word, fall in words))
 
 
 def _explain(chosen: Namespace) -> None:

@@ -174,3 +174,11 @@ def test_spreads(experiments: ModuleType) -> None:
     assert experiments.spread(pd.Series([0.7, 0.72, 0.71])) == "71.0 ± 1.0 (3)"
     assert experiments.spread(pd.Series([0.7])) == "70.0"
     assert experiments.spread(pd.Series([None], dtype=float)) == ""
+
+
+def test_the_readme_shows_the_tables_as_they_were_measured() -> None:
+    readme = (ROOT / "benchmarks/README.md").read_text(encoding="utf-8")
+    tables = sorted((ROOT / "benchmarks/results").glob("*.md"))
+    assert len(tables) >= 3
+    for path in tables:
+        assert path.read_text(encoding="utf-8").strip() in readme, path.name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -81,3 +82,61 @@ def test_a_model_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture
     nowhere = str(tmp_path / "nowhere")
     assert main(["predict", "--model", nowhere, "--input", "x.csv", "--output", "y.csv"]) == 2
     assert "nowhere" in capsys.readouterr().err
+
+
+ONE = ["predict", "--title", "Deep learning", "--abstract", "words words unheard deep"]
+
+
+def test_one_papers_probabilities_and_the_words_it_rests_on(
+    model_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*ONE, "--model", str(model_folder), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    classifier = checkpoint.load(model_folder)
+
+    def classify(title: str, abstract: str) -> pd.Series:
+        paper = pd.DataFrame({"title": [title], "abstract": [abstract]})
+        return classifier.classify(paper).iloc[0]
+
+    whole = classify("Deep learning", "words words unheard deep")
+    assert found["category"] == whole["category"]
+    assert sum(found["probabilities"].values()) == pytest.approx(1)
+    assert found["probabilities"][whole["category"]] == pytest.approx(whole[whole["category"]])
+    hidden = {
+        "deep": classify("unheard learning", "words words unheard unheard"),
+        "learning": classify("Deep unheard", "words words unheard deep"),
+        "words": classify("Deep learning", "unheard unheard unheard deep"),
+    }
+    falls = {word: whole[found["category"]] - p[found["category"]] for word, p in hidden.items()}
+    expected = {word: fall for word, fall in falls.items() if fall > 0}
+    assert found["words"] == pytest.approx(expected, abs=1e-3)
+    assert list(found["words"]) == sorted(expected, key=lambda word: -expected[word])
+
+
+def test_what_is_not_sure_is_said(model_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = [*ONE, "--model", str(model_folder)]
+    assert main([*given, "--sure", "1"]) == 0
+    out = capsys.readouterr().out
+    assert "unsure: below 100%" in out
+    assert main([*given, "--sure", "0"]) == 0
+    out = capsys.readouterr().out
+    assert "unsure" not in out
+    shares = [float(line.split()[1].rstrip("%")) for line in out.splitlines()[:3]]
+    assert shares == sorted(shares, reverse=True)
+    assert sum(shares) == pytest.approx(100, abs=0.2)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ([], "predict needs --title and --abstract, or --input and --output"),
+        (["--input", "in.csv"], "predict needs --title"),
+        (["--title", "x", "--input", "in.csv"], "either"),
+        (["--title", "?!", "--abstract", "..."], "no word of latin letters"),
+    ],
+)
+def test_what_is_asked_for_must_be_clear(
+    given: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", *given]) == 2
+    assert words in capsys.readouterr().err
