@@ -51,20 +51,21 @@ class TextEncoder(nn.Module):
 
         group: how many words behind each other are one step of the LSTM.
         """
-        features = [
-            F.relu(convolve_lookup(words, cast(nn.Conv1d, conv)).float()) for conv in self.convs
-        ]
+        features = [F.relu(convolve_lookup(words, cast(nn.Conv1d, conv))) for conv in self.convs]
         padded = words.flat.padded(torch.cat(features, dim=-1))  # no filter is below padding's 0
-        steps, mask = _grouped(padded, group).amax(2), _grouped(words.flat.mask, group).any(2)
+        mask = _grouped(words.flat.mask, group).any(2)
+        # indexed maxima: their gradients need no pass over all words, as those of amax do
+        steps = _grouped(padded, group).max(2).values if group > 1 else padded
+        highest = steps.max(1).values.float()
         if self.training and self.dropout:
             steps = steps * dropout_mask(steps[:, :1].shape, self.dropout, steps.device)
         states = self.lstm(steps, mask).float()
         weights = masked_softmax(self.score(states).squeeze(-1), mask)
         attended = (weights.unsqueeze(-1) * states).sum(1)
         # an empty text has no state: its maximum is 0, as its other parts are
-        strongest = states.masked_fill(~mask.unsqueeze(-1), -torch.inf).amax(1)
+        strongest = states.masked_fill(~mask.unsqueeze(-1), -torch.inf).max(1).values
         strongest = strongest.masked_fill(~mask.any(1, keepdim=True), 0.0)
-        vector = torch.cat([padded.amax(1), attended, strongest], dim=-1)
+        vector = torch.cat([highest, attended, strongest], dim=-1)
         return vector, _by_word(weights, words.flat.mask, group).unsqueeze(1)
 
 
