@@ -84,7 +84,6 @@ TABLE = (
     Row("v2", {"model": "v2"}, "64.1"),
     Row("v3", {"model": "v3"}, "65.1"),
     Row("v4", {"model": "v4"}, "25.0"),
-    Row("v5", {"model": "v5"}),  # from nothing; what pre-training brings: benchmarks/accuracy.py
     Row("cnn_lstm", {"model": "cnn_lstm"}, often=True),
     Row("ensemble", {"ensemble.members": SEED_MEMBERS}, "64.9", "ensemble"),
     Row(
@@ -178,6 +177,9 @@ class Run:
         """Readable, and another one for other parameters, also those that `auto` stands for."""
         models = [self.params, *(self.params.for_member(name) for name in self.members)]
         told = [model.model_dump(mode="json", exclude=IDLE) for model in models]
+        for one in told:  # unset is what runs had before there was such a parameter
+            if one["pretrained"] is None:
+                del one["pretrained"]
         if self.members:
             told.append(self.params.ensemble.model_dump(exclude={"members"}))
         digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]

@@ -20,7 +20,7 @@ from pydantic import Field, field_validator  # noqa: E402
 from arxiv_hybrid.config import Strict, load_section  # noqa: E402
 from arxiv_hybrid.data.csv_source import read_texts  # noqa: E402
 from arxiv_hybrid.data.texts import others  # noqa: E402
-from arxiv_hybrid.errors import UserError  # noqa: E402
+from arxiv_hybrid.errors import CANNOT_WRITE, UserError  # noqa: E402
 from arxiv_hybrid.io import user_file  # noqa: E402
 
 VECTORS, MODEL, METRICS = HERE / "vectors", HERE / "model", HERE / "metrics"
@@ -33,7 +33,7 @@ class Params(Strict):
     texts: str
     leave_out: str | None
     seed: int = Field(ge=0, lt=2**32)
-    vocabulary: int = Field(ge=10)
+    vocabulary: int = Field(ge=10, le=200_000)
     min_freq: int = Field(ge=1)
     dim: int = Field(ge=2, le=1024)
     window: int = Field(ge=1, le=50)
@@ -76,6 +76,11 @@ def run(main: Callable[[Params], None]) -> None:
         main(load_section(HERE / "params.yaml", Params))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in CANNOT_WRITE:
+            raise
+        print(f"error: {error.filename}: cannot be written: {error.strerror}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("stopped; the same command starts this stage again", file=sys.stderr)

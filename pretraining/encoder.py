@@ -24,8 +24,9 @@ def main(params: Params) -> None:
     words, vectors = load_vectors(VECTORS)
     vocabulary = Vocabulary((*SPECIAL, *words))
     matrix, _ = embedding_matrix(vocabulary, words, vectors, dim=params.dim, seed=params.seed)
+    learned = papers(params)
     texts = encode_papers(
-        papers(params),
+        learned,
         vocabulary,
         title_length=params.title_length,
         abstract_length=params.abstract_length,
@@ -44,7 +45,7 @@ def main(params: Params) -> None:
         seed=params.seed,
     )
     history = pretrain(model, texts, settings, machine, on_epoch=say)
-    save_pretrained(MODEL, model, vocabulary, sizes)
+    save_pretrained(MODEL, model, vocabulary, sizes, learned["id"])
     curves = pd.DataFrame([asdict(epoch) for epoch in history])
     write_csv(METRICS / "curves.csv", curves.drop(columns="documents_per_second"))
     last = history[-1]

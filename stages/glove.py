@@ -13,21 +13,25 @@ from arxiv_hybrid.text.vectors import only, save_vectors, word_vectors
 
 
 def main(params: Params) -> None:
+    source, more, file, start = params.pretrained or params.glove.source, [], None, None
+    if params.pretrained:
+        start = load_pretrained(user_file(ROOT, params.pretrained))
+    else:
+        file = vector_file(params.glove, ROOT, cache)
     papers = read_papers(PAPERS)
     held_out = {i for name in ("val", "test") for i in read_parquet(SPLITS / f"{name}.parquet").id}
     documents = tokenize_all(learnable_texts(papers, held_out))
-    source, more = params.pretrained or params.glove.source, []
-    if params.pretrained:
-        words, vectors = load_pretrained(user_file(ROOT, params.pretrained)).word_vectors()
+    if start is not None:
+        start.refuse(held_out)
+        words, vectors = start.word_vectors()
     else:
-        file = vector_file(params.glove, ROOT, cache)
         if source == "corpus" and params.glove.extra_text:
             extra = user_file(ROOT, params.glove.extra_text)
             more = tokenize_all(more_texts(papers, held_out, extra))
         words, vectors = word_vectors(
             [*documents, *more], params.glove, seed=params.seed, file=file
         )
-    if more or params.pretrained:  # later stages ask for the papers' words only
+    if more or start is not None:  # later stages ask for the papers' words only
         words, vectors = only(words, vectors, {word for text in documents for word in text})
     save_vectors(VECTORS, words, vectors)
     print(

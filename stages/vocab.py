@@ -1,6 +1,5 @@
 """Build the vocabulary from training papers, and its embedding matrix from the vectors."""
 
-import numpy as np
 from _stage import EMBEDDINGS, METRICS, ROOT, SPLITS, SPLIT_NAMES, VECTORS, VOCABULARY, run
 
 from arxiv_hybrid.config import Params
@@ -20,15 +19,14 @@ def main(params: Params) -> None:
         tokens[name] = tokenize_all(texts_of(part))
     if params.pretrained:
         start = load_pretrained(user_file(ROOT, params.pretrained))
-        vocabulary, matrix = start.vocabulary, start.embeddings
-        known = np.ones_like(matrix[:, 0], dtype=bool)
+        vocabulary, (words, vectors) = start.vocabulary, start.word_vectors()
     else:
         vocabulary = Vocabulary.build(
             tokens["train"], max_size=params.vocab.max_size, min_freq=params.vocab.min_freq
         )
-        matrix, known = embedding_matrix(
-            vocabulary, *load_vectors(VECTORS), dim=params.glove.dim, seed=params.seed
-        )
+        words, vectors = load_vectors(VECTORS)
+    dim = vectors.shape[1] if params.pretrained else params.glove.dim
+    matrix, known = embedding_matrix(vocabulary, words, vectors, dim=dim, seed=params.seed)
     write_lines(VOCABULARY, list(vocabulary.words))
     save_matrix(EMBEDDINGS, matrix)
     report = coverage(vocabulary, tokens, known)

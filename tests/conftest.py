@@ -84,7 +84,7 @@ def model_folder(tmp_path: Path) -> Path:
     arguments = {"vocab_size": 5, "embed_dim": 8, "num_classes": 3, "num_filters": 4,
                  "lstm_hidden": 4}  # fmt: skip
     words = Vocabulary(("<PAD>", "<UNK>", "deep", "learning", "words"))
-    facts = checkpoint.Facts("v1", arguments, ["cs.AI-LG", "cs.CL", "cs.CV"], 30, 300)
+    facts = checkpoint.Facts("v1", arguments, ["cs.AI-LG", "cs.CL", "cs.CV"], 30, 300, 0.5)
     folder = tmp_path / "model"
     checkpoint.save(folder, registry.build("v1", **arguments), words, facts)
     return folder

@@ -105,6 +105,8 @@ def _predict(chosen: Namespace) -> None:
             raise UserError("predict needs either --title and --abstract or --input and --output")
         _predict_one(chosen)
         return
+    if chosen.json:
+        raise UserError("--json is for one paper, with --title and --abstract")
     if not (chosen.input and chosen.output):
         raise UserError("predict needs --title and --abstract, or --input and --output")
     from arxiv_hybrid.predictions import predict_file

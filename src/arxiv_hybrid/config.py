@@ -282,6 +282,8 @@ class Params(Strict):
                 f"{classes}; give one a class, or none, or balanced"
             )
         self._check_architecture()
+        if self.pretrained and self.model == "v5" and self.embeddings != "pretrained":
+            raise ValueError(f"embeddings: {self.embeddings} contradicts pretrained for v5")
         if self.split.val + self.split.test >= 0.9:
             raise ValueError("split.val + split.test must leave at least 10 % for training")
         return self

@@ -41,3 +41,10 @@ def test_votes_without_any_doubt_are_no_error() -> None:
     labels = np.array([0, 1, 1])
     votes = np.eye(2)[[0, 1, 0]]
     assert np.isfinite(calibrated(votes, fit_votes(labels, votes))).all()
+
+
+def test_a_few_papers_without_a_mistake_make_no_one_sure_of_everything() -> None:
+    logits = 4 * torch.eye(3).repeat(10, 1)
+    temperature = fit_temperature(logits, logits.argmax(1))
+    assert temperature > 0.3
+    assert probabilities(logits, temperature).max().item() < 0.99999

@@ -18,7 +18,7 @@ from arxiv_hybrid.config import parse
 from arxiv_hybrid.errors import UserError
 from arxiv_hybrid.models import registry
 from arxiv_hybrid.models.paired import PairedCNNLSTM
-from arxiv_hybrid.text.pretrained import FACTS, WEIGHTS, WORDS, load_pretrained
+from arxiv_hybrid.text.pretrained import FACTS, PAPERS, WEIGHTS, WORDS, load_pretrained
 from arxiv_hybrid.text.tokenize import tokenize_all
 from arxiv_hybrid.text.vocabulary import Vocabulary
 from arxiv_hybrid.training.batches import EncodedPapers, encode_papers
@@ -70,7 +70,7 @@ def folder(vocabulary: Vocabulary, tmp_path: Path) -> Path:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(0.5)
-    save_pretrained(tmp_path / "encoder", model, vocabulary, SIZES)
+    save_pretrained(tmp_path / "encoder", model, vocabulary, SIZES, ["2501.00001", "2501.00002"])
     return tmp_path / "encoder"
 
 
@@ -121,7 +121,7 @@ def test_the_head_is_not_taught(vocabulary: Vocabulary, encoded: EncodedPapers) 
 def test_what_is_saved_is_what_a_classifier_starts_from(
     folder: Path, vocabulary: Vocabulary
 ) -> None:
-    assert sorted(path.name for path in folder.iterdir()) == sorted((FACTS, WEIGHTS, WORDS))
+    assert sorted(path.name for path in folder.iterdir()) == sorted((FACTS, PAPERS, WEIGHTS, WORDS))
     pretrained = load_pretrained(folder)
     assert pretrained.vocabulary == vocabulary
     assert pretrained.arguments == SIZES
@@ -177,7 +177,35 @@ def test_a_missing_or_damaged_file_is_named(folder: Path, name: str) -> None:
         load_pretrained(folder)
 
 
-def test_facts_without_arguments_are_refused(folder: Path) -> None:
-    (folder / FACTS).write_text(json.dumps({"model": "v5"}))
+@pytest.mark.parametrize(
+    "facts",
+    [{"model": "v5"}, {"model": "v9", "arguments": SIZES}, {"model": "v5", "arguments": {"a": 1}}],
+)
+def test_facts_of_another_model_are_refused(folder: Path, facts: dict[str, Any]) -> None:
+    (folder / FACTS).write_text(json.dumps(facts))
     with pytest.raises(UserError, match="not a sound encoder"):
         load_pretrained(folder)
+
+
+def test_papers_it_learned_from_cannot_be_tested_on(folder: Path) -> None:
+    pretrained = load_pretrained(folder)
+    pretrained.refuse({"2501.00003"})
+    with pytest.raises(UserError, match=r"1 validation or test papers, as 2501.00002; pre-train"):
+        pretrained.refuse({"2501.00002", "2501.00003"})
+
+
+def test_words_of_another_pretraining_are_refused(
+    folder: Path, splits: dict[str, pd.DataFrame], tiny_content: dict[str, Any]
+) -> None:
+    pretrained = load_pretrained(folder)
+    other = Vocabulary((*pretrained.vocabulary.words[:-1], "another"))
+    params = parse(merged(tiny_content, {"model": "v5"}), "params")
+    with pytest.raises(UserError, match=r"its words are not those of data/processed/vocab\.txt"):
+        train_classifier(params, splits["train"], splits["val"], other, pretrained.embeddings,
+                         pretrained=pretrained)  # fmt: skip
+
+
+def test_embeddings_cannot_be_random_and_pretrained(tiny_content: dict[str, Any]) -> None:
+    changes = {"model": "v5", "pretrained": "folder", "embeddings": "random"}
+    with pytest.raises(UserError, match="embeddings: random contradicts pretrained"):
+        parse(merged(tiny_content, changes), "params")

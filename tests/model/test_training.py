@@ -27,6 +27,7 @@ from arxiv_hybrid.training.batches import (
     shuffled_batches,
     sorted_batches,
 )
+from arxiv_hybrid.training.calibration import fit_temperature
 from arxiv_hybrid.training.loop import Epoch, fit, predict
 from arxiv_hybrid.training.losses import FOCAL_GAMMA, Mixup, class_weights, make_loss
 from arxiv_hybrid.training.optimizers import Optimization, clip_gradients, warmup_cosine
@@ -443,6 +444,23 @@ def test_word_vectors_start_as_told(
     assert starts[0].std().item() == pytest.approx(spread, rel=0.05)
     if kind == "pretrained":
         assert np.array_equal(starts[0].numpy(), given)
+
+
+def test_probabilities_are_calibrated_on_validation_papers(
+    tiny_params: Params, splits: dict[str, pd.DataFrame], vocabulary: Vocabulary
+) -> None:
+    classifier, _ = run(tiny_params, splits, vocabulary)
+    val, test = (
+        predict(classifier.model, classifier.encode(splits[name]), classifier.machine)
+        for name in ("val", "test")
+    )
+    fitted = fit_temperature(val, torch.tensor(splits["val"]["label"].to_numpy()))
+    assert classifier.facts.temperature == pytest.approx(fitted, abs=1e-4)
+    assert abs(fitted - 1) > 0.01, "or the rest would show nothing"
+    torch.testing.assert_close(
+        classifier.probabilities(splits["test"]), torch.softmax(test.double() / fitted, -1),
+        rtol=0, atol=1e-4,
+    )  # fmt: skip
 
 
 def test_v4_learns_how_the_vocabulary_is_written(

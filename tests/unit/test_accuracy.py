@@ -45,7 +45,7 @@ def files(tmp_path: Path) -> dict[str, Path]:
     words = Vocabulary((*SPECIAL, "the", "of", "and", "data", "with"))
     torch.manual_seed(0)
     sizes = {"num_filters": 4, "lstm_hidden": 4}
-    save_pretrained(tmp_path / "encoder", PairedCNNLSTM(len(words), 8, **sizes), words, sizes)
+    save_pretrained(tmp_path / "encoder", PairedCNNLSTM(len(words), 8, **sizes), words, sizes, [])
     ids = papers["id"].drop_duplicates().to_numpy(dtype=str)
     vectors = np.random.default_rng(0).normal(size=(len(ids), 5)).astype(np.float32)
     np.savez(tmp_path / "minilm.npz", id=ids, vectors=vectors, seconds=2.0)
@@ -56,9 +56,12 @@ def files(tmp_path: Path) -> dict[str, Path]:
     }
 
 
-def test_every_contender_meets_every_split(accuracy: ModuleType) -> None:
+def test_every_contender_meets_every_split(
+    accuracy: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = Path("any")
     names = [protocol.name for protocol in accuracy.PROTOCOLS]
+    monkeypatch.setattr(accuracy.Sources, "digest", lambda *_, **__: "some files")
     runs = accuracy.plan(accuracy.Sources(path, path, path, path), names, 3)
     assert len({run.name for run in runs}) == len(runs)
     clean = [(run.contender, run.seed) for run in runs if run.protocol.name == "clean"]
@@ -72,7 +75,8 @@ def test_every_contender_meets_every_split(accuracy: ModuleType) -> None:
 
 
 def test_a_runs_name_stands_for_its_recipe(accuracy: ModuleType) -> None:
-    run = accuracy.Run(accuracy.PROTOCOLS[0], 42, "v5-42")
+    run = accuracy.Run(accuracy.PROTOCOLS[0], 42, "v5-42", "some files")
+    assert run.name != replace(run, inputs="other files").name
     other = replace(run, protocol=replace(run.protocol, changes=(("epochs", 9),)))
     assert run.name != other.name
     assert accuracy.params_of(other).epochs == 9
@@ -86,8 +90,8 @@ def test_four_classes_become_three(accuracy: ModuleType) -> None:
 
 def test_gains_are_of_the_same_splits(accuracy: ModuleType) -> None:
     mine, other = pd.Series([0.82, 0.83, 0.84], [1, 2, 3]), pd.Series([0.80, 0.82, 0.81], [1, 2, 3])
-    # differences 2, 1, 3: mean 2, deviation 1, t(2) = 4.303
-    assert accuracy.against(mine, other) == "+2.0 (-0.5 to +4.5)"
+    # differences 2, 1, 3: mean 2, deviation 1, t(2) = 4.303, root of 1/3 + 0.15/0.7 = 0.740
+    assert accuracy.against(mine, other) == "+2.0 (-1.2 to +5.2)"
     assert accuracy.against(mine[:1], other[:1]) == "+2.0"
 
 
@@ -136,5 +140,20 @@ def test_mistakes_are_told_in_one_line(
     assert accuracy.main([*data, "--pretrained", "nowhere"]) == 2
     assert "nowhere: no such file (--pretrained)" in capsys.readouterr().err
     known = [*data, "--pretrained", str(files["pretrained"])]
+    assert accuracy.main([*known, "--protocols", "more labels"]) == 2
+    assert "needs --dump" in capsys.readouterr().err
+    np.savez(files["minilm"], id=["other"], vectors=np.zeros((1, 2)), seconds=1.0)
+    assert accuracy.main([*known, "--minilm", str(files["minilm"])]) == 2
+    assert "has no vector of" in capsys.readouterr().err
     assert accuracy.main([*known, "--protocols", "odd"]) == 2
     assert "no 'odd'; choose from clean, published" in capsys.readouterr().err
+
+
+def test_an_encoder_that_read_the_test_papers_is_refused(
+    accuracy: ModuleType, files: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    papers = pd.read_csv(files["data"])["id"].drop_duplicates()
+    (files["pretrained"] / "papers.txt").write_text("\n".join(papers) + "\n")
+    command = ["--data", str(files["data"]), "--pretrained", str(files["pretrained"])]
+    assert accuracy.main([*command, "--members", "1", "--protocols", "time"]) == 2
+    assert "it learned from 60 validation or test papers" in capsys.readouterr().err

@@ -116,7 +116,7 @@ def test_members_inherit_and_override(tiny_content: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("name", ["ours", "published"])
-@pytest.mark.parametrize("model", ["baseline", "v1", "v2", "v3", "v4", "cnn_lstm"])
+@pytest.mark.parametrize("model", ["baseline", "v1", "v2", "v3", "v4", "v5", "cnn_lstm"])
 def test_every_model_has_both_recipes(default_content: dict[str, Any], name: str, model: str):
     params = config.parse({**default_content, "recipe": name, "model": model}, "p")
     assert params.loss == ("focal" if model == "v2" else "cross_entropy")

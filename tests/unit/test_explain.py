@@ -12,9 +12,10 @@ import pytest
 
 from arxiv_hybrid.__main__ import main
 from arxiv_hybrid.evaluation import plots
-from arxiv_hybrid.evaluation.explain import Explanation, Part
+from arxiv_hybrid.evaluation.explain import Explanation, Part, explain
 from arxiv_hybrid.reporting.attention_page import attention_page, pieces
 from arxiv_hybrid.text.tokenize import tokenize
+from arxiv_hybrid.training import checkpoint
 
 TEXT = "Is <b>deep</b> learning, at last, ideal?"
 
@@ -126,3 +127,13 @@ def test_what_cannot_be_read_or_written_is_one_line(
 def test_explain_wants_papers_or_a_text(given: list[str], capsys) -> None:
     assert main(["explain", *given]) == 2
     assert "either --id or --title" in capsys.readouterr().err
+
+
+def test_what_is_explained_is_what_is_predicted(model_folder: Path) -> None:
+    classifier = checkpoint.load(model_folder, precision="fp32")
+    assert classifier.facts.temperature != 1
+    papers = pd.DataFrame({"id": ["1"], "title": ["Deep words"], "abstract": ["learning words"]})
+    (explained,) = explain(classifier, papers)
+    predicted = classifier.classify(papers).iloc[0]
+    for name, probability in explained.probabilities.items():
+        assert probability == pytest.approx(predicted[name], abs=1e-6)

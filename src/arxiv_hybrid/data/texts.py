@@ -40,8 +40,11 @@ def others(
     ids, keys = {*held_out, *once["id"]}, set(texts_of(once).map(text_key))
     found = []
     for identifier, title, abstract in _extra(extra, key):
-        if identifier not in ids and text_key(f"{title} {abstract}") not in keys:
-            ids.add(identifier)
+        key_of_text = text_key(f"{title} {abstract}")
+        if identifier not in ids and key_of_text not in keys:
+            keys.add(key_of_text)
+            if identifier:
+                ids.add(identifier)
             found.append((identifier, title, abstract))
     return pd.DataFrame(found, columns=["id", "title", "abstract"], dtype=str)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,18 +17,31 @@ from arxiv_hybrid.errors import UserError
 from arxiv_hybrid.io import read_lines
 from arxiv_hybrid.text.vocabulary import SPECIAL, Vocabulary
 
-WEIGHTS, FACTS, WORDS = "encoder.safetensors", "encoder.json", "vocab.txt"
+WEIGHTS, FACTS, WORDS, PAPERS = "encoder.safetensors", "encoder.json", "vocab.txt", "papers.txt"
+WIDTHS = {"num_filters", "lstm_hidden"}
 EMBEDDING = "embedding.weight"
 MODEL = "v5"  # the one model that can be pre-trained
 
 
 @dataclass(frozen=True)
 class Pretrained:
-    """An encoder's weights by name, the arguments it was built with, the words it knows."""
+    """An encoder's weights by name, the widths it was built with, the words it knows.
+
+    papers: ids of those it learned from.
+    """
 
     vocabulary: Vocabulary
     weights: dict[str, npt.NDArray[np.float32]]
     arguments: dict[str, Any]
+    papers: frozenset[str]
+
+    def refuse(self, held_out: Collection[str]) -> None:
+        """Raise UserError if any of these ids, validation and test papers, was learned from."""
+        if seen := sorted(self.papers.intersection(held_out)):
+            raise UserError(
+                f"pretrained: it learned from {len(seen):,} validation or test papers, as "
+                f"{seen[0]}; pre-train with leave_out (pretraining/README.md)"
+            )
 
     @property
     def embeddings(self) -> npt.NDArray[np.float32]:
@@ -41,7 +55,7 @@ class Pretrained:
 
 def load_pretrained(folder: Path) -> Pretrained:
     """Read an encoder; UserError if a file is missing or damaged."""
-    for name in (WEIGHTS, FACTS, WORDS):
+    for name in (WEIGHTS, FACTS, WORDS, PAPERS):
         if not (folder / name).is_file():
             raise UserError(f"{folder / name}: not found (pretrained); see pretraining/README.md")
     try:
@@ -50,8 +64,10 @@ def load_pretrained(folder: Path) -> Pretrained:
         weights = {name: value.astype(np.float32) for name, value in stored.items()}
         vocabulary = Vocabulary(tuple(read_lines(folder / WORDS)))
         arguments = dict(facts["arguments"])
+        if facts["model"] != MODEL or set(arguments) != WIDTHS:
+            raise ValueError(f"{FACTS} tells of another model than {MODEL}")
         if len(vocabulary) != len(weights[EMBEDDING]):
             raise ValueError(f"{len(vocabulary)} words for {len(weights[EMBEDDING])} vectors")
     except (SafetensorError, ValueError, TypeError, KeyError) as error:
         raise UserError(f"{folder}: not a sound encoder (pretrained): {error}") from None
-    return Pretrained(vocabulary, weights, arguments)
+    return Pretrained(vocabulary, weights, arguments, frozenset(read_lines(folder / PAPERS)))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from arxiv_hybrid.errors import UserError
 from arxiv_hybrid.io import write_bytes, write_json, write_lines
 from arxiv_hybrid.models.base import PADDING
 from arxiv_hybrid.models.paired import PairedCNNLSTM
-from arxiv_hybrid.text.pretrained import FACTS, MODEL, WEIGHTS, WORDS, Pretrained
+from arxiv_hybrid.text.pretrained import FACTS, MODEL, PAPERS, WEIGHTS, WORDS, Pretrained
 from arxiv_hybrid.text.vocabulary import Vocabulary
 from arxiv_hybrid.training.batches import EncodedPapers, drop_words, shuffled_batches
 from arxiv_hybrid.training.devices import Machine
@@ -123,7 +123,8 @@ def pretrain(
     history = []
     for number in range(1, settings.epochs + 1):
         both.train()
-        started, total, matched = time.perf_counter(), 0.0, 0.0
+        started = time.perf_counter()
+        total, matched = torch.zeros(2, device=machine.device).unbind()
         batches = shuffled_batches(papers.abstract_lengths, settings.batch_size, random)
         title = f"pre-training {number}/{settings.epochs}"
         with tqdm(total=len(papers), desc=title, unit="doc", disable=None, leave=False) as bar:
@@ -136,11 +137,12 @@ def pretrain(
                     title_vectors, abstract_vectors = both(titles, abstracts)
                 loss, share = contrast(title_vectors, abstract_vectors, settings.temperature)
                 optimization.step(loss)
-                total += loss.item() * len(rows)
-                matched += share.item() * len(rows)
+                total += loss.detach() * len(rows)
+                matched += share * len(rows)
                 bar.update(len(rows))
-        speed = len(papers) / (time.perf_counter() - started)
-        epoch = PretrainEpoch(number, total / len(papers), matched / len(papers), speed)
+        loss_mean, share_mean = total.item() / len(papers), matched.item() / len(papers)
+        speed = len(papers) / (time.perf_counter() - started)  # a GPU has finished by now
+        epoch = PretrainEpoch(number, loss_mean, share_mean, speed)
         history.append(epoch)
         if on_epoch:
             on_epoch(epoch)
@@ -158,11 +160,15 @@ def say(epoch: PretrainEpoch) -> None:
 
 
 def save_pretrained(
-    folder: Path, model: PairedCNNLSTM, vocabulary: Vocabulary, arguments: dict[str, Any]
+    folder: Path,
+    model: PairedCNNLSTM,
+    vocabulary: Vocabulary,
+    arguments: dict[str, Any],
+    papers: Iterable[str],
 ) -> None:
     """Write an encoder into `folder`, as fp16, each file whole or not at all.
 
-    arguments: what the model was built with besides vocab_size, num_classes and dropout.
+    arguments: widths that the model was built with; papers: ids of those it learned from.
     """
     weights = {
         name: value.detach().cpu().half().contiguous()
@@ -172,6 +178,7 @@ def save_pretrained(
     write_bytes(folder / WEIGHTS, serialize(weights))
     write_json(folder / FACTS, {"model": MODEL, "arguments": arguments})
     write_lines(folder / WORDS, list(vocabulary.words))
+    write_lines(folder / PAPERS, list(papers))
 
 
 def adopt(model: nn.Module, pretrained: Pretrained) -> None:

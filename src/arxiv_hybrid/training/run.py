@@ -13,6 +13,7 @@ import torch
 
 from arxiv_hybrid.config import Params
 from arxiv_hybrid.data.labels import CLASSES
+from arxiv_hybrid.errors import UserError
 from arxiv_hybrid.models import registry
 from arxiv_hybrid.text.embeddings import SPREAD
 from arxiv_hybrid.text.pretrained import MODEL, Pretrained
@@ -42,6 +43,11 @@ def train_classifier(
     v5 takes its encoder; `vocabulary` and `embeddings` must then be the encoder's. Returns the
     classifier with its best epoch's weights, its probabilities calibrated on `val`.
     """
+    if pretrained is not None and pretrained.vocabulary != vocabulary:
+        raise UserError(
+            "pretrained: its words are not those of data/processed/vocab.txt; pre-trained anew? "
+            "then run `dvc repro -f glove` and `dvc repro`"
+        )
     keep_freed_memory()
     machine = choose_machine(params.device, params.precision)
     seed_everything(params.seed)
