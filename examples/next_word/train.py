@@ -15,7 +15,14 @@ from tqdm import tqdm  # noqa: E402
 
 from arxiv_hybrid.errors import UserError  # noqa: E402
 from arxiv_hybrid.io import read_lines, write_csv, write_json  # noqa: E402
-from arxiv_hybrid.scratch.next_word import KINDS, History, Settings, save_model, train  # noqa: E402
+from arxiv_hybrid.scratch.next_word import (  # noqa: E402
+    KINDS,
+    History,
+    Settings,
+    references,
+    save_model,
+    train,
+)
 
 
 def main(kind: str) -> None:
@@ -27,17 +34,21 @@ def main(kind: str) -> None:
             bar.set_postfix(loss=history.loss[-1], val_accuracy=history.val_accuracy[-1])
             bar.update()
 
-        model = train(kind, read_lines(HERE / "corpus.txt"), settings, on_epoch=on_epoch)
+        texts = read_lines(HERE / "corpus.txt")
+        model = train(kind, texts, settings, on_epoch=on_epoch)
     curves = pd.DataFrame(vars(model.history))
     curves.insert(0, "epoch", range(1, len(curves) + 1))
     save_model(HERE / "models" / kind, model)
     write_csv(HERE / "metrics" / f"{kind}.csv", curves)
     last = curves.iloc[-1].drop("epoch").to_dict()
     best = {"val_loss": curves["val_loss"].min(), "val_accuracy": curves["val_accuracy"].max()}
-    write_json(HERE / "metrics" / f"{kind}.json", {"last": last, "best": best})
+    beside = references(texts, settings)
+    report = {"last": last, "best": best, "references": beside}
+    write_json(HERE / "metrics" / f"{kind}.json", report)
     print(
-        f"{kind}: {len(model.words):,} words, accuracy {last['accuracy']:.1%}, on held-out "
-        f"sentences {last['val_accuracy']:.1%} (best {best['val_accuracy']:.1%})"
+        f"{kind}: {len(model.words):,} words, accuracy {last['accuracy']:.1%} of at most "
+        f"{beside['possible']:.1%}, on held-out sentences {last['val_accuracy']:.1%} (best "
+        f"{best['val_accuracy']:.1%}, bigrams {beside['bigram_val']:.1%})"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from arxiv_hybrid.scratch.next_word import (
     create_examples,
     load_model,
     predict_next,
+    references,
     save_model,
     texts_to_sequences,
     train_cnn,
@@ -153,3 +155,17 @@ def test_the_corpus_is_our_own_plain_sentences() -> None:
     assert len(set(lines)) == len(lines)
     assert all(4 <= len(line.split()) <= 25 for line in lines)
     assert np.mean([len(line.split()) for line in lines]) > 7
+
+
+def test_what_accuracies_are_read_against() -> None:
+    # held out: one of the three alike; training: a b c d twice and "x b e"
+    texts = ["a b c d", "a b c d", "a b c d", "x b e"]
+    for seed in range(20):
+        settings = Settings(seq_len=2, seed=seed, validation_split=0.25, epochs=1)
+        found = references(texts, settings)
+        if found["bigram_val"] == 1:  # "a b c d" is held out: b is most often followed by c
+            assert found["possible"] == 1, "two words tell all apart"
+            one = references(texts, replace(settings, seq_len=1, kernel=1))
+            assert one["possible"] == pytest.approx(7 / 8), "b is followed by c twice, by e once"
+            return
+    pytest.fail("no seed held one of the three out")

@@ -180,12 +180,7 @@ def train(
     that no word is seen from both sides. The vocabulary is that of the training texts. The
     model's history has training and validation loss and accuracy for each epoch.
     """
-    random = np.random.default_rng(settings.seed)
-    order = random.permutation(len(texts))
-    held_out = max(1, round(settings.validation_split * len(texts)))
-    train_texts, val_texts = (
-        [texts[i] for i in part] for part in (order[:-held_out], order[-held_out:])
-    )
+    train_texts, val_texts, random = _divided(texts, settings)
     model = Model.new(kind, build_vocab(train_texts), settings)
     x, y = create_examples(texts_to_sequences(train_texts, model.words), settings.seq_len)
     val = create_examples(texts_to_sequences(val_texts, model.words), settings.seq_len)
@@ -209,6 +204,49 @@ def train(
         if on_epoch:
             on_epoch(history)
     return model
+
+
+def _divided(
+    texts: Sequence[str], settings: Settings
+) -> tuple[list[str], list[str], np.random.Generator]:
+    """Texts to train on, texts that are held out, and the generator that chose them."""
+    random = np.random.default_rng(settings.seed)
+    order = random.permutation(len(texts))
+    held_out = max(1, round(settings.validation_split * len(texts)))
+    parts = order[:-held_out], order[-held_out:]
+    train_texts, val_texts = ([texts[i] for i in part] for part in parts)
+    return train_texts, val_texts, random
+
+
+def references(texts: Sequence[str], settings: Settings) -> dict[str, float]:
+    """What accuracies are to be read against, on the same texts as `train`.
+
+    `bigram_val`: on held-out texts, of the word that most often followed the last one in the
+    training texts. `possible`: on training texts, of whoever knows for each `seq_len` words
+    which one most often followed: the same words go on differently in different texts.
+    """
+    train_texts, val_texts, _ = _divided(texts, settings)
+    words = build_vocab(train_texts)
+    train_seqs, val_seqs = (texts_to_sequences(part, words) for part in (train_texts, val_texts))
+    x, y = create_examples(train_seqs, settings.seq_len)
+    best = {key: count.most_common(1)[0] for key, count in _followers(x, y).items()}
+    last, following = create_examples(train_seqs, 1)
+    bigram = {key: count.most_common(1)[0][0] for key, count in _followers(last, following).items()}
+    commonest = Counter(following.tolist()).most_common(1)[0][0]
+    val_last, answers = create_examples(val_seqs, 1)
+    guesses = [bigram.get(tuple(row), commonest) for row in val_last.tolist()]
+    return {
+        "bigram_val": float((np.array(guesses) == answers).mean()),
+        "possible": sum(count for _, count in best.values()) / len(y),
+    }
+
+
+def _followers(contexts: Ids, answers: Ids) -> dict[tuple[int, ...], Counter[int]]:
+    """How often each word follows each context."""
+    found: dict[tuple[int, ...], Counter[int]] = {}
+    for context, answer in zip(contexts.tolist(), answers.tolist(), strict=True):
+        found.setdefault(tuple(context), Counter())[answer] += 1
+    return found
 
 
 def predict_next(
