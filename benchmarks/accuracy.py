@@ -4,15 +4,17 @@
         --minilm minilm.npz --dump arxiv-metadata-oai-snapshot.json.gz
 
 --data: papers with labels. --pretrained: an encoder that has not read them (pretraining/README.md,
-`leave_out`). --minilm: made by benchmarks/minilm.py; without it that contender is left out. --dump:
-more labelled papers, for the protocol `more labels`; without it that protocol is left out. Relative
+`leave_out`); with a second one, pre-trained otherwise, the voters of the ensemble are less alike.
+--minilm: made by benchmarks/minilm.py; without it that contender is left out. --dump: more
+labelled papers, for the protocol `more labels`; without it that protocol is left out. Relative
 paths start at the repository's root.
 
 What each training reached goes into benchmarks/results/accuracy.csv at once, its probabilities
 beside it: a finished one is not run again. Choices are made on validation papers; of
 the test papers only what stands in the table is computed. In lines of three classes the recall is
 that of cs.AI and cs.LG together; seconds of MiniLM include encoding, those of v5 not its
-pre-training, which is done once.
+pre-training, which is done once. With `more labels` every contender's probabilities are moved from
+the class shares of all training papers to those of --data's (Saerens et al. 2002).
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -60,7 +62,6 @@ TABLE = RESULTS / "accuracy.csv"
 PROBABILITIES = RESULTS / "probabilities"
 SEEDS = (42, 43, 44, 45, 46)
 SHARED = 0.15 / 0.70  # size of a test set by that of a training set
-MEMBERS = (42, 123, 456)  # seeds of the networks that vote
 STRENGTHS = (1.0, 5.0, 20.0)  # C of MiniLM's logistic regression; validation accuracy chooses
 ALL = 10**9
 # parameters that change no probability here: splits and files are told apart by other means
@@ -90,11 +91,28 @@ PROTOCOLS = (
 
 
 @dataclass(frozen=True)
+class Member:
+    """A network that votes; the first is the single model of the table."""
+
+    model: str
+    seed: int
+    encoder: int  # which of --pretrained it starts from; of those given, counted in turns
+
+    @property
+    def name(self) -> str:
+        return f"{self.model}-{self.seed}"
+
+
+# v1 takes words and vectors from an encoder, no weights: it errs differently
+MEMBERS = (Member("v5", 42, 0), Member("v5", 123, 1), Member("v1", 42, 1), Member("v5", 456, 0))
+
+
+@dataclass(frozen=True)
 class Sources:
     """The files that the contenders read."""
 
     data: Path
-    pretrained: Path
+    pretrained: tuple[Path, ...]
     minilm: Path | None
     dump: Path | None
 
@@ -102,9 +120,9 @@ class Sources:
     def papers(self) -> pd.DataFrame:
         return read_csv(self.data, key="--data")
 
-    @cached_property
-    def encoder(self) -> Pretrained:
-        return load_pretrained(self.pretrained)
+    def folder(self, member: Member) -> Path:
+        """The encoder that a member starts from."""
+        return self.pretrained[member.encoder % len(self.pretrained)]
 
     @cached_property
     def labelled(self) -> pd.DataFrame:
@@ -120,8 +138,8 @@ class Sources:
         files = [self.data, *([self.dump] if more else [])]
         if contender == "minilm":
             files.append(self.minilm)
-        elif contender.startswith("v5"):
-            files += sorted(self.pretrained.iterdir())
+        elif member := member_named(contender):
+            files += sorted(self.folder(member).iterdir())
         parts = (_sha256(file) for file in files if file is not None)
         return hashlib.sha256("".join(parts).encode()).hexdigest()[:16]
 
@@ -145,32 +163,42 @@ def _sha256(file: Path) -> str:
     return sha256_of(file)
 
 
+@cache
+def encoder(folder: Path) -> Pretrained:
+    return load_pretrained(folder)
+
+
+def member_named(contender: str) -> Member | None:
+    """The network of this name; None for the linear model and MiniLM."""
+    return next((member for member in MEMBERS if member.name == contender), None)
+
+
 @dataclass(frozen=True)
 class Run:
     """One contender on one split; `inputs` is a digest of the files that it reads."""
 
     protocol: Protocol
     seed: int
-    contender: str  # linear, minilm, or v5-SEED
+    contender: str  # linear, minilm, or a member's name
     inputs: str
 
     @property
     def name(self) -> str:
         """Readable, and another one for other files or parameters."""
         recipe = None
-        if self.contender.startswith("v5"):
-            recipe = params_of(self).model_dump(mode="json", exclude=IDLE)
+        if member := member_named(self.contender):
+            recipe = params_of(self, member).model_dump(mode="json", exclude=IDLE)
         told = json.dumps([str(self.protocol), self.seed, self.inputs, recipe], sort_keys=True)
         digest = hashlib.sha256(told.encode()).hexdigest()[:8]
         return f"{self.contender}-{self.protocol.name.replace(' ', '-')}-{self.seed}-{digest}"
 
 
-def params_of(run: Run) -> Params:
-    """The shipped parameters, with what the protocol and the member's seed change."""
+def params_of(run: Run, member: Member) -> Params:
+    """The shipped parameters, with what the protocol and the member change."""
     shipped = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     changes = {
-        "model": "v5",
-        "seed": int(run.contender.split("-")[1]),
+        "model": member.model,
+        "seed": member.seed,
         "labels": {"scheme": run.protocol.scheme, "classes": run.protocol.classes},
         **dict(run.protocol.changes),
     }
@@ -227,20 +255,22 @@ def run_minilm(parts: dict[str, pd.DataFrame], sources: Sources) -> Outcome:
                    documents_per_second=1 / each, megabytes=91.0)  # fmt: skip
 
 
-def run_v5(run: Run, parts: dict[str, pd.DataFrame], sources: Sources) -> Outcome:
+def run_network(
+    run: Run, member: Member, parts: dict[str, pd.DataFrame], sources: Sources
+) -> Outcome:
     from arxiv_hybrid.training.loop import say
     from arxiv_hybrid.training.run import train_classifier
 
-    params, encoder = params_of(run), sources.encoder
-    encoder.refuse({*parts["val"]["id"], *parts["test"]["id"]})
+    start = encoder(sources.folder(member))
+    start.refuse({*parts["val"]["id"], *parts["test"]["id"]})
     started = time.perf_counter()
     classifier, _ = train_classifier(
-        params,
+        params_of(run, member),
         parts["train"],
         parts["val"],
-        encoder.vocabulary,
-        encoder.embeddings,
-        pretrained=encoder,
+        start.vocabulary,
+        start.embeddings,
+        pretrained=start,
         on_epoch=say,
     )
     seconds = time.perf_counter() - started
@@ -252,12 +282,29 @@ def run_v5(run: Run, parts: dict[str, pd.DataFrame], sources: Sources) -> Outcom
     return Outcome(val, test, seconds, speed, size)
 
 
+def to_own_shares(
+    outcome: Outcome, parts: dict[str, pd.DataFrame], own: set[str], classes: int
+) -> Outcome:
+    """Probabilities of a model trained on all papers, as if classes were as common as in --data.
+
+    own: ids of --data's papers. A temperature is fitted on validation papers once more.
+    """
+    shares = [
+        np.bincount(part["label"], minlength=classes) / len(part)
+        for part in (parts["train"], parts["train"][parts["train"]["id"].isin(own)])
+    ]
+    moved = [p * (shares[1] / shares[0]) for p in (outcome.val, outcome.test)]
+    val, test = (p / p.sum(1, keepdims=True) for p in moved)
+    temperature = fit_votes(parts["val"]["label"].to_numpy(), val)
+    return replace(outcome, val=calibrated(val, temperature), test=calibrated(test, temperature))
+
+
 def plan(sources: Sources, names: list[str], members: int) -> list[Run]:
     """All runs, the cheap contenders of every split first, then each member in turn."""
     chosen = [p for p in PROTOCOLS if p.name in names and (sources.dump or not p.more)]
     contenders = ["linear", *(["minilm"] if sources.minilm else [])]
     runs = []
-    for contender in (*contenders, *(f"v5-{seed}" for seed in MEMBERS[:members])):
+    for contender in (*contenders, *(member.name for member in MEMBERS[:members])):
         runs += [
             Run(protocol, seed, contender, sources.digest(contender, more=protocol.more))
             for protocol in chosen
@@ -270,12 +317,14 @@ def plan(sources: Sources, names: list[str], members: int) -> list[Run]:
 def execute(run: Run, sources: Sources) -> None:
     """Train one contender and keep what it says of validation and test papers."""
     parts = splits_of(sources, run.protocol, run.seed)
-    if run.contender == "linear":
-        outcome = run_linear(parts, run.protocol)
+    if member := member_named(run.contender):
+        outcome = run_network(run, member, parts, sources)
     elif run.contender == "minilm":
         outcome = run_minilm(parts, sources)
     else:
-        outcome = run_v5(run, parts, sources)
+        outcome = run_linear(parts, run.protocol)
+    if run.protocol.more:
+        outcome = to_own_shares(outcome, parts, set(sources.papers["id"]), run.protocol.classes)
     PROBABILITIES.mkdir(parents=True, exist_ok=True)
     with atomic(PROBABILITIES / f"{run.name}.npz") as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, val=outcome.val, test=outcome.test)
@@ -312,7 +361,7 @@ def judge(test: pd.DataFrame, probabilities: Floats, classes: int) -> dict[str, 
 
 
 def ensembles(runs: list[Run], sources: Sources) -> Iterator[dict[str, Any]]:
-    """Networks of several seeds and the linear model, weights fitted on validation papers."""
+    """All networks and the linear model voting, weights fitted on validation papers."""
     for protocol, seed in dict.fromkeys((run.protocol, run.seed) for run in runs):
         voters = [
             run
@@ -370,7 +419,7 @@ def three_classes(runs: list[Run], votes: list[dict[str, Any]], sources: Sources
 
 
 SHOWN = {"linear": "TF-IDF + linear", "minilm": "MiniLM + logistic regression",
-         f"v5-{MEMBERS[0]}": "v5, pre-trained", "ensemble": "ensemble"}  # fmt: skip
+         MEMBERS[0].name: "v5, pre-trained", "ensemble": "ensemble"}  # fmt: skip
 
 
 def report(results: pd.DataFrame) -> str:
@@ -425,21 +474,25 @@ def main(given: list[str] | None = None) -> int:
     """Run what is missing, print the table and write it to benchmarks/results/accuracy.md."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", required=True, help="a CSV of papers with labels")
-    parser.add_argument("--pretrained", required=True, help="a folder of pretraining/")
+    parser.add_argument(
+        "--pretrained", nargs="+", required=True, help="a folder of pretraining/, or several"
+    )
     parser.add_argument("--minilm", help="an .npz of benchmarks/minilm.py")
     parser.add_argument("--dump", help="a metadata dump, for the protocol `more labels`")
-    parser.add_argument("--members", type=int, choices=(1, 2, 3), default=3, help="networks (3)")
+    count = len(MEMBERS)
+    parser.add_argument(
+        "--members", type=int, choices=range(1, count + 1), default=count, help=f"voters ({count})"
+    )
     parser.add_argument("--protocols", default="", help="some of them, separated by commas")
     parser.add_argument("--dry-run", action="store_true", help="say what would be run")
     chosen = parser.parse_args(given)
     try:
-        files = {name: user_file(ROOT, value) if value else None
-                 for name, value in vars(chosen).items()
-                 if name in ("data", "pretrained", "minilm", "dump")}  # fmt: skip
-        for name, path in files.items():
-            if path is not None and not path.exists():
-                raise UserError(f"{path}: no such file (--{name})")
-        sources = Sources(**files)  # type: ignore[arg-type]
+        sources = Sources(
+            data=existing(chosen.data, "data"),
+            pretrained=tuple(existing(folder, "pretrained") for folder in chosen.pretrained),
+            minilm=existing(chosen.minilm, "minilm") if chosen.minilm else None,
+            dump=existing(chosen.dump, "dump") if chosen.dump else None,
+        )
         names = [part.strip() for part in chosen.protocols.split(",") if part.strip()]
         known = [protocol.name for protocol in PROTOCOLS]
         if unknown := [name for name in names if name not in known]:
@@ -455,6 +508,14 @@ def main(given: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped; the same command goes on with the next run", file=sys.stderr)
         return 130
+
+
+def existing(given: str, option: str) -> Path:
+    """The path that an option names; UserError where there is nothing."""
+    path = user_file(ROOT, given)
+    if not path.exists():
+        raise UserError(f"{path}: no such file (--{option})")
+    return path
 
 
 def measure(sources: Sources, names: list[str], members: int, *, dry_run: bool) -> int:

@@ -62,14 +62,14 @@ def test_every_contender_meets_every_split(
     path = Path("any")
     names = [protocol.name for protocol in accuracy.PROTOCOLS]
     monkeypatch.setattr(accuracy.Sources, "digest", lambda *_, **__: "some files")
-    runs = accuracy.plan(accuracy.Sources(path, path, path, path), names, 3)
+    runs = accuracy.plan(accuracy.Sources(path, (path,), path, path), names, 4)
     assert len({run.name for run in runs}) == len(runs)
     clean = [(run.contender, run.seed) for run in runs if run.protocol.name == "clean"]
-    assert len(clean) == 5 * 5
+    assert len(clean) == 6 * 5
     assert len(set(clean)) == len(clean)
     more = {run.contender for run in runs if run.protocol.more}
-    assert more == {"linear", "v5-42", "v5-123", "v5-456"}
-    without = accuracy.plan(accuracy.Sources(path, path, None, None), names, 1)
+    assert more == {"linear", "v5-42", "v5-123", "v1-42", "v5-456"}
+    without = accuracy.plan(accuracy.Sources(path, (path,), None, None), names, 1)
     assert {run.contender for run in without} == {"linear", "v5-42"}
     assert not any(run.protocol.more for run in without)
 
@@ -79,13 +79,46 @@ def test_a_runs_name_stands_for_its_recipe(accuracy: ModuleType) -> None:
     assert run.name != replace(run, inputs="other files").name
     other = replace(run, protocol=replace(run.protocol, changes=(("epochs", 9),)))
     assert run.name != other.name
-    assert accuracy.params_of(other).epochs == 9
-    assert accuracy.params_of(run).seed == 42
+    assert accuracy.params_of(other, accuracy.MEMBERS[0]).epochs == 9
+    assert accuracy.params_of(run, accuracy.MEMBERS[0]).seed == 42
+    assert accuracy.params_of(run, accuracy.MEMBERS[2]).model == "v1"
 
 
 def test_four_classes_become_three(accuracy: ModuleType) -> None:
     four = np.array([[0.3, 0.1, 0.2, 0.4], [0.0, 0.9, 0.1, 0.0]])
     assert accuracy.merged(four) == pytest.approx(np.array([[0.7, 0.1, 0.2], [0, 0.9, 0.1]]))
+
+
+def test_more_labels_are_read_with_the_own_files_class_shares(accuracy: ModuleType) -> None:
+    # of all training papers half are of each class, of the own ones (a to d) three quarters of 1
+    train = pd.DataFrame({"id": list("abcdefgh"), "label": [0, 1, 1, 1, 0, 0, 0, 1]})
+    val = pd.DataFrame({"label": [0, 1] * 20})
+    undecided = np.full((40, 2), 0.5)
+    found = accuracy.to_own_shares(
+        accuracy.Outcome(undecided, undecided[:1], 1.0, 1.0, 1.0),
+        {"train": train, "val": val},
+        set("abcd"),
+        2,
+    )
+    odds = found.test[0, 1] / found.test[0, 0]
+    assert 1 < odds <= 3.01, (
+        "towards class 1; the temperature takes back what val does not bear out"
+    )
+    sure = np.array([[0.9, 0.1], [0.1, 0.9]] * 20)
+    kept = accuracy.to_own_shares(
+        accuracy.Outcome(sure, sure, 1.0, 1.0, 1.0), {"train": train, "val": val}, set("abcd"), 2
+    )
+    assert (kept.test.argmax(1) == sure.argmax(1)).all()
+
+
+def test_voters_share_out_the_encoders(accuracy: ModuleType) -> None:
+    one, two = Path("one"), Path("two")
+    members = accuracy.MEMBERS
+    both = accuracy.Sources(Path("any"), (one, two), None, None)
+    assert {both.folder(member) for member in members} == {one, two}
+    assert both.folder(members[0]) == one, "the single model has the first"
+    alone = accuracy.Sources(Path("any"), (one,), None, None)
+    assert {alone.folder(member) for member in members} == {one}
 
 
 def test_gains_are_of_the_same_splits(accuracy: ModuleType) -> None:
