@@ -16,6 +16,7 @@ def test_tokens_follow_the_common_text_rules() -> None:
     assert tokenize("GPT-4's  new\tScore: 91.5%!") == ["gpt-4", "s", "new", "score", "91", "5"]
     assert tokenize("naïve β-VAE") == ["na", "ve", "-vae"]
     assert tokenize("数学 !?") == []
+    assert tokenize("a\u2028b\x1cc\ud800d \N{KELVIN SIGN}") == ["a", "b", "c", "d", "k"]
 
 
 def test_vocabulary_is_ordered_by_frequency_and_bounded() -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-_OUTSIDE = re.compile(r"[^a-z0-9\s-]")
+# every byte as it stays in a text of lower case
+_KEPT = b"abcdefghijklmnopqrstuvwxyz0123456789-"
+_BYTES = bytes(byte if byte in _KEPT else ord(" ") for byte in range(256))
 _TOKEN = re.compile(r"[a-z0-9-]+")
 
 
@@ -15,7 +17,8 @@ def tokenize(text: str) -> list[str]:
     Every character outside `a-z`, `0-9`, white space and `-` counts as a space
     (the published text rules). A dash alone is a token like any other.
     """
-    return _OUTSIDE.sub(" ", text.lower()).split()
+    kept = text.lower().encode("ascii", "replace").translate(_BYTES)
+    return kept.decode("ascii").split()
 
 
 def token_spans(text: str) -> list[tuple[int, int]]:

@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from arxiv_hybrid.text.tokenize import tokenize_all
+from arxiv_hybrid.text.tokenize import tokenize
 from arxiv_hybrid.text.vocabulary import PAD, UNK, Vocabulary
 
 POOL = 50  # batches that are sorted by length together: little padding, still much chance
@@ -52,8 +52,8 @@ def encode_papers(
     device: torch.device,
 ) -> EncodedPapers:
     """Tokenize and encode the columns title, abstract and label (0 where it is absent)."""
-    titles = vocabulary.encode(tokenize_all(papers["title"]), title_length)
-    abstracts = vocabulary.encode(tokenize_all(papers["abstract"]), abstract_length)
+    titles = vocabulary.encode(map(tokenize, papers["title"]), title_length)
+    abstracts = vocabulary.encode(map(tokenize, papers["abstract"]), abstract_length)
     labels = papers["label"] if "label" in papers else pd.Series(np.zeros(len(papers)))
     return EncodedPapers(
         title_ids=torch.from_numpy(titles).to(device),
