@@ -65,7 +65,8 @@ SHARED = 0.15 / 0.70  # size of a test set by that of a training set
 STRENGTHS = (1.0, 5.0, 20.0)  # C of MiniLM's logistic regression; validation accuracy chooses
 ALL = 10**9
 # parameters that change no probability here: splits and files are told apart by other means
-IDLE = {"tracking", "evaluate", "ensemble", "device", "precision", "fetch", "split", "pretrained"}
+IDLE = {"tracking", "evaluate", "ensemble"}
+IDLE |= {"device", "precision", "processes", "fetch", "split", "pretrained"}
 Floats = npt.NDArray[np.float64]
 
 

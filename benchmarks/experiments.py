@@ -159,7 +159,7 @@ SUITES: dict[str, tuple[tuple[Row, ...], str]] = {
 
 
 # parameters that change neither a model nor what it reaches
-IDLE = {"tracking", "evaluate", "ensemble", "device", "precision"}
+IDLE = {"tracking", "evaluate", "ensemble", "device", "precision", "processes"}
 
 
 @dataclass(frozen=True)

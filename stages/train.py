@@ -1,4 +1,4 @@
-"""Train the main model, or with `--member NAME` one member of the ensemble."""
+"""Train the main model, or with `--member NAME` one of the ensemble; torchrun may start it."""
 
 from argparse import ArgumentParser
 from dataclasses import asdict
@@ -25,6 +25,7 @@ from arxiv_hybrid.text.vocabulary import Vocabulary
 from arxiv_hybrid.tracking import track
 from arxiv_hybrid.training import checkpoint
 from arxiv_hybrid.training.devices import choose_machine
+from arxiv_hybrid.training.distributed import Group, processes
 from arxiv_hybrid.training.loop import Epoch, say
 from arxiv_hybrid.training.run import curves, report, train_classifier
 
@@ -32,18 +33,19 @@ from arxiv_hybrid.training.run import curves, report, train_classifier
 def main(params: Params, member: str | None) -> None:
     if member:
         params = params.for_member(member)
-    choose_machine(params.device, params.precision)  # a device that is not there fails first
-    folder, metrics, plots = (
-        (MEMBERS / member, METRICS / "members" / member, METRICS / "members" / member)
-        if member
-        else (MODEL, METRICS, PLOTS)
-    )
-    train, val = read_parquet(AUGMENTED), read_parquet(SPLITS / "val.parquet")
-    vocabulary = Vocabulary(tuple(read_lines(VOCABULARY)))
-    embeddings = load_matrix(EMBEDDINGS)
+    machine = choose_machine(params.device, params.precision)  # one that is not there fails first
+    with processes(params.processes, machine.device) as group:
+        train(params, member, group)
+
+
+def train(params: Params, member: str | None, group: Group) -> None:
+    folder = MEMBERS / member if member else MODEL
+    metrics, plots = [METRICS / "members" / member] * 2 if member else (METRICS, PLOTS)
+    papers, val = read_parquet(AUGMENTED), read_parquet(SPLITS / "val.parquet")
+    words, vectors = Vocabulary(tuple(read_lines(VOCABULARY))), load_matrix(EMBEDDINGS)
     start = load_pretrained(user_file(ROOT, params.pretrained)) if params.pretrained else None
-    with track("train", params, root=ROOT, workspace=WORKSPACE) as mlrun:
-        mlrun.dataset(train, "train", "training")
+    with track("train", params, root=ROOT, workspace=WORKSPACE, quiet=not group.first) as mlrun:
+        mlrun.dataset(papers, "train", "training")
         mlrun.dataset(val, "val", "validation")
 
         def on_epoch(epoch: Epoch) -> None:
@@ -51,9 +53,11 @@ def main(params: Params, member: str | None) -> None:
             mlrun.metrics({k: v for k, v in asdict(epoch).items() if k != "epoch"}, epoch.epoch)
 
         classifier, history = train_classifier(
-            params, train, val, vocabulary, embeddings, pretrained=start, on_epoch=on_epoch
+            params, papers, val, words, vectors, pretrained=start, group=group, on_epoch=on_epoch
         )
-        checkpoint.save(folder, classifier.model, vocabulary, classifier.facts)
+        if not group.first:
+            return  # all have the same model, one writes it
+        checkpoint.save(folder, classifier.model, words, classifier.facts)
         write_csv(plots / "learning_curves.csv", curves(history))
         write_json(metrics / "train.json", report(classifier, history))
         mlrun.tags({"member": member or "main", "model.digest": checkpoint.digest(folder)})

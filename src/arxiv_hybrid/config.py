@@ -248,6 +248,7 @@ class Params(Strict):
     scheduler: Literal["onecycle", "cosine", "warmup_cosine", "plateau", "none"]
     precision: Literal["auto", "fp32", "bf16", "fp16"]
     device: str = Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    processes: int = Field(ge=1, le=64)
     architecture: Architecture
     fetch: Fetch
     labels: Labels
@@ -284,6 +285,15 @@ class Params(Strict):
         self._check_architecture()
         if self.pretrained and self.model == "v5" and self.embeddings != "pretrained":
             raise ValueError(f"embeddings: {self.embeddings} contradicts pretrained for v5")
+        if self.processes > 1 and self.device.startswith("cuda:"):
+            raise ValueError(
+                f"device: {self.device} is one GPU; processes need device cuda or auto"
+            )
+        if self.batch_size < 2 * self.processes:
+            raise ValueError(
+                f"batch_size: {self.batch_size} is less than two papers for each of "
+                f"{self.processes} processes"
+            )
         if self.split.val + self.split.test >= 0.9:
             raise ValueError("split.val + split.test must leave at least 10 % for training")
         return self

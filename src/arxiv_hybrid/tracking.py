@@ -124,13 +124,17 @@ class Run:
 
 
 @contextmanager
-def track(stage: str, params: Params, *, root: Path, workspace: Path) -> Iterator[Run]:
+def track(
+    stage: str, params: Params, *, root: Path, workspace: Path, quiet: bool = False
+) -> Iterator[Run]:
     """Open the MLflow run of a stage; it ends FAILED or KILLED if the stage does.
 
     root: the repository, where the default store lies; workspace: where this stage runs,
-    which under `dvc exp run --temp` and in the queue is a temporary copy.
+    which under `dvc exp run --temp` and in the queue is a temporary copy; quiet: log nothing,
+    as all but one of several processes do.
     """
-    run = Run(_start(stage, params, root, workspace) if params.tracking.enabled else None)
+    logged = params.tracking.enabled and not quiet
+    run = Run(_start(stage, params, root, workspace) if logged else None)
     status = "FINISHED"
     try:
         run.params(params.model_dump(mode="json"))

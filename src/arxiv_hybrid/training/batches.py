@@ -42,6 +42,12 @@ class EncodedPapers:
         abstracts = self.abstract_ids[:, : self.abstract_lengths[rows].max()]
         return titles[index], abstracts[index], self.labels[index]
 
+    def take(self, rows: npt.NDArray[np.int64]) -> EncodedPapers:
+        """Some of the papers."""
+        index = torch.from_numpy(rows).to(self.labels.device)
+        ids = (self.title_ids[index], self.abstract_ids[index], self.labels[index])
+        return EncodedPapers(*ids, self.title_lengths[rows], self.abstract_lengths[rows])
+
 
 def encode_papers(
     papers: pd.DataFrame,
@@ -65,18 +71,21 @@ def encode_papers(
 
 
 def shuffled_batches(
-    lengths: npt.NDArray[np.int64], batch_size: int, random: np.random.Generator
+    lengths: npt.NDArray[np.int64],
+    batch_size: int,
+    random: np.random.Generator,
+    fewest: int = 2,
 ) -> list[npt.NDArray[np.int64]]:
     """Row numbers of one epoch, in random batches of papers of about the same length.
 
-    Every row occurs once. A last batch of a single row joins the one before it, because
-    batch statistics need two.
+    Every row occurs once. A last batch of less than `fewest` rows joins the one before it:
+    batch statistics need two, and so does each of several processes.
     """
     order = random.permutation(len(lengths))
     pools = np.split(order, range(POOL * batch_size, len(order), POOL * batch_size))
     order = np.concatenate([pool[np.argsort(lengths[pool], kind="stable")] for pool in pools])
     batches = np.split(order, range(batch_size, len(order), batch_size))
-    if len(batches) > 1 and len(batches[-1]) == 1:
+    if len(batches) > 1 and len(batches[-1]) < fewest:
         batches[-2:] = [np.concatenate(batches[-2:])]
     return [batches[i] for i in random.permutation(len(batches))]
 

@@ -37,6 +37,8 @@ def choose_machine(device: str, precision: str) -> Machine:
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and "LOCAL_RANK" in os.environ:  # torchrun: a GPU for each process
+        device = f"cuda:{os.environ['LOCAL_RANK']}"
     elif device.startswith("cuda") and not torch.cuda.is_available():
         raise UserError(f"params.yaml: device: {device} asked for, but torch sees no GPU; use auto")
     chosen = torch.device(device)

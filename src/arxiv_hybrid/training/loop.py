@@ -22,6 +22,7 @@ from arxiv_hybrid.training.batches import (
     sorted_batches,
 )
 from arxiv_hybrid.training.devices import Machine
+from arxiv_hybrid.training.distributed import ALONE, Group
 from arxiv_hybrid.training.losses import Loss, Mixup, class_weights, make_loss
 from arxiv_hybrid.training.optimizers import Optimization
 
@@ -59,17 +60,20 @@ def fit(
     params: Params,
     machine: Machine,
     *,
+    group: Group = ALONE,
     on_epoch: Callable[[Epoch], None] | None = None,
 ) -> History:
     """Train until the validation accuracy has not risen for `patience` epochs.
 
     `model` ends with the weights of its best epoch. Ties go to the lower validation loss.
-    Needs torch's seed set by the caller; the order of batches follows `params.seed`.
+    Needs torch's seed set by the caller; the order of batches follows `params.seed`. In a
+    `group` each process trains on its share of every batch, and all end with the same weights.
     """
     weights = class_weights(params.class_weights, train.labels, CLASSES[params.labels.classes])
     loss_function = make_loss(params.loss, weights, params.label_smoothing)
     random = np.random.default_rng(params.seed)
-    steps = len(shuffled_batches(train.abstract_lengths, params.batch_size, random))
+    fewest = 2 * group.size  # rows of a batch: two a process
+    steps = len(shuffled_batches(train.abstract_lengths, params.batch_size, random, fewest))
     optimization = Optimization(
         model,
         optimizer=params.optimizer,
@@ -83,21 +87,28 @@ def fit(
         accumulate=params.accumulate,
         patience=params.patience,
         mixed_fp16=machine.precision == "fp16",
+        group=group,
     )
-    noise = _Noise(params.word_dropout, params.mixup, random)
+    own = random  # processes agree on batches, but draw their noise apart
+    if group.size > 1:
+        group.start_alike(model)
+        torch.manual_seed(params.seed + group.rank)
+        own = np.random.default_rng([params.seed, group.rank])
+    noise = _Noise(params.word_dropout, params.mixup, own)
     history = History()
     risen = 0  # the last epoch with a higher accuracy than all before
     best_weights: dict[str, Tensor] = {}
     for number in range(params.epochs):
-        batches = shuffled_batches(train.abstract_lengths, params.batch_size, random)
+        batches = shuffled_batches(train.abstract_lengths, params.batch_size, random, fewest)
         rate = optimization.learning_rate
         started = time.perf_counter()
         title = f"epoch {number + 1}/{params.epochs}"
         train_loss, train_accuracy = _train_epoch(
-            model, train, batches, loss_function, optimization, machine, noise, title
+            model, train, batches, loss_function, optimization, machine, noise, title, group
         )
         seconds = time.perf_counter() - started
-        logits = predict(model, val, machine)
+        group.average_statistics(model)
+        logits = _predict_shared(model, val, machine, group)
         val_loss = float(loss_function(logits, val.labels))
         val_accuracy = _accuracy(logits, val.labels)
         optimization.end_epoch(val_accuracy)
@@ -111,7 +122,7 @@ def fit(
             len(train) / seconds,
         )
         history.epochs.append(epoch)
-        if on_epoch:
+        if on_epoch and group.first:
             on_epoch(epoch)
         best = history.best_epoch
         if val_accuracy > best.val_accuracy:
@@ -149,21 +160,24 @@ def _train_epoch(
     machine: Machine,
     noise: _Noise,
     title: str,
+    group: Group,
 ) -> tuple[float, float]:
     """One pass over the batches; returns mean loss and accuracy while training."""
     model.train()
-    total_loss = torch.zeros((), device=machine.device)
-    correct = torch.zeros((), device=machine.device)
+    total_loss, correct = torch.zeros(2, device=machine.device).unbind()
     seen = 0
-    with tqdm(total=len(train), desc=title, unit="doc", disable=None, leave=False) as bar:
-        for step, rows in enumerate(batches):
+    quiet = None if group.first else True
+    with tqdm(total=len(train), desc=title, unit="doc", disable=quiet, leave=False) as bar:
+        for step, batch in enumerate(batches):
+            rows = group.share(batch)
             titles, abstracts, labels = train.batch(rows)
             titles, abstracts = (drop_words(ids, noise.word_dropout) for ids in (titles, abstracts))
             mix = noise.mix(labels)
             with machine.autocast():
                 logits, _ = model(titles, abstracts, mixing=mix.features if mix else None)
             loss = mix.loss(loss_function, logits, labels) if mix else loss_function(logits, labels)
-            optimization.step(loss, last=step == len(batches) - 1)
+            part = loss * (len(rows) / len(batch)) if group.size > 1 else loss
+            optimization.step(part, last=step == len(batches) - 1)
             total_loss += loss.detach() * len(rows)
             aim = mix.stronger(labels) if mix else labels
             correct += (logits.detach().argmax(1) == aim).sum()
@@ -172,8 +186,9 @@ def _train_epoch(
                 bar.set_postfix(
                     loss=f"{total_loss.item() / seen:.3f}", accuracy=f"{correct.item() / seen:.3f}"
                 )
-            bar.update(len(rows))
-    return total_loss.item() / seen, correct.item() / seen
+            bar.update(len(batch))
+    total_loss, correct = group.sum(torch.stack([total_loss, correct]))
+    return total_loss.item() / len(train), correct.item() / len(train)
 
 
 @torch.inference_mode()
@@ -190,6 +205,18 @@ def predict(model: nn.Module, papers: EncodedPapers, machine: Machine) -> Tensor
     order = torch.cat(orders).to(machine.device)
     logits = torch.cat(parts)
     return torch.empty_like(logits).index_copy_(0, order, logits)
+
+
+def _predict_shared(
+    model: nn.Module, papers: EncodedPapers, machine: Machine, group: Group
+) -> Tensor:
+    """What `predict` returns, each process of the group doing its share."""
+    if group.size == 1:
+        return predict(model, papers, machine)
+    rows = group.share(np.arange(len(papers)))
+    own = predict(model, papers.take(rows), machine)
+    whole = own.new_zeros(len(papers), own.shape[1])
+    return group.sum(whole.index_copy_(0, torch.from_numpy(rows).to(own.device), own))
 
 
 def _accuracy(logits: Tensor, labels: Tensor) -> float:

@@ -17,6 +17,8 @@ from torch.optim.lr_scheduler import (
     ReduceLROnPlateau,
 )
 
+from arxiv_hybrid.training.distributed import ALONE, Group
+
 WARMUP_EPOCHS = 3  # of the published v4
 
 
@@ -44,6 +46,7 @@ class Optimization:
         patience: int,
         accumulate: int = 1,
         mixed_fp16: bool = False,
+        group: Group = ALONE,
     ) -> None:
         embeddings = [module for module in model.modules() if isinstance(module, nn.Embedding)]
         for module in embeddings:
@@ -53,7 +56,7 @@ class Optimization:
         rows = {id(weight) for weight in sparse}
         dense = [p for p in model.parameters() if p.requires_grad and id(p) not in rows]
         self._parameters = dense + sparse
-        self._clip = gradient_clip
+        self._clip, self._group = gradient_clip, group
         self._optimizers = [_dense_optimizer(optimizer, dense, learning_rate, weight_decay)]
         if sparse:
             self._optimizers.append(
@@ -101,6 +104,7 @@ class Optimization:
         if self._waiting < self._accumulate and not last:
             return
         self._waiting = 0
+        self._group.sum_gradients(self._parameters)
         if self._scaler:
             for optimizer in self._optimizers:
                 self._scaler.unscale_(optimizer)

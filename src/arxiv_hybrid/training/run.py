@@ -21,6 +21,7 @@ from arxiv_hybrid.text.vocabulary import Vocabulary
 from arxiv_hybrid.training.calibration import fit_temperature
 from arxiv_hybrid.training.checkpoint import Classifier, Facts
 from arxiv_hybrid.training.devices import choose_machine, keep_freed_memory, seed_everything
+from arxiv_hybrid.training.distributed import ALONE, Group
 from arxiv_hybrid.training.loop import Epoch, History, fit, predict
 from arxiv_hybrid.training.pretraining import adopt
 
@@ -33,6 +34,7 @@ def train_classifier(
     embeddings: npt.NDArray[np.float32] | None,
     *,
     pretrained: Pretrained | None = None,
+    group: Group = ALONE,
     on_epoch: Callable[[Epoch], None] | None = None,
 ) -> tuple[Classifier, History]:
     """Train `params.model` on papers with the columns title, abstract and label.
@@ -74,7 +76,9 @@ def train_classifier(
     facts = Facts(params.model, arguments, classes, vocab.title_length, vocab.abstract_length)
     classifier = Classifier(model, vocabulary, facts, machine)
     held_out = classifier.encode(val)
-    history = fit(model, classifier.encode(train), held_out, params, machine, on_epoch=on_epoch)
+    history = fit(
+        model, classifier.encode(train), held_out, params, machine, group=group, on_epoch=on_epoch
+    )
     temperature = fit_temperature(predict(model, held_out, machine), held_out.labels)
     calibrated = replace(facts, temperature=round(temperature, 6))
     return replace(classifier, facts=calibrated), history
