@@ -20,7 +20,7 @@ from pydantic import Field, field_validator  # noqa: E402
 from arxiv_hybrid.config import Strict, load_section  # noqa: E402
 from arxiv_hybrid.data.csv_source import read_texts  # noqa: E402
 from arxiv_hybrid.data.texts import others  # noqa: E402
-from arxiv_hybrid.errors import CANNOT_WRITE, UserError  # noqa: E402
+from arxiv_hybrid.errors import UserError, mistakes_told  # noqa: E402
 from arxiv_hybrid.io import user_file  # noqa: E402
 
 VECTORS, MODEL, METRICS = HERE / "vectors", HERE / "model", HERE / "metrics"
@@ -72,16 +72,5 @@ def papers(params: Params) -> pd.DataFrame:
 
 def run(main: Callable[[Params], None]) -> None:
     """Run a stage: 0 on success, 2 and one line on a user's mistake, 130 on Ctrl-C."""
-    try:
+    with mistakes_told("stopped; the same command starts this stage again"):
         main(load_section(HERE / "params.yaml", Params))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except OSError as error:
-        if error.errno not in CANNOT_WRITE:
-            raise
-        print(f"error: {error.filename}: cannot be written: {error.strerror}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("stopped; the same command starts this stage again", file=sys.stderr)
-        sys.exit(130)

@@ -19,15 +19,19 @@ ROOT = Path(os.environ.get("DVC_ROOT", WORKSPACE)).resolve()
 # at all at the end, takes 3 of 7.5 seconds off a stage with torch and mlflow
 gc.set_threshold(100_000, 50, 100)
 sys.path.insert(0, str(WORKSPACE / "src"))
+from arxiv_hybrid.cores import cores, queue_jobs  # noqa: E402
+
 # read once, when torch is loaded: fewer page faults, and no busy waiting where another
 # experiment may be running beside this one (it would cost both nine tenths of their speed)
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # same results on a GPU, too
 if WORKSPACE.resolve() != ROOT:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if jobs := queue_jobs():
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // jobs)))
 
 from arxiv_hybrid.config import Params, load  # noqa: E402
-from arxiv_hybrid.errors import CANNOT_WRITE, UserError  # noqa: E402
+from arxiv_hybrid.errors import UserError, mistakes_told  # noqa: E402
 
 PARAMS = Path("params.yaml")
 PAPERS = Path("data/raw/papers.csv")
@@ -49,16 +53,8 @@ REPORTS = Path("reports")
 def run(main: Callable[[Params], None]) -> None:
     """Run a stage: 0 on success, 2 and one line on a user's mistake, 130 on Ctrl-C."""
     try:
-        main(load(PARAMS))
-    except UserError as error:
-        sys.exit(_say(f"error: {error}", 2))
-    except KeyboardInterrupt:
-        sys.exit(_say("stopped; `dvc repro` starts this stage again", 130))
-    except OSError as error:
-        if error.errno in CANNOT_WRITE:
-            where = error.filename or "the output folder"
-            sys.exit(_say(f"error: {where}: cannot be written: {error.strerror}", 2))
-        raise
+        with mistakes_told("stopped; `dvc repro` starts this stage again"):
+            main(load(PARAMS))
     finally:
         gc.freeze()
 
@@ -73,8 +69,3 @@ def cache() -> Path:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"{name}: no folder for downloads: {reason} (ARXIV_HYBRID_CACHE)") from None
     return folder
-
-
-def _say(line: str, code: int) -> int:
-    print(line, file=sys.stderr, flush=True)
-    return code

@@ -1,6 +1,9 @@
-"""The one exception that stands for a mistake the user can mend."""
+"""The one exception that stands for a mistake the user can mend, and how it is told."""
 
 import errno
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class UserError(Exception):
@@ -24,3 +27,27 @@ CANNOT_WRITE = frozenset(
         errno.EIO,
     }
 )
+
+
+@contextmanager
+def mistakes_told(stopped: str) -> Iterator[None]:
+    """End the process with one line and status 2 on a user's mistake, 130 on Ctrl-C.
+
+    stopped: what Ctrl-C says.
+    """
+    try:
+        yield
+    except UserError as error:
+        sys.exit(_say(f"error: {error}", 2))
+    except KeyboardInterrupt:
+        sys.exit(_say(stopped, 130))
+    except OSError as error:
+        if error.errno in CANNOT_WRITE:
+            where = error.filename or "the output folder"
+            sys.exit(_say(f"error: {where}: cannot be written: {error.strerror}", 2))
+        raise
+
+
+def _say(line: str, code: int) -> int:
+    print(line, file=sys.stderr, flush=True)
+    return code

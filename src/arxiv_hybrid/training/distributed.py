@@ -22,6 +22,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from arxiv_hybrid.cores import cores
+
 
 @dataclass(frozen=True)
 class Group:
@@ -127,7 +129,7 @@ def _launched() -> bool:
 def _run_together(count: int) -> int:
     """Run this command `count` times, each with its share of the cores; the exit status."""
     runner = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    threads = str(max(1, torch.get_num_threads() // count))
+    threads = str(max(1, cores() // count))
     return subprocess.run(  # noqa: S603 (this very command)
         [*runner, f"--nproc-per-node={count}", *sys.argv],
         env={**os.environ, "OMP_NUM_THREADS": threads},
