@@ -5,7 +5,7 @@ padded to 300 tokens and every title to 30, element-wise dropout, dense AdamW. B
 have the same architecture, start, papers, vectors and number of epochs; both are timed in
 this process. Run it on an idle machine:
 
-    python benchmarks/throughput.py [--csv FILE] [--epochs N] [--papers N]
+    python benchmarks/throughput.py [--csv FILE] [--epochs N] [--papers N] [--seeds N ...]
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as stages do, for both loops
@@ -138,24 +139,34 @@ def train_plain(
     return speeds, accuracies
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--csv", type=Path, help="papers; default: the synthetic corpus")
-    parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--papers", type=int, default=2000, help="training papers at most")
-    arguments = parser.parse_args()
+@dataclass(frozen=True)
+class Comparison:
+    """Documents a second and the last validation accuracy of both loops."""
+
+    plain_speed: float
+    plain_accuracy: float
+    speed: float
+    accuracy: float
+
+
+def compare(csv: Path | None, *, epochs: int, papers: int, precision: str, seed: int) -> Comparison:
+    """Train v1 both ways on the same papers, with one recipe."""
     params = load(Path(__file__).resolve().parents[1] / "params.yaml")
-    # one recipe for both: what only this project's loop has is off
+    # what only this project's loop has is off
     params = params.model_copy(
         update={
-            "epochs": arguments.epochs,
-            "patience": arguments.epochs,
+            "model": "v1",
+            "epochs": epochs,
+            "patience": epochs,
             "word_dropout": 0.0,
+            "precision": precision,
+            "device": "cpu",
+            "seed": seed,
             "glove": params.glove.model_copy(update={"learning_rate_scale": 1.0}),
         }
     )
-    splits = papers_of(arguments.csv, params)
-    train, val = splits["train"].iloc[: arguments.papers], splits["val"]
+    splits = papers_of(csv, params)
+    train, val = splits["train"].iloc[:papers], splits["val"]
     tokens = tokenize_all(texts_of(train))
     vocabulary = Vocabulary.build(tokens, max_size=params.vocab.max_size, min_freq=2)
     words, vectors = word_vectors(tokens, params.glove, seed=params.seed)
@@ -164,14 +175,14 @@ def main() -> None:
     print(
         f"{len(train):,} papers, {len(val):,} for validation, {len(vocabulary):,} words, "
         f"{len(CLASSES[params.labels.classes])} classes, {torch.get_num_threads()} threads, "
-        f"precision {machine.precision}"
+        f"precision {machine.precision}, seed {seed}",
+        flush=True,
     )
     whole = [
         encode_papers(part, vocabulary, title_length=30, abstract_length=300, device=machine.device)
         for part in (train, val)
     ]
     plain_speed, plain_accuracy = train_plain(params, whole[0], whole[1], embeddings)
-    params = params.model_copy(update={"device": "cpu"})
     _, history = train_classifier(
         params, train, val, vocabulary, embeddings,
         on_epoch=lambda e: print(
@@ -179,12 +190,34 @@ def main() -> None:
             flush=True,
         ),
     )  # fmt: skip
-    speed = float(np.median([epoch.documents_per_second for epoch in history.epochs]))
-    plain = float(np.median(plain_speed))
-    ours = history.epochs[-1].val_accuracy
-    print(f"plain loop {plain:6.1f} docs/s, validation accuracy {plain_accuracy[-1]:.2%}")
-    print(f"this loop  {speed:6.1f} docs/s, validation accuracy {ours:.2%}")
-    print(f"ratio {speed / plain:.2f}")
+    return Comparison(
+        float(np.median(plain_speed)),
+        plain_accuracy[-1],
+        float(np.median([epoch.documents_per_second for epoch in history.epochs])),
+        history.epochs[-1].val_accuracy,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--csv", type=Path, help="papers; default: the synthetic corpus")
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--papers", type=int, default=2000, help="training papers at most")
+    parser.add_argument("--precision", default="auto", choices=("auto", "fp32", "bf16"))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[42])
+    chosen = parser.parse_args()
+    found = [
+        compare(chosen.csv, epochs=chosen.epochs, papers=chosen.papers,
+                precision=chosen.precision, seed=seed)
+        for seed in chosen.seeds
+    ]  # fmt: skip
+    plain, ours = (
+        float(np.mean([getattr(one, name) for one in found])) for name in ("plain_speed", "speed")
+    )
+    right = [[one.plain_accuracy for one in found], [one.accuracy for one in found]]
+    print(f"plain loop {plain:6.1f} docs/s, validation accuracy {np.mean(right[0]):.2%}")
+    print(f"this loop  {ours:6.1f} docs/s, validation accuracy {np.mean(right[1]):.2%}")
+    print(f"ratio {ours / plain:.2f}")
 
 
 def papers_of(csv: Path | None, params: Params) -> dict[str, pd.DataFrame]:

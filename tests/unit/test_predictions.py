@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +51,9 @@ def test_a_row_for_each_paper_in_order_however_it_is_cut(
 def test_only_texts_are_needed(model_folder: Path, tmp_path: Path) -> None:
     PAPERS[["abstract", "title"]].to_csv(tmp_path / "in.csv", index=False)
     classifier = checkpoint.load(model_folder)
-    assert predictions.predict_file(classifier, tmp_path / "in.csv", tmp_path / "out.csv") == 5
+    assert (
+        predictions.predict_file(classifier, tmp_path / "in.csv", tmp_path / "out.csv").papers == 5
+    )
     assert pd.read_csv(tmp_path / "out.csv").columns.tolist() == ["category", *PROBABILITIES]
 
 
@@ -58,16 +62,18 @@ def test_only_texts_are_needed(model_folder: Path, tmp_path: Path) -> None:
     [
         ("", "is empty"),
         ("title,abstract\n", "no papers"),
+        ('title,abstract\na,b\nc,"open\nd,e\nf,g\n', "lines 3 to 5: unexpected end of data"),
+        ("title,abstract\na,\udcff\n", "line 2: not UTF-8"),
         ("title,text\na,b\n", "no column abstract; it has title, text"),
-        ("title,abstract\na,b,c\n", "more fields"),
-        ("title,abstract\na,b\na,b,c\n", "Expected 2 fields in line 3, saw 3"),
+        ("title,abstract\na,b,c\n", "line 2: 3 fields, the header has 2"),
+        ("title,abstract\na,b\na,b,c\n", "line 3: 3 fields, the header has 2"),
     ],
 )
 def test_a_file_that_does_not_fit_leaves_the_output_alone(
     model_folder: Path, tmp_path: Path, content: str, words: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    (tmp_path / "in.csv").write_text(content)
+    (tmp_path / "in.csv").write_bytes(content.encode("utf-8", "surrogateescape"))
     (tmp_path / "out.csv").write_text("of before")
     files = ["--input", str(tmp_path / "in.csv"), "--output", str(tmp_path / "out.csv")]
     assert main(["predict", "--model", str(model_folder), *files]) == 2
@@ -140,3 +146,80 @@ def test_what_is_asked_for_must_be_clear(
 ) -> None:
     assert main(["predict", *given]) == 2
     assert words in capsys.readouterr().err
+
+
+DAMAGED = [
+    b'{"id": 7, "title": "Deep learning", "abstract": "words"}',
+    b"not JSON",
+    b"[1, 2]",
+    b'{"title": "Deep"}',
+    b'{"title": "Deep", "abstract": null}',
+    b"",
+    b'{"title": "Deep", "abstract": "\xff"}',
+    b'{"title": "learning", "abstract": "deep"}',
+]
+
+
+def test_json_lines_are_skipped_by_line_and_none_is_lost(
+    model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_bytes(b"\n".join(DAMAGED))
+    files = ["--model", str(model_folder), "--input", str(source), "--output", str(target)]
+    assert main(["predict", *files]) == 2
+    assert "line 2: not JSON" in capsys.readouterr().err
+    assert not target.exists()
+    assert main(["predict", *files, "--bad-rows", "skip"]) == 0
+    said = capsys.readouterr()
+    assert [line.split(": ", 2)[2].split(":")[0] for line in said.err.splitlines()] == [
+        "line 2", "line 3", "line 4", "line 5", "line 7",
+    ]  # fmt: skip
+    assert "2 papers, 5 rows left out" in said.out
+    rows = [json.loads(line) for line in target.read_text().splitlines()]
+    assert [row.get("id") for row in rows] == ["7", None]
+    direct = checkpoint.load(model_folder).classify(
+        pd.DataFrame({"title": ["Deep learning", "learning"], "abstract": ["words", "deep"]})
+    )
+    assert [row["category"] for row in rows] == direct["category"].tolist()
+    assert rows[1]["probabilities"] == pytest.approx(
+        direct[PROBABILITIES].iloc[1].to_dict(), abs=2e-6
+    )
+
+
+def test_a_damaged_csv_loses_no_other_row(
+    model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, target = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_bytes(
+        b"id,title,abstract\n1,deep,words\n2,deep\n\n3,deep,words,more\n4,\xff,x\n5,"
+        b'"two\nlines",deep\n'
+    )
+    files = ["--model", str(model_folder), "--input", str(source), "--output", str(target)]
+    assert main(["predict", *files, "--bad-rows", "skip"]) == 0
+    assert pd.read_csv(target)["id"].tolist() == [1, 5]
+    told = capsys.readouterr().err
+    for line in ("line 3: 2 fields", "line 5: 4 fields", "line 6: not UTF-8"):
+        assert line in told
+
+
+def test_nothing_but_damage_is_an_error(
+    model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in.jsonl").write_text("x\ny\n")
+    files = ["--input", str(tmp_path / "in.jsonl"), "--output", str(tmp_path / "out.csv")]
+    assert main(["predict", "--model", str(model_folder), *files, "--bad-rows", "skip"]) == 2
+    assert "no papers in it; the first problem: " in capsys.readouterr().err
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_a_pipe(model_folder: Path) -> None:
+    paper = {"id": "1", "title": "Deep learning", "abstract": "words"}
+    done = subprocess.run(
+        [sys.executable, "-m", "arxiv_hybrid", "predict", "--model", str(model_folder),
+         "--input", "-", "--output", "-"],
+        input=json.dumps(paper) + "\n", capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    found = json.loads(done.stdout)
+    assert found["id"] == "1"
+    assert sum(found["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    assert "1 papers -> -" in done.stderr

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -84,19 +84,6 @@ def _complete(table: pd.DataFrame, path: Path) -> pd.DataFrame:
 
 def _first_class(listed: str) -> str:
     return next((name for name in listed.split(",") if name in CATEGORIES), "")
-
-
-def read_chunks(path: Path, rows: int, *, key: str) -> Generator[pd.DataFrame, None, None]:
-    """Yield all columns of a CSV as text, up to `rows` rows at a time.
-
-    Needs title and abstract; memory does not grow with the file. Raises UserError as `read_csv`
-    does, for damage further down only once it is reached.
-    """
-    with _sound_csv(path, key), pd.read_csv(path, chunksize=rows, **_options(path)) as chunks:
-        for table in chunks:
-            _refuse([name for name in ("title", "abstract") if name not in table], table, path)
-            _refuse_wider_rows(table, path)
-            yield table.fillna("")
 
 
 def _read_table(path: Path, key: str) -> pd.DataFrame:
