@@ -1,11 +1,11 @@
-# make repro | test | lint | bench | experiments | ablations | collapse | ui. Each makes .venv first if it is not there.
+# make repro | report | serve | ui | test | lint | bench | experiments | ablations | collapse. Each makes .venv first if it is not there.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test lint bench experiments ablations collapse ui clean
+.PHONY: help repro report serve ui test lint bench experiments ablations collapse clean
 
 help:  ## say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -21,6 +21,9 @@ repro: $(VENV)/installed  ## run the whole pipeline and show what it reached
 	dvc repro
 	@python stages/summary.py
 
+report: $(VENV)/installed  ## everything about the last run on one page, reports/index.html
+	@python stages/report.py
+
 test: lint  ## check the code and run all tests
 	python -m pytest
 
@@ -29,11 +32,8 @@ lint: $(VENV)/installed  ## ruff and mypy
 	ruff format --check .
 	mypy
 
-bench: $(VENV)/installed  ## speed of training, of the metadata dump and of vector files
-	python benchmarks/throughput.py
-	python benchmarks/snapshot.py
-	python benchmarks/vectors.py
-	python benchmarks/scratch.py
+bench: $(VENV)/installed  ## speed of everything, each beside a plain reference, in one table
+	python benchmarks/speed.py
 
 DATA ?= synthetic
 

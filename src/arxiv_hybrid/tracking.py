@@ -7,7 +7,6 @@ not answer, a run warns once and goes on. Where DVC's files and MLflow differ, D
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import tempfile
 import warnings
@@ -21,6 +20,7 @@ import pandas as pd
 import yaml
 
 from arxiv_hybrid.config import Params
+from arxiv_hybrid.git import git
 from arxiv_hybrid.io import rounded
 
 DATABASE, ARTIFACTS = "mlflow.db", "mlartifacts"
@@ -215,8 +215,8 @@ def _tags(stage: str, workspace: Path) -> dict[str, str]:
     """What links this run to its code, its experiment and its data."""
     tags = {
         "stage": stage,
-        "git.revision": _git(workspace, "rev-parse", "HEAD") or "none",
-        "git.dirty": str(bool(_git(workspace, "status", "--porcelain"))).lower(),
+        "git.revision": git(workspace, "rev-parse", "HEAD") or "none",
+        "git.dirty": str(bool(git(workspace, "status", "--porcelain"))).lower(),
     }
     for key in ("DVC_EXP_NAME", "DVC_EXP_BASELINE_REV", "DVC_STAGE"):
         if os.environ.get(key):
@@ -286,20 +286,6 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _legal(name: str) -> str:
     return "".join(c if c.isalnum() or c in "_-. /" else "-" for c in name)
-
-
-def _git(workspace: Path, *arguments: str) -> str:
-    try:
-        done = subprocess.run(  # noqa: S603 (fixed arguments)
-            ["git", *arguments],  # noqa: S607 (from PATH, as DVC takes it)
-            cwd=workspace,
-            capture_output=True,
-            text=True,
-            timeout=20,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip()
 
 
 def _quiet_logs() -> None:

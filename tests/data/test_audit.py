@@ -241,4 +241,4 @@ def test_the_published_split_leaks_and_the_page_says_so() -> None:
     share = report["leakage"]["train_and_test"]["share"]
     assert share > 0.5
     page = page_of(report, twice, splits, pairs)
-    assert f"<b>{share * 100:.1f} %</b> of the test rows" in page
+    assert f"<b>{share * 100:.1f}\N{NO-BREAK SPACE}%</b> of the test rows" in page

@@ -123,6 +123,33 @@ def test_all_stages_left_their_outputs(repo: Path) -> None:
         assert words in summary
 
 
+def test_the_report_is_one_file_that_needs_no_network(repo: Path) -> None:
+    sh(repo, "python", "stages/report.py")
+    page = (repo / "reports/index.html").read_text(encoding="utf-8")
+    accuracy = json.loads((repo / "metrics/evaluate.json").read_text())["accuracy"]
+    assert f"<h1>The last run: {100 * accuracy:.1f}\N{NO-BREAK SPACE}%" in page
+    assert not re.findall(r"""(?:src|href)=["'](?!#|data:|https://arxiv\.org/abs/)[^"']*""", page)
+    assert "url(" not in page
+    assert "@import" not in page
+    targets = set(re.findall(r'href="#([^"]+)"', page))
+    assert targets == set(re.findall(r'<h2 id="([^"]+)"', page))
+    assert page.count("<svg") == 3
+    sections = page.split("<h3>Hardest</h3>")
+    assert sections[0].count('<td class="name">') <= 10
+    assert sections[1].count('<td class="name">') == 10
+
+
+def test_a_report_needs_a_run(tmp_path: Path, repo: Path) -> None:
+    for name in ("stages", "src"):
+        (tmp_path / name).symlink_to(repo / name)
+    shutil.copy(repo / "params.yaml", tmp_path)
+    done = sh(tmp_path, "python", "stages/report.py", ok=False)
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "error: data/splits/test.parquet: not found; run `dvc repro` to make it"
+    ]
+
+
 def test_no_word_of_the_held_out_papers_is_learned(repo: Path) -> None:
     held_out: Counter[str] = Counter()
     seen: set[str] = set()
@@ -271,7 +298,7 @@ def test_every_dependency_of_a_stage_exists() -> None:
         assert not missing, name
 
 
-INFRASTRUCTURE = {"config", "errors", "io", "tracking", "evaluation.plots"}
+INFRASTRUCTURE = {"config", "cores", "errors", "git", "io", "tracking", "evaluation.plots"}
 
 
 def imported(path: Path) -> set[str]:
@@ -294,7 +321,7 @@ def imported(path: Path) -> set[str]:
 
 
 def test_stages_depend_on_the_modules_they_use() -> None:
-    """What checks, reads, writes, logs or draws is left out: it changes no result."""
+    """What checks, reads, writes, logs, draws or counts cores is left out: it changes no result."""
     pipeline = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
     for name, stage in pipeline["stages"].items():
         script = stage["cmd"].split()[1]

@@ -31,7 +31,7 @@ def _count(number: float) -> str:
 def _percent(share: float | None, places: int = 1) -> str:
     if share is None or math.isnan(share):
         return "-"
-    return f"{share * 100:.{places}f} %"
+    return f"{share * 100:.{places}f}\N{NO-BREAK SPACE}%"
 
 
 def _share(part: float, whole: float) -> float:

@@ -1,0 +1,78 @@
+"""Everything about the last run on one page that opens without a network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from arxiv_hybrid.config import Params
+from arxiv_hybrid.data.audit import best_possible
+from arxiv_hybrid.evaluation.doubtful import Doubtful
+from arxiv_hybrid.evaluation.explain import Explanation
+from arxiv_hybrid.reporting.attention_page import pieces
+from arxiv_hybrid.reporting.changes import Changes
+from arxiv_hybrid.reporting.charts import Chart
+from arxiv_hybrid.reporting.page import render
+
+TOLD = ("model", "recipe", "seed", "dropout", "learning_rate", "batch_size", "epochs",
+        "class_weights", "loss", "embeddings", "pretrained", "precision")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class LastRun:
+    """What a run left behind.
+
+    metrics: metrics/*.json by name (audit, vocab, baseline, train, evaluate, ensemble); curves,
+    confusion, reliability: the tables behind the plots.
+    """
+
+    params: Params
+    metrics: dict[str, dict[str, Any]]
+    curves: pd.DataFrame
+    confusion: pd.DataFrame
+    reliability: pd.DataFrame
+    wrong: list[Doubtful]
+    hard: list[Doubtful]
+    explained: list[Explanation]
+    changes: Changes | None
+
+
+def run_page(run: LastRun) -> str:
+    """HTML for a run."""
+    names = list(run.metrics["evaluate"]["per_class"])
+    counts = pd.crosstab(run.confusion["actual"], run.confusion["predicted"])
+    told = run.params.model_dump(mode="json")
+    content = {
+        "run": run,
+        "names": names,
+        "ceiling": best_possible(run.metrics["audit"]),
+        "charts": _curves(run.curves),
+        "reliability": _reliability(run.reliability),
+        "counts": counts.reindex(index=names, columns=names, fill_value=0),
+        "papers": [
+            (paper, [(part, pieces(part)) for part in (paper.title, paper.abstract)])
+            for paper in run.explained
+        ],
+        "told": {name: told[name] for name in TOLD},
+    }
+    return render("run.html", content)
+
+
+def _curves(curves: pd.DataFrame) -> list[Chart]:
+    charts = []
+    for name, percent in (("loss", False), ("accuracy", True)):
+        lines = {
+            shown: list(zip(curves["epoch"], curves[f"{part}_{name}"], strict=True))
+            for shown, part in (("training", "train"), ("validation", "val"))
+        }
+        charts.append(Chart(f"{name} by epoch", "epoch", name, lines, percent=percent))
+    return charts
+
+
+def _reliability(bins: pd.DataFrame) -> Chart:
+    line = list(zip(bins["confidence"], bins["accuracy"], strict=True))
+    whole = (0.0, 1.0)
+    return Chart("accuracy by confidence", "confidence", "accuracy", {"this model": line},
+                 x=whole, y=whole, percent=True, diagonal=True)  # fmt: skip
