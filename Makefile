@@ -24,6 +24,9 @@ repro: $(VENV)/installed  ## run the whole pipeline and show what it reached
 report: $(VENV)/installed  ## everything about the last run on one page, reports/index.html
 	@python stages/report.py
 
+serve: $(VENV)/installed  ## the model behind MLflow's scoring server, http://127.0.0.1:5001
+	@python stages/serve.py
+
 test: lint  ## check the code and run all tests
 	python -m pytest
 

@@ -4,6 +4,7 @@ import pandas as pd
 from _stage import BASELINE, METRICS, MODEL, PLOTS, REPORTS, ROOT, SPLITS, WORKSPACE, run
 
 from arxiv_hybrid.config import Params
+from arxiv_hybrid.data.table import labelled_digest
 from arxiv_hybrid.evaluation import plots
 from arxiv_hybrid.evaluation.explain import explain, words
 from arxiv_hybrid.evaluation.metrics import confusion, reliability
@@ -32,7 +33,8 @@ def main(params: Params) -> None:
             picture = plots.png(plots.attention(paper))
             write_bytes(REPORTS / "attention" / f"{number}.png", picture)
         mlrun.dataset(test, "test", "evaluation")
-        mlrun.tags({"model.digest": checkpoint.digest(MODEL)})
+        digest = checkpoint.digest(MODEL)
+        mlrun.tags({"model.digest": digest})
         mlrun.metrics(report)
         mlrun.file(METRICS / "evaluate.json")
         if mlrun.active:
@@ -42,6 +44,9 @@ def main(params: Params) -> None:
             mlrun.file(REPORTS / "attention.html")
             for number in range(1, len(explained) + 1):
                 mlrun.file(REPORTS / "attention" / f"{number}.png", "attention")
+        if name := params.tracking.register_as:
+            told = mlrun.register(name, digest, report["accuracy"], labelled_digest(test))
+            print(told or f"not registered as {name}: MLflow does not log this run")
     gain = report["against_baseline"]
     print(
         f"accuracy {report['accuracy']:.2%}, macro-F1 {report['macro_f1']:.2%}, "

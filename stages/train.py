@@ -67,7 +67,7 @@ def train(params: Params, member: str | None, group: Group) -> None:
 
             mlrun.figure(learning_curves(curves(history)), "learning_curves.png")
             if params.tracking.log_model:
-                mlrun.model(folder)
+                mlrun.model(folder, classifier.facts.classes)
     best = history.best_epoch
     print(f"{member or 'main'}: best epoch {best.epoch}, val accuracy {best.val_accuracy:.2%}")
 

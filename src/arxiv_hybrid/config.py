@@ -221,6 +221,7 @@ class Tracking(Strict):
     enabled: bool
     experiment: str = Field(min_length=1)
     log_model: bool
+    register_as: str | None = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
 
 
 class Params(Strict):

@@ -20,12 +20,23 @@ import pandas as pd
 import yaml
 
 from arxiv_hybrid.config import Params
+from arxiv_hybrid.errors import UserError
 from arxiv_hybrid.git import git
 from arxiv_hybrid.io import rounded
 
 DATABASE, ARTIFACTS = "mlflow.db", "mlartifacts"
+CHAMPION = "champion"  # the alias of the best registered model
 MAX_PARAM_LENGTH = 500
 SERVING_NEEDS = ("mlflow", "numpy", "pandas", "pydantic", "pyyaml", "safetensors", "torch", "tqdm")
+EXAMPLE = {
+    "title": "Speech recognition for small languages",
+    "abstract": "We present a corpus of read speech and a recogniser trained on it.",
+}
+ABOUT = {
+    "train": "Training of `{model}`: papers from `{source}`, {classes} classes, {scheme} labels.",
+    "evaluate": "`{model}` on the test papers, beside TF-IDF and a linear model.",
+    "ensemble": "The main model and the members of `ensemble.members` voting on the test papers.",
+}
 _MODEL_CODE = """\
 import mlflow
 
@@ -92,19 +103,23 @@ class Run:
 
         self._try(log)
 
-    def model(self, folder: Path) -> None:
+    def model(self, folder: Path, classes: list[str]) -> None:
         """Store a classifier folder as a pyfunc model: title and abstract to category.
 
-        The model is logged as code plus files, so nothing is pickled.
+        It answers with each class's probability, too. The model is logged as code plus files,
+        so nothing is pickled.
         """
 
         def log(mlflow: Any) -> None:
             from mlflow.models import ModelSignature
             from mlflow.types import ColSpec, DataType, Schema
 
-            text = DataType.string
-            inputs = Schema([ColSpec(text, "title"), ColSpec(text, "abstract")])
-            signature = ModelSignature(inputs=inputs, outputs=Schema([ColSpec(text, "category")]))
+            text, number = DataType.string, DataType.double
+            inputs = Schema([ColSpec(text, name) for name in EXAMPLE])
+            answer: list[Any] = [ColSpec(number, name) for name in classes]
+            signature = ModelSignature(
+                inputs=inputs, outputs=Schema([ColSpec(text, "category"), *answer])
+            )
             package = Path(__file__).resolve().parent
             with tempfile.TemporaryDirectory() as temporary:
                 code = Path(temporary) / "serve.py"
@@ -115,12 +130,94 @@ class Run:
                     artifacts={"classifier": str(folder)},
                     code_paths=[str(package)],
                     signature=signature,
+                    input_example=pd.DataFrame([EXAMPLE]),
                     pip_requirements=[
                         f"{name}=={version(name).split('+')[0]}" for name in SERVING_NEEDS
                     ],
                 )
 
         self._try(log)
+
+    def register(self, name: str, digest: str, accuracy: float, measured_on: str) -> str | None:
+        """Register the trained model of this digest under `name`; what came of it.
+
+        It becomes the champion where there is none, or where it has more correct answers than the
+        champion on the same test papers (`measured_on` is their digest); on other papers the two
+        cannot be compared, and the alias stays. None where logging has stopped.
+        """
+        told: list[str] = []
+        self._try(
+            lambda mlflow: told.append(_register(mlflow, name, digest, accuracy, measured_on))
+        )
+        return told[0] if told else None
+
+
+def _register(mlflow: Any, name: str, digest: str, accuracy: float, measured_on: str) -> str:
+    client = mlflow.MlflowClient()
+    trained = _trained(client, digest)
+    if trained is None:
+        return f"not registered: no run here has stored the model {digest} (tracking.log_model)"
+    tags = {"model.digest": digest, "accuracy": str(accuracy), "measured_on": measured_on}
+    if client.search_registered_models(f"name = '{name}'"):
+        versions = client.search_model_versions(f"name = '{name}'")
+    else:
+        versions = []
+    same = [version for version in versions if version.tags.get("model.digest") == digest]
+    version = same[0] if same else mlflow.register_model(f"runs:/{trained}/model", name, tags=tags)
+    for key, value in tags.items():
+        client.set_model_version_tag(name, version.version, key, value)
+    champion = next((v for v in versions if CHAMPION in _aliases(client, name, v)), None)
+    shown = f"registered as {name} version {version.version}, {accuracy:.2%}"
+    if champion is not None and champion.version != version.version:
+        if champion.tags.get("measured_on") != measured_on:
+            return f"{shown}; the champion (version {champion.version}) has seen other test papers"
+        before = float(champion.tags["accuracy"])
+        if accuracy <= before:
+            return f"{shown}; version {champion.version} stays champion with {before:.2%}"
+    client.set_registered_model_alias(name, CHAMPION, version.version)
+    return f"{shown}: champion"
+
+
+def _aliases(client: Any, name: str, version: Any) -> list[str]:
+    """Aliases of a version; a search leaves them out."""
+    return list(client.get_model_version(name, version.version).aliases)
+
+
+def _trained(client: Any, digest: str) -> str | None:
+    """The id of a finished training run that stored the model of this digest."""
+    experiments = [one.experiment_id for one in client.search_experiments()]
+    wanted = f"tags.`model.digest` = '{digest}' and tags.stage = 'train'"
+    for run in client.search_runs(experiments, f"{wanted} and status = 'FINISHED'"):
+        if run.outputs is not None and run.outputs.model_outputs:
+            return str(run.info.run_id)
+    return None
+
+
+def serving(root: Path, name: str, digest: str) -> tuple[dict[str, str], str]:
+    """What to serve: the registered champion, else the model of this digest as its run stored it.
+
+    Returns the environment that mlflow's own commands need, and the model's address. Raises
+    UserError if there is neither.
+    """
+    _configure()
+    import mlflow
+
+    _quiet_logs()
+    database = local_database(os.environ.get("MLFLOW_TRACKING_URI"), root)
+    store = f"sqlite:///{database}" if database else os.environ["MLFLOW_TRACKING_URI"]
+    client = mlflow.MlflowClient(store)
+    try:
+        client.get_model_version_by_alias(name, CHAMPION)
+        found = f"models:/{name}@{CHAMPION}"
+    except mlflow.exceptions.MlflowException:
+        trained = _trained(client, digest)
+        if trained is None:
+            raise UserError(
+                f"{store}: neither a registered {name} nor a run that stored models/main; "
+                "run `dvc repro -f train` with tracking.log_model"
+            ) from None
+        found = f"runs:/{trained}/model"
+    return {"MLFLOW_TRACKING_URI": store}, found
 
 
 @contextmanager
@@ -161,7 +258,12 @@ def _start(stage: str, params: Params, root: Path, workspace: Path) -> Any | Non
         _quiet_logs()
         _prepare_store(mlflow, params.tracking.experiment, root)
         name = os.environ.get("DVC_EXP_NAME") or "workspace"
-        mlflow.start_run(run_name=f"{stage} {name}", tags=_tags(stage, workspace))
+        mlflow.start_run(
+            run_name=f"{stage} {name}",
+            tags=_tags(stage, workspace),
+            description=_about(stage, params),
+            log_system_metrics=stage == "train",
+        )
     except Exception as error:  # no server, no disk, no schema: train all the same
         _warn(f"MLflow cannot be reached, this run is not tracked: {_short(error)}")
         return None
@@ -209,6 +311,12 @@ def local_database(uri: str | None, root: Path) -> Path | None:
     if not uri.startswith("sqlite:///"):
         return None
     return root / uri.removeprefix("sqlite:///")
+
+
+def _about(stage: str, params: Params) -> str | None:
+    told = {"model": params.model, "source": params.fetch.source,
+            "classes": params.labels.classes, "scheme": params.labels.scheme}  # fmt: skip
+    return ABOUT[stage].format(**told) if stage in ABOUT else None
 
 
 def _tags(stage: str, workspace: Path) -> dict[str, str]:
@@ -267,7 +375,12 @@ def make_served_model() -> Any:
             model_input: pd.DataFrame,
             params: Any = None,  # noqa: ARG002
         ) -> pd.DataFrame:
-            return self._classifier.classify(model_input)[["category"]]
+            try:
+                return self._classifier.classify(model_input)
+            except UserError as error:  # a client's mistake: 400 and the reason
+                raise mlflow.exceptions.MlflowException.invalid_parameter_value(
+                    str(error)
+                ) from None
 
     return PaperClassifier()
 

@@ -4,11 +4,14 @@ import builtins
 import socket
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from arxiv_hybrid import tracking
 from arxiv_hybrid.config import Params
+from arxiv_hybrid.errors import UserError
 from arxiv_hybrid.text.tokenize import tokenize_all
 from arxiv_hybrid.text.vocabulary import Vocabulary
 from arxiv_hybrid.training import checkpoint
@@ -141,7 +144,8 @@ def test_the_logged_model_classifies_titles_and_abstracts(
     trained, _ = train_classifier(tiny_params, splits["train"], splits["val"], words, None)
     checkpoint.save(tmp_path / "model", trained.model, words, trained.facts)
     with tracking.track("train", tiny_params, root=tmp_path, workspace=tmp_path) as run:
-        run.model(tmp_path / "model")
+        run.tags({"model.digest": checkpoint.digest(tmp_path / "model")})
+        run.model(tmp_path / "model", trained.facts.classes)
         assert run.active
     assert not [w for w in recwarn if "predict" in str(w.message)]
     stored = list((tmp_path / "mlartifacts").rglob("MLmodel"))
@@ -150,7 +154,11 @@ def test_the_logged_model_classifies_titles_and_abstracts(
     served = mlflow.pyfunc.load_model(str(stored[0].parent))
     test = splits["test"]
     answer = served.predict(test[["title", "abstract"]])
-    assert answer["category"].tolist() == trained.classify(test)["category"].tolist()
+    direct = trained.classify(test)
+    assert answer["category"].tolist() == direct["category"].tolist()
+    np.testing.assert_allclose(answer[trained.facts.classes], direct[trained.facts.classes])
+    assert served.metadata.signature.outputs.input_names() == answer.columns.tolist()
+    assert served.input_example.columns.tolist() == ["title", "abstract"]
 
 
 @pytest.mark.filterwarnings("default")
@@ -194,3 +202,47 @@ def test_a_run_is_stored_under_the_root_whatever_the_workspace(
     assert train.info.artifact_uri.startswith((root / "mlartifacts").as_uri())
     assert [a.path for a in client.list_artifacts(train.info.run_id)] == ["note.txt"]
     assert train.inputs.dataset_inputs[0].dataset.name == "train"
+
+
+@pytest.mark.filterwarnings("default")
+def test_the_champion_is_the_best_on_the_same_papers(tiny_params: Params, tmp_path: Path) -> None:
+    import mlflow
+
+    from arxiv_hybrid.models import registry
+
+    words = Vocabulary(("<PAD>", "<UNK>", "deep"))
+    classes = ["cs.AI-LG", "cs.CL", "cs.CV"]
+
+    def trained(seed: int) -> str:
+        torch.manual_seed(seed)
+        arguments = {"vocab_size": 3, "embed_dim": 4, "num_filters": 4, "lstm_hidden": 4}
+        model, folder = registry.build("v1", **arguments), tmp_path / str(seed)
+        checkpoint.save(folder, model, words, checkpoint.Facts("v1", arguments, classes, 9, 9))
+        digest = checkpoint.digest(folder)
+        with tracking.track("train", tiny_params, root=tmp_path, workspace=tmp_path) as run:
+            run.tags({"model.digest": digest})
+            run.model(folder, classes)
+        return digest
+
+    def registered(digest: str, accuracy: float, papers: str = "same") -> str:
+        with tracking.track("evaluate", tiny_params, root=tmp_path, workspace=tmp_path) as run:
+            told = run.register("papers", digest, accuracy, papers)
+        assert told is not None
+        return told
+
+    first, second = trained(1), trained(2)
+    with pytest.raises(UserError, match="neither a registered papers nor a run"):
+        tracking.serving(tmp_path, "papers", "of no run")
+    store, address = tracking.serving(tmp_path, "papers", first)
+    assert address.startswith("runs:/")
+    assert "no run here has stored" in registered("of no run", 0.9)
+    assert registered(first, 0.80).endswith("version 1, 80.00%: champion")
+    assert "other test papers" in registered(second, 0.99, "others")
+    assert "version 1 stays champion with 80.00%" in registered(second, 0.80)
+    assert registered(second, 0.81).endswith("version 2, 81.00%: champion")
+    assert registered(second, 0.81).endswith("version 2, 81.00%: champion"), "once is enough"
+    store, address = tracking.serving(tmp_path, "papers", first)
+    assert address == "models:/papers@champion"
+    client = mlflow.MlflowClient(store["MLFLOW_TRACKING_URI"])
+    assert client.get_model_version_by_alias("papers", "champion").version in (2, "2")
+    assert len(client.search_model_versions("name = 'papers'")) == 2

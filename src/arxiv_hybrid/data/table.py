@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pandas as pd
@@ -18,3 +19,11 @@ def read_papers(path: Path) -> pd.DataFrame:
 def texts_of(papers: pd.DataFrame) -> pd.Series:
     """Title and abstract of each paper as one running text, in the papers' order."""
     return papers["title"] + " " + papers["abstract"]
+
+
+def labelled_digest(papers: pd.DataFrame) -> str:
+    """A digest of which papers these are and how they are labelled, in any order."""
+    told = sorted(
+        f"{name} {label}" for name, label in zip(papers["id"], papers["label"], strict=True)
+    )
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
