@@ -28,7 +28,7 @@ serve: $(VENV)/installed  ## the model behind MLflow's scoring server, http://12
 	@python stages/serve.py
 
 test: lint  ## check the code and run all tests
-	python -m pytest
+	python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/installed  ## ruff and mypy
 	ruff check .

@@ -8,7 +8,7 @@ from arxiv_hybrid.data.table import labelled_digest
 from arxiv_hybrid.evaluation import plots
 from arxiv_hybrid.evaluation.explain import explain, words
 from arxiv_hybrid.evaluation.metrics import confusion, reliability
-from arxiv_hybrid.evaluation.report import full_report, prediction_rows
+from arxiv_hybrid.evaluation.report import class_rows, full_report, prediction_rows
 from arxiv_hybrid.io import read_parquet, write_bytes, write_csv, write_json, write_text
 from arxiv_hybrid.reporting.attention_page import attention_page
 from arxiv_hybrid.tracking import track
@@ -27,6 +27,7 @@ def main(params: Params) -> None:
         write_json(METRICS / "evaluate.json", report)
         write_csv(PLOTS / "confusion.csv", prediction_rows(labels, probabilities, names))
         write_csv(PLOTS / "reliability.csv", bins)
+        write_csv(PLOTS / "classes.csv", class_rows(report))
         write_csv(PLOTS / "attention.csv", words(explained))
         write_text(REPORTS / "attention.html", attention_page(explained, classifier.facts.model))
         for number, paper in enumerate(explained, 1):

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import copy
+import os
 from pathlib import Path
 from typing import Any
+
+# beside another worker a second thread would only wait; torch reads this when it is loaded
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pandas as pd
 import pytest
@@ -87,4 +92,17 @@ def model_folder(tmp_path: Path) -> Path:
     facts = checkpoint.Facts("v1", arguments, ["cs.AI-LG", "cs.CL", "cs.CV"], 30, 300, 0.5)
     folder = tmp_path / "model"
     checkpoint.save(folder, registry.build("v1", **arguments), words, facts)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with tiny parameters after its first `dvc repro`.
+
+    For tests in pipeline/, which put back what they change.
+    """
+    from clones import first_run  # beside those tests
+
+    folder = tmp_path_factory.mktemp("clone") / "project"
+    first_run(folder)
     return folder

@@ -228,3 +228,10 @@ def test_v4_reads_the_letters_of_a_word() -> None:
 def test_an_unknown_model_is_named() -> None:
     with pytest.raises(UserError, match="'v9' does not exist; choose from baseline, v1"):
         registry.build("v9")
+
+
+@pytest.mark.parametrize(("name", "part"), [("cnn_lstm", "gates"), ("v1", "letters")])
+def test_an_argument_that_a_model_lacks_is_told(name: str, part: str) -> None:
+    with pytest.raises(UserError, match=f"{name} has no {part}; it takes .*lstm_hidden"):
+        registry.build(name, vocab_size=9, **{part: 1})
+    assert registry.build("v4", vocab_size=9, letters=1.0, gates=False)

@@ -15,8 +15,8 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from clones import sh
 from conftest import ROOT, merged
-from test_pipeline import sh
 
 from arxiv_hybrid.__main__ import main
 from arxiv_hybrid.config import load_section

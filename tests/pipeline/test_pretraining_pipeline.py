@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from clones import set_params, sh
 from conftest import ROOT, TINY
-from test_pipeline import set_params, sh
 
 from arxiv_hybrid.data import synthetic
 from arxiv_hybrid.text.pretrained import load_pretrained

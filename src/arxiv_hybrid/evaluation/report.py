@@ -52,6 +52,12 @@ def prediction_rows(
     return pd.DataFrame({"actual": names[labels], "predicted": names[probabilities.argmax(1)]})
 
 
+def class_rows(report: dict[str, Any]) -> pd.DataFrame:
+    """One row a class: its name and its scores, from a report's `per_class`."""
+    rows = [{"class": name, **found} for name, found in report["per_class"].items()]
+    return pd.DataFrame(rows)[["class", "precision", "recall", "f1", "support"]]
+
+
 def summary(metrics: dict[str, dict[str, Any]], places: dict[str, str]) -> str:
     """The table at the end of `make repro`.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from arxiv_hybrid.errors import UserError
@@ -22,7 +23,25 @@ MODELS: dict[str, type[PaperClassifier]] = {
 
 
 def build(name: str, **arguments: Any) -> PaperClassifier:
-    """Construct the model called `name` (README, What to turn) with its own defaults."""
+    """Construct the model called `name` (README, What to turn) with its own defaults.
+
+    Raises UserError if there is no such model, or it has no such argument.
+    """
     if name not in MODELS:
         raise UserError(f"model {name!r} does not exist; choose from {', '.join(MODELS)}")
-    return MODELS[name](**arguments)
+    kind = MODELS[name]
+    if unknown := arguments.keys() - _arguments(kind):
+        raise UserError(
+            f"architecture: {name} has no {', '.join(sorted(unknown))}; "
+            f"it takes {', '.join(sorted(_arguments(kind)))}"
+        )
+    return kind(**arguments)
+
+
+def _arguments(kind: type[PaperClassifier]) -> set[str]:
+    """What a model's constructor takes, those that it hands on to its base included."""
+    own = inspect.signature(kind.__init__).parameters.values()
+    names = {one.name for one in own if one.kind is not one.VAR_KEYWORD} - {"self"}
+    if any(one.kind is one.VAR_KEYWORD for one in own):
+        names |= _arguments(kind.__mro__[1])
+    return names

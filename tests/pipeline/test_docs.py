@@ -1,0 +1,193 @@
+"""Every command in the documentation is run here, or says why it is not."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import requests
+from clones import environment, set_params, sh
+from conftest import ROOT
+
+from arxiv_hybrid import __version__
+from arxiv_hybrid.data import synthetic
+
+pytestmark = pytest.mark.pipeline
+WHY_NOT = {
+    "network": "needs the network, or papers that come from it",
+    "gpu": "needs a GPU",
+    "long": "make repro, make test and the examples: what other tests run",
+    "server": "runs below, with a server beside it",
+    "bag": "runs below, with the model it needs",
+}
+PAGES = sorted(
+    path for path in [*ROOT.glob("*.md"), *ROOT.glob("*/*.md"), *ROOT.glob("examples/*/*.md")]
+    if not path.is_relative_to(ROOT / "reports")
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Block:
+    page: str
+    kind: str
+    text: str
+
+
+def blocks(path: Path) -> list[Block]:
+    found = re.findall(r"^```([^\n]*)\n(.*?)^```$", path.read_text(encoding="utf-8"), re.M | re.S)
+    return [Block(str(path.relative_to(ROOT)), kind.strip(), text) for kind, text in found]
+
+
+BLOCKS = [block for page in PAGES for block in blocks(page)]
+
+
+@pytest.fixture(scope="module")
+def project(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A copy of the run repository, with the files that the documentation speaks of."""
+    folder = tmp_path_factory.mktemp("docs") / "project"
+    shutil.copytree(repo, folder, symlinks=True)
+    papers = synthetic.generate(papers=200, label_noise=0.05, seed=5)[0].drop_duplicates("id")
+    papers.to_csv(folder / "my_papers.csv.gz", index=False)
+    for name in ("papers", "new_papers"):
+        papers.head(20).to_csv(folder / f"{name}.csv", index=False)
+        papers.head(20).to_json(folder / f"{name}.jsonl", orient="records", lines=True)
+    sh(folder, "git", "add", "-A")
+    sh(folder, "git", "commit", "-qm", "files of the documentation")
+    yield folder
+    sh(folder, "dvc", "queue", "kill", "--all", ok=False)
+
+
+def test_every_block_says_what_it_is() -> None:
+    kinds = {block.kind for block in BLOCKS}
+    assert kinds <= {"sh", "python", "text", "mermaid", *(f"sh {why}" for why in WHY_NOT)}
+    assert {page.name for page in PAGES} >= {"README.md", "own-data.md", "own-model.md"}
+    assert sum(block.kind == "sh" for block in BLOCKS) >= 10
+
+
+@pytest.mark.parametrize("page", [str(page.relative_to(ROOT)) for page in PAGES])
+def test_the_commands_of_a_page(project: Path, page: str) -> None:
+    for block in BLOCKS:
+        if block.page != page or block.kind != "sh":
+            continue
+        text = block.text.replace("/tmp/arxiv-hybrid-remote", str(project.parent / "remote"))
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", text], cwd=project, env=environment(),
+            capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{text}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+        if "dvc queue start" in text:
+            wait_for_queue(project)
+
+
+def wait_for_queue(project: Path) -> None:
+    """Until all of its jobs have ended, and well."""
+    deadline = time.monotonic() + 200
+    while re.search(
+        r"\b(Queued|Running)\b", states := sh(project, "dvc", "queue", "status").stdout
+    ):
+        assert time.monotonic() < deadline, states
+        time.sleep(1)
+    assert states.count("Success") >= 2, states
+    assert "Failed" not in states, states
+
+
+def test_the_python_of_the_readme(project: Path) -> None:
+    found = [block for block in BLOCKS if block.page == "README.md" and block.kind == "python"]
+    assert len(found) == 2
+    for block in found:
+        sh(project, "python", "-c", block.text)
+
+
+def test_a_model_of_your_own(repo: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "project"
+    shutil.copytree(repo, folder, symlinks=True)
+    set_params(folder, {"architecture": {"num_filters": None, "lstm_hidden": None}})
+    model, registry, config = [
+        block.text for block in blocks(ROOT / "docs/own-model.md") if block.kind == "python"
+    ]
+    assert len([line for line in model.splitlines() if line.strip()]) < 40
+    package = folder / "src/arxiv_hybrid"
+    (package / "models/bag.py").write_text(model, encoding="utf-8")
+    path = package / "models/registry.py"
+    entry = registry.replace('MODELS["bag"]', '\n\nMODELS["bag"]', 1)
+    path.write_text(path.read_text() + entry, encoding="utf-8")
+    path = package / "config.py"
+    text, count = re.subn(r"^ModelName = .*$", config.strip(), path.read_text(), flags=re.M)
+    assert count == 1
+    path.write_text(text, encoding="utf-8")
+    for word in re.findall(r'"(\w+)"', config):
+        assert f'"{word}"' in (ROOT / "src/arxiv_hybrid/config.py").read_text() or word == "bag"
+    (command,) = [b.text for b in blocks(ROOT / "docs/own-model.md") if b.kind == "sh bag"]
+    sh(folder, *command.split())
+    facts = json.loads((folder / "models/main/model.json").read_text())
+    assert facts["model"] == "bag"
+    assert json.loads((folder / "metrics/evaluate.json").read_text())["accuracy"] > 0.3
+    page = (folder / "reports/attention.html").read_text()
+    assert "Model: bag" in page
+
+
+def test_the_scoring_server_answers_the_documented_question(project: Path) -> None:
+    sh(project, "dvc", "exp", "run", "-f", "-S", "tracking.log_model=true", "train")
+    (curl,) = [b.text for b in blocks(ROOT / "README.md") if "curl" in b.text]
+    question = re.search(r"-d '([^']*)'", curl)
+    assert question is not None
+    with subprocess.Popen(
+        ["python", "stages/serve.py", "--port", "5047"], cwd=project, env=environment(),
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    ) as server:  # fmt: skip
+        try:
+            url = "http://127.0.0.1:5047"
+            deadline = time.monotonic() + 90
+            while True:
+                assert server.poll() is None, server.stdout and server.stdout.read()
+                assert time.monotonic() < deadline
+                try:
+                    if requests.get(f"{url}/ping", timeout=5).ok:
+                        break
+                except requests.ConnectionError:
+                    time.sleep(0.2)
+            kind = {"Content-Type": "application/json"}
+
+            def ask(text: str) -> requests.Response:
+                return requests.post(f"{url}/invocations", data=text, headers=kind, timeout=60)
+
+            answer = ask(question[1])
+            assert answer.status_code == 200
+            assert answer.json()["predictions"][0]["category"] in ("cs.AI-LG", "cs.CL", "cs.CV")
+            for wrong, reason in (
+                ("{", "valid JSON"),
+                ('{"dataframe_records": [{"title": "x"}]}', "missing inputs"),
+                ('{"dataframe_records": [{"title": null, "abstract": "x"}]}', "need a title"),
+            ):
+                refused = ask(wrong)
+                assert refused.status_code == 400, wrong
+                assert reason in refused.json()["message"]
+        finally:
+            subprocess.run(["pkill", "-TERM", "-s", str(server.pid)], check=False)
+
+
+def test_the_citation_is_of_this_version() -> None:
+    text = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"version: {__version__}\n" in text
+    assert "license: Apache-2.0" in text
+
+
+def test_links_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
+            if not target.startswith("http"):
+                assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_predictions_of_the_documentation_are_complete(project: Path) -> None:
+    if not (project / "predictions.csv").is_file():
+        pytest.fail("the commands of README.md and docs/own-data.md write predictions.csv")
+    assert len(pd.read_csv(project / "predictions.csv")) == 20
