@@ -1,6 +1,7 @@
 """How much the labels allow: four estimates from what benchmarks/accuracy.py left behind.
 
-    python benchmarks/noise.py --data papers.csv.gz --minilm minilm.npz
+    python benchmarks/noise.py --data papers.csv.gz --pretrained pretraining/model \
+        --minilm minilm.npz
 
 It reads the single model's probabilities of the clean protocol, over all splits that are finished:
 each paper's mean over the splits in which it was held out. It trains nothing.
@@ -31,12 +32,13 @@ Floats = npt.NDArray[np.float64]
 def held_out(sources: accuracy.Sources) -> tuple[pd.DataFrame, Floats]:
     """Papers that were outside training in some split, and their mean probabilities (N, C)."""
     protocol, member = accuracy.PROTOCOLS[0], accuracy.MEMBERS[0].name
-    done = pd.read_csv(accuracy.TABLE)
-    runs = done[(done["contender"] == member) & (done["protocol"] == protocol.name)]
     papers, parts = [], []
-    for run, seed in zip(runs["run"], runs["split_seed"], strict=True):
-        split = accuracy.splits_of(sources, protocol, int(seed))
-        with np.load(accuracy.PROBABILITIES / f"{run}.npz") as stored:
+    for run in accuracy.plan(sources, [protocol.name], 1):
+        path = accuracy.PROBABILITIES / f"{run.name}.npz"
+        if run.contender != member or not path.is_file():
+            continue
+        split = accuracy.splits_of(sources, protocol, run.seed)
+        with np.load(path) as stored:
             parts += [stored["val"], stored["test"]]
         papers += [split["val"], split["test"]]
     if not papers:
@@ -88,13 +90,15 @@ def main(given: list[str] | None = None) -> int:
     """Print the estimates."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", required=True, help="the CSV of the finished runs")
+    parser.add_argument("--pretrained", required=True, help="the encoder of those runs")
     parser.add_argument("--minilm", required=True, help="an .npz of benchmarks/minilm.py")
     chosen = parser.parse_args(given)
     try:
-        data, minilm = (
-            accuracy.existing(getattr(chosen, name), name) for name in ("data", "minilm")
+        data, encoder, minilm = (
+            accuracy.existing(getattr(chosen, name), name)
+            for name in ("data", "pretrained", "minilm")
         )
-        sources = accuracy.Sources(data, (), minilm, None)
+        sources = accuracy.Sources(data, (encoder,), minilm, None)
         papers, p = held_out(sources)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -50,11 +50,17 @@ PLOTS = Path("metrics/plots")
 REPORTS = Path("reports")
 
 
-def run(main: Callable[[Params], None]) -> None:
-    """Run a stage: 0 on success, 2 and one line on a user's mistake, 130 on Ctrl-C."""
+def run(main: Callable[[Params], None], *, quiet: bool = False) -> None:
+    """Run a stage: 0 on success, 2 and one line on a user's mistake, 130 on Ctrl-C.
+
+    It begins with what it will do, the first line of the script's docstring, unless `quiet`.
+    """
     try:
         with mistakes_told("stopped; `dvc repro` starts this stage again"):
-            main(load(PARAMS))
+            params = load(PARAMS)
+            if not quiet:
+                print((sys.modules["__main__"].__doc__ or "").split("\n")[0], flush=True)
+            main(params)
     finally:
         gc.freeze()
 

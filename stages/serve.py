@@ -27,4 +27,4 @@ if __name__ == "__main__":
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=5001)
     chosen = parser.parse_args()
-    run(lambda params: main(params, chosen.host, chosen.port))
+    run(lambda params: main(params, chosen.host, chosen.port), quiet=True)

@@ -20,4 +20,4 @@ def main(_: Params) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, quiet=True)

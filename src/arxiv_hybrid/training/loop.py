@@ -196,7 +196,8 @@ def predict(model: nn.Module, papers: EncodedPapers, machine: Machine) -> Tensor
     """Logits (N, C) in float32, in the papers' own order, with dropout off."""
     model.eval()
     parts, orders = [], []
-    for rows in sorted_batches(papers.abstract_lengths):
+    batches = list(sorted_batches(papers.abstract_lengths))
+    for rows in tqdm(batches, "predicting", unit="batch", delay=2, disable=None, leave=False):
         titles, abstracts, _ = papers.batch(rows)
         with machine.autocast():
             logits, _ = model(titles, abstracts)
