@@ -104,8 +104,7 @@ class Member:
         return f"{self.model}-{self.seed}"
 
 
-# v1 takes words and vectors from an encoder, no weights: it errs differently
-MEMBERS = (Member("v5", 42, 0), Member("v5", 123, 1), Member("v1", 42, 1), Member("v5", 456, 0))
+MEMBERS = (Member("v5", 42, 0), Member("v5", 123, 1))
 
 
 @dataclass(frozen=True)

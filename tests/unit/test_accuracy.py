@@ -62,13 +62,13 @@ def test_every_contender_meets_every_split(
     path = Path("any")
     names = [protocol.name for protocol in accuracy.PROTOCOLS]
     monkeypatch.setattr(accuracy.Sources, "digest", lambda *_, **__: "some files")
-    runs = accuracy.plan(accuracy.Sources(path, (path,), path, path), names, 4)
+    runs = accuracy.plan(accuracy.Sources(path, (path,), path, path), names, 2)
     assert len({run.name for run in runs}) == len(runs)
     clean = [(run.contender, run.seed) for run in runs if run.protocol.name == "clean"]
-    assert len(clean) == 6 * 5
+    assert len(clean) == 4 * 5
     assert len(set(clean)) == len(clean)
     more = {run.contender for run in runs if run.protocol.more}
-    assert more == {"linear", "v5-42", "v5-123", "v1-42", "v5-456"}
+    assert more == {"linear", "v5-42", "v5-123"}
     without = accuracy.plan(accuracy.Sources(path, (path,), None, None), names, 1)
     assert {run.contender for run in without} == {"linear", "v5-42"}
     assert not any(run.protocol.more for run in without)
@@ -81,7 +81,8 @@ def test_a_runs_name_stands_for_its_recipe(accuracy: ModuleType) -> None:
     assert run.name != other.name
     assert accuracy.params_of(other, accuracy.MEMBERS[0]).epochs == 9
     assert accuracy.params_of(run, accuracy.MEMBERS[0]).seed == 42
-    assert accuracy.params_of(run, accuracy.MEMBERS[2]).model == "v1"
+    other_seed = accuracy.params_of(run, accuracy.MEMBERS[1])
+    assert (other_seed.model, other_seed.seed) == ("v5", 123)
 
 
 def test_four_classes_become_three(accuracy: ModuleType) -> None:
