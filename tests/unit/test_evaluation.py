@@ -193,7 +193,7 @@ def paper() -> Explanation:
     title = Part("title", "Deep words", ["deep", "words"], heads, 0.4)
     abstract = Part("abstract", "We ask what it", ["we", "ask", "what", "it"],
                     np.full((2, 4), 0.25), 0.6)  # fmt: skip
-    return Explanation("1", title, abstract, {"a": 0.25, "b": 0.75}, "a")
+    return Explanation({"a": 0.25, "b": 0.75}, "1", title, abstract, "a")
 
 
 def test_figures_show_what_they_are_given() -> None:

@@ -28,7 +28,7 @@ def part(name: str, text: str, read: int = 99, heads: int = 2) -> Part:
 
 def explanation(title: str = "A title", abstract: str = "An abstract of words") -> Explanation:
     probabilities = {"cs.AI": 0.25, "cs.CL": 0.75}
-    return Explanation("1", part("title", title), part("abstract", abstract), probabilities, None)
+    return Explanation(probabilities, "1", part("title", title), part("abstract", abstract), None)
 
 
 @pytest.mark.parametrize(

@@ -39,14 +39,10 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Explanation:
-    """What a classifier says of a paper, and where it looked; `actual` where that is known."""
+class Verdict:
+    """What a classifier says of a paper: each class's probability."""
 
-    id: str
-    title: Part
-    abstract: Part
     probabilities: dict[str, float]
-    actual: str | None
 
     @property
     def predicted(self) -> str:
@@ -57,6 +53,16 @@ class Explanation:
     def confidence(self) -> float:
         """The predicted class's probability."""
         return self.probabilities[self.predicted]
+
+
+@dataclass(frozen=True)
+class Explanation(Verdict):
+    """Where a classifier looked for its verdict on a paper; `actual` where that is known."""
+
+    id: str
+    title: Part
+    abstract: Part
+    actual: str | None
 
 
 @torch.inference_mode()
@@ -77,10 +83,10 @@ def explain(classifier: Classifier, papers: pd.DataFrame) -> list[Explanation]:
 
     return [
         Explanation(
+            dict(zip(classes, probabilities[row], strict=True)),
             str(paper["id"]),
             part("title", row, paper["title"], int(encoded.title_lengths[row])),
             part("abstract", row, paper["abstract"], int(encoded.abstract_lengths[row])),
-            dict(zip(classes, probabilities[row], strict=True)),
             classes[paper["label"]] if "label" in papers else None,
         )
         for row, (_, paper) in enumerate(papers.iterrows())

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from arxiv_hybrid.evaluation.explain import Verdict
 from arxiv_hybrid.text.vocabulary import PAD, UNK
 from arxiv_hybrid.training.batches import EncodedPapers
 from arxiv_hybrid.training.calibration import probabilities
@@ -16,25 +17,14 @@ from arxiv_hybrid.training.loop import predict
 
 
 @dataclass(frozen=True)
-class Influence:
-    """A paper's class probabilities, and each known word's effect on the predicted one.
+class Influence(Verdict):
+    """A verdict on a paper, and each known word's effect on the predicted class.
 
     words: (word, fall of the predicted class's probability without it), the largest fall first;
     below 0 where a word speaks against the class.
     """
 
-    probabilities: dict[str, float]
     words: list[tuple[str, float]]
-
-    @property
-    def predicted(self) -> str:
-        """The most probable class."""
-        return max(self.probabilities, key=lambda name: self.probabilities[name])
-
-    @property
-    def confidence(self) -> float:
-        """The predicted class's probability."""
-        return self.probabilities[self.predicted]
 
 
 def influence(classifier: Classifier, title: str, abstract: str) -> Influence:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from arxiv_hybrid.models.blocks import Flat, Lookup, dropout, dropout_mask
+from arxiv_hybrid.models.blocks import Flat, Lookup, dropout, dropout_mask, lookup_table
 
 AttentionMaps = dict[str, Tensor]
 Mixing = Callable[[Tensor], Tensor]
@@ -99,8 +99,7 @@ class TitleAndAbstract(PaperClassifier):
         )
         table = self.embed(distinct)
         title_places, abstract_places = places.split([title_ids.numel(), len(flat.rows)])
-        # the gaps need a row of zeros: one is put in front of the table
-        table = F.pad(table, (0, 0, 1, 0))
+        table = lookup_table(table)
         index = places.new_zeros(flat.length).index_copy(0, flat.rows, abstract_places + 1)
         title = F.embedding((title_places + 1).view_as(title_ids), table)
         return self.fuse(title, title_mask, Lookup(table, index, flat))

@@ -16,6 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+# matrices get a multiple of so many rows: a CPU's kernels are made for a shape when it first
+# occurs, and each batch would have shapes of its own
+TABLE_STEP, SEQUENCE_STEP = 256, 512
+
 
 @dataclass(frozen=True)
 class Flat:
@@ -32,11 +36,15 @@ class Flat:
 
     @classmethod
     def of(cls, mask: Tensor, gap: int) -> Flat:
-        """Lay out a batch with `gap` empty rows before, between and after the documents."""
+        """Lay out a batch with `gap` empty rows before, between and after the documents.
+
+        More follow, up to a multiple of `SEQUENCE_STEP`.
+        """
         document = mask.nonzero()[:, 0]
         words = document.shape[0]
         rows = torch.arange(words, device=mask.device) + gap * (document + 1)
-        return cls(mask, rows, document, words + gap * (mask.shape[0] + 1))
+        length = words + gap * (mask.shape[0] + 1)
+        return cls(mask, rows, document, length + -length % SEQUENCE_STEP)
 
     def spread(self, values: Tensor) -> Tensor:
         """Put one row a word (P, C) into the flat sequence (length, C); gaps are zero."""
@@ -54,14 +62,24 @@ class Flat:
 class Lookup:
     """The words of a batch as a small table of its distinct words.
 
-    `table` (U, D) holds one vector a distinct word, `index` (length,) names the word in each
-    row of a `Flat` sequence. A text of 12,000 running words has about 3,000 distinct ones,
+    `table` (see `lookup_table`) holds one vector a distinct word, `index` (length,) names the word
+    in each row of a `Flat` sequence. A text of 12,000 running words has about 3,000 distinct ones,
     so a convolution that multiplies the table first does a quarter of the work.
     """
 
     table: Tensor
     index: Tensor
     flat: Flat
+
+
+def lookup_table(vectors: Tensor) -> Tensor:
+    """A `Lookup`'s table from the vectors (U, D) of its words: they follow a row of zeros.
+
+    That row is for gaps; more follow the words, up to a multiple of `TABLE_STEP`.
+    """
+    rows = len(vectors) + 1
+    table: Tensor = F.pad(vectors, (0, 0, 1, -rows % TABLE_STEP))
+    return table
 
 
 class _ShiftedConvolution(torch.autograd.Function):
@@ -138,7 +156,9 @@ def _bias(conv: nn.Conv1d) -> Tensor:
     return conv.bias
 
 
-def dropout_mask(shape: Sequence[int], p: float, device: torch.device) -> Tensor:
+def dropout_mask(
+    shape: Sequence[int], p: float, device: torch.device, dtype: torch.dtype = torch.float32
+) -> Tensor:
     """0 with probability `p`, else 1 / (1 - p), of `shape`; `p` is kept to 1/256.
 
     One random byte an element: eight come out of a single draw, so that a mask costs a fifth
@@ -148,14 +168,14 @@ def dropout_mask(shape: Sequence[int], p: float, device: torch.device) -> Tensor
     draws = torch.empty((count + 7) // 8, dtype=torch.int64, device=device)
     random_bytes = draws.random_(-(2**63), None).view(torch.uint8)[:count].view(*shape)
     dropped = round(p * 256)
-    return (random_bytes >= dropped).float().mul_(256 / (256 - dropped))
+    return (random_bytes >= dropped).to(dtype).mul_(256 / (256 - dropped))
 
 
 def dropout(values: Tensor, p: float, training: bool) -> Tensor:
     """Element-wise dropout, see `dropout_mask`."""
     if not training or p == 0:
         return values
-    return values * dropout_mask(values.shape, p, values.device)
+    return values * dropout_mask(values.shape, p, values.device, values.dtype)
 
 
 class ResidualConvBlock(nn.Module):
@@ -184,7 +204,7 @@ class ResidualConvBlock(nn.Module):
     def forward(self, words: Lookup) -> Tensor:
         """Distinct words (U, D) and their places to features of real words (P, filters)."""
         flat = words.flat
-        hidden = F.relu(self.norm1(convolve_lookup(words, self.conv1).float()))
+        hidden = F.relu(self.norm1(convolve_lookup(words, self.conv1)))
         hidden = dropout(hidden, self.dropout, self.training)
-        hidden = self.norm2(convolve(hidden, flat, self.conv2).float())
+        hidden = self.norm2(convolve(hidden, flat, self.conv2))
         return F.relu(hidden + convolve_lookup(words, self.skip) if self.skip else hidden)

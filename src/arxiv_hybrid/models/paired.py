@@ -22,7 +22,7 @@ from arxiv_hybrid.models.base import (
     attention_maps,
     initialise,
 )
-from arxiv_hybrid.models.blocks import Flat, Lookup, convolve_lookup, dropout_mask
+from arxiv_hybrid.models.blocks import Flat, Lookup, convolve_lookup, dropout_mask, lookup_table
 
 FEATURES = 256
 
@@ -129,8 +129,7 @@ class PairedCNNLSTM(PaperClassifier):
         distinct, places = torch.cat([title_ids[titles.mask], abstract_ids[abstracts.mask]]).unique(
             return_inverse=True
         )
-        # the gaps need a row of zeros: one is put in front of the table
-        table = F.pad(self.embed(distinct), (0, 0, 1, 0))
+        table = lookup_table(self.embed(distinct))
         parts = places.split([len(titles.rows), len(abstracts.rows)])
         title, abstract = (
             Lookup(table, part.new_zeros(flat.length).index_copy(0, flat.rows, part + 1), flat)

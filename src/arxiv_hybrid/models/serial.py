@@ -15,7 +15,7 @@ from arxiv_hybrid.models.base import (
     attention_maps,
     initialise,
 )
-from arxiv_hybrid.models.blocks import Flat, Lookup, convolve_lookup
+from arxiv_hybrid.models.blocks import Flat, Lookup, convolve_lookup, lookup_table
 
 
 class SerialCNNLSTM(PaperClassifier):
@@ -50,7 +50,7 @@ class SerialCNNLSTM(PaperClassifier):
         ids = torch.cat([title_ids, abstract_ids], dim=1)
         flat = Flat.of(torch.cat([title_mask, abstract_ids != PADDING], dim=1), self.gap)
         distinct, places = ids[flat.mask].unique(return_inverse=True)
-        table = F.pad(self.embed(distinct), (0, 0, 1, 0))
+        table = lookup_table(self.embed(distinct))
         index = places.new_zeros(flat.length).index_copy(0, flat.rows, places + 1)
         words = F.relu(convolve_lookup(Lookup(table, index, flat), self.conv).float())
 
