@@ -58,7 +58,7 @@ def run(main: Callable[[Params], None], *, quiet: bool = False) -> None:
     try:
         with mistakes_told("stopped; `dvc repro` starts this stage again"):
             params = load(PARAMS)
-            if not quiet:
+            if not quiet and "RANK" not in os.environ:  # of several processes none repeats it
                 print((sys.modules["__main__"].__doc__ or "").split("\n")[0], flush=True)
             main(params)
     finally:

@@ -65,6 +65,7 @@ def trained(folder: Path, count: int) -> list[Path]:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
     return [folder / name / str(rank) for rank in range(count)]
 
 

@@ -73,7 +73,9 @@ class Group:
         real = [int(count) for count in counts]
         index = torch.cat([part[:n] for part, n in zip(all_rows, real, strict=True)])
         content = torch.cat([part[:n] for part, n in zip(all_values, real, strict=True)])
-        summed = torch.sparse_coo_tensor(index[None], content, gradient.shape)
+        summed = torch.sparse_coo_tensor(
+            index[None], content, gradient.shape, check_invariants=False
+        )
         return summed.coalesce()
 
     def start_alike(self, model: nn.Module) -> None:
