@@ -12,9 +12,13 @@ from arxiv_hybrid.training import checkpoint
 NAME = "arxiv-hybrid"  # where tracking.register_as says no other
 
 
-def main(params: Params, host: str, port: int) -> None:
+def digest() -> str:
     checkpoint.load(MODEL)  # a model that is missing or damaged is told before a server starts
-    store, address = serving(ROOT, params.tracking.register_as or NAME, checkpoint.digest(MODEL))
+    return checkpoint.digest(MODEL)
+
+
+def main(params: Params, host: str, port: int) -> None:
+    store, address = serving(ROOT, params.tracking.register_as or NAME, digest)
     print(f"{address} -> http://{host}:{port}/invocations", flush=True)
     command = ["mlflow", "models", "serve", "-m", address, "--env-manager", "local"]
     os.execvpe(  # noqa: S606 (MLflow's own server takes this process's place)

@@ -178,7 +178,7 @@ def _coloured(text: str, code: str) -> str:
 
 
 def _print_json(**content: Any) -> None:
-    print(json.dumps(content, ensure_ascii=False))
+    print(json.dumps(content))  # in ASCII: a terminal may have another encoding than UTF-8
 
 
 def _tell(line: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -76,9 +78,15 @@ def predicted(classifier: Classifier, chunks: Iterable[pd.DataFrame]) -> Iterato
 @contextmanager
 def _written(target: Path) -> Iterator[IO[str]]:
     if target == STANDARD:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8")  # as JSON is, whatever the terminal's is
         yield sys.stdout
         return
-    with atomic(target) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+    opened = gzip.open if target.suffix == ".gz" else open
+    with (
+        atomic(target) as temporary,
+        opened(temporary, "wt", encoding="utf-8", newline="") as file,
+    ):
         yield file
 
 

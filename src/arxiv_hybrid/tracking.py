@@ -193,31 +193,41 @@ def _trained(client: Any, digest: str) -> str | None:
     return None
 
 
-def serving(root: Path, name: str, digest: str) -> tuple[dict[str, str], str]:
-    """What to serve: the registered champion, else the model of this digest as its run stored it.
+def serving(root: Path, name: str, digest: Callable[[], str]) -> tuple[dict[str, str], str]:
+    """What to serve: the registered champion, else the model of a digest as its run stored it.
 
-    Returns the environment that mlflow's own commands need, and the model's address. Raises
-    UserError if there is neither.
+    digest: asked only where there is no champion. Returns the environment that mlflow's own
+    commands need, and the model's address. Raises UserError if there is neither, or the server
+    cannot be asked.
     """
     _configure()
-    import mlflow
-
+    try:
+        import mlflow
+    except ImportError:
+        raise UserError("mlflow is not installed, and it is what serves") from None
     _quiet_logs()
     database = local_database(os.environ.get("MLFLOW_TRACKING_URI"), root)
     store = f"sqlite:///{database}" if database else os.environ["MLFLOW_TRACKING_URI"]
     client = mlflow.MlflowClient(store)
     try:
-        client.get_model_version_by_alias(name, CHAMPION)
-        found = f"models:/{name}@{CHAMPION}"
-    except mlflow.exceptions.MlflowException:
-        trained = _trained(client, digest)
-        if trained is None:
-            raise UserError(
-                f"{store}: neither a registered {name} nor a run that stored models/main; "
-                "run `dvc repro -f train` with tracking.log_model"
-            ) from None
-        found = f"runs:/{trained}/model"
+        found = _champion(client, name)
+        if found is None and (trained := _trained(client, digest())):
+            found = f"runs:/{trained}/model"
+    except mlflow.exceptions.MlflowException as error:
+        raise UserError(f"{store}: cannot be asked: {_short(error)}") from None
+    if found is None:
+        raise UserError(
+            f"{store}: neither a registered {name} nor a run that stored models/main; "
+            "run `dvc repro -f train` with tracking.log_model"
+        )
     return {"MLFLOW_TRACKING_URI": store}, found
+
+
+def _champion(client: Any, name: str) -> str | None:
+    for model in client.search_registered_models(f"name = '{name}'"):
+        if CHAMPION in model.aliases:
+            return f"models:/{name}@{CHAMPION}"
+    return None
 
 
 @contextmanager

@@ -82,6 +82,7 @@ def prepared(
 
 def test_two_processes_learn_what_one_learns(prepared: tuple[Path, dict[str, Any]]) -> None:
     folder, content = prepared
+    content = merged(content, {"class_weights": [1.0, 3.0, 0.5]})
     (folder / "params.json").write_text(json.dumps(content))
     (alone,), (first, second) = trained(folder, 1), trained(folder, 2)
     one, two, other = (load_file(path / "model.safetensors") for path in (alone, first, second))

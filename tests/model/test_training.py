@@ -613,3 +613,12 @@ def test_every_model_trains_with_its_recipe(
     torch.testing.assert_close(
         loaded.probabilities(splits["test"]), classifier.probabilities(splits["test"])
     )
+
+
+def test_a_training_that_diverges_says_so(
+    tiny_content: dict[str, Any], splits: dict[str, pd.DataFrame], vocabulary: Vocabulary
+) -> None:
+    changes = {"learning_rate": 10.0, "gradient_clip": 1e30, "optimizer": "sgd", "epochs": 3}
+    params = parse(merged(tiny_content, changes), "p")
+    with pytest.raises(UserError, match=r"training diverged: .* lower learning_rate \(10\)"):
+        train_classifier(params, splits["train"], splits["val"], vocabulary, None)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -64,6 +66,8 @@ def test_only_texts_are_needed(model_folder: Path, tmp_path: Path) -> None:
         ("title,abstract\n", "no papers"),
         ('title,abstract\na,b\nc,"open\nd,e\nf,g\n', "lines 3 to 5: unexpected end of data"),
         ("title,abstract\na,\udcff\n", "line 2: not UTF-8"),
+        ('id,"title"x,abstract\n1,a,b\n', "line 1: ',' expected after '\"'"),
+        ("title,abstract,\udcff\na,b,c\n", "line 1: not UTF-8"),
         ("title,text\na,b\n", "no column abstract; it has title, text"),
         ("title,abstract\na,b,c\n", "line 2: 3 fields, the header has 2"),
         ("title,abstract\na,b\na,b,c\n", "line 3: 3 fields, the header has 2"),
@@ -223,3 +227,33 @@ def test_a_pipe(model_folder: Path) -> None:
     assert found["id"] == "1"
     assert sum(found["probabilities"].values()) == pytest.approx(1, abs=1e-5)
     assert "1 papers -> -" in done.stderr
+
+
+def test_quotes_that_do_not_match_invent_no_paper(
+    model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, target = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_text('id,title,abstract\n1,T,"He said "stop" here,\nfoo, bar, baz\nmore"\n2,a,b\n')
+    files = ["--model", str(model_folder), "--input", str(source), "--output", str(target)]
+    assert main(["predict", *files, "--bad-rows", "skip"]) == 2
+    assert "where the next row begins is unknown" in capsys.readouterr().err
+    assert not target.exists()
+
+
+@pytest.mark.parametrize("name", ["out.csv.gz", "out.jsonl.gz"])
+def test_packed_outputs_can_be_read_again(model_folder: Path, tmp_path: Path, name: str) -> None:
+    PAPERS.to_csv(tmp_path / "in.csv", index=False)
+    files = ["--input", str(tmp_path / "in.csv"), "--output", str(tmp_path / name)]
+    assert main(["predict", "--model", str(model_folder), *files]) == 0
+    lines = gzip.decompress((tmp_path / name).read_bytes()).decode().splitlines()
+    assert len(lines) == len(PAPERS) + ("csv" in name)
+
+
+def test_standard_output_is_utf_8(model_folder: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "arxiv_hybrid", "predict", "--model", str(model_folder),
+         "--input", "-", "--output", "-"],
+        input='{"id": "é日", "title": "deep", "abstract": "words"}\n'.encode(),
+        capture_output=True, check=True, env={**os.environ, "PYTHONIOENCODING": "latin-1"},
+    )  # fmt: skip
+    assert json.loads(done.stdout.decode())["id"] == "é日"

@@ -54,6 +54,14 @@ def test_a_chart_places_its_points() -> None:
     HTMLParser().feed(svg)
 
 
+def test_a_chart_leaves_out_what_is_not_finite() -> None:
+    nan, inf = float("nan"), float("inf")
+    svg = str(Chart("t", "x", "y", {"a": [(1, nan), (2, 0.5), (3, 0.6), (4, inf)]}).svg())
+    assert svg.count("<circle") == 2
+    assert "nan" not in svg
+    assert "finite" in str(Chart("t", "x", "y", {"a": [(1, nan)]}).svg())
+
+
 def test_an_empty_chart_is_refused() -> None:
     with pytest.raises(ValueError, match="point"):
         Chart("t", "x", "y", {"none": []})

@@ -204,6 +204,15 @@ def test_a_run_is_stored_under_the_root_whatever_the_workspace(
     assert train.inputs.dataset_inputs[0].dataset.name == "train"
 
 
+def test_a_registry_that_does_not_answer_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(UserError, match=r"http://127\.0\.0\.1:9: cannot be asked: "):
+        tracking.serving(tmp_path, "papers", lambda: "any")
+
+
 @pytest.mark.filterwarnings("default")
 def test_the_champion_is_the_best_on_the_same_papers(tiny_params: Params, tmp_path: Path) -> None:
     import mlflow
@@ -232,8 +241,8 @@ def test_the_champion_is_the_best_on_the_same_papers(tiny_params: Params, tmp_pa
 
     first, second = trained(1), trained(2)
     with pytest.raises(UserError, match="neither a registered papers nor a run"):
-        tracking.serving(tmp_path, "papers", "of no run")
-    store, address = tracking.serving(tmp_path, "papers", first)
+        tracking.serving(tmp_path, "papers", lambda: "of no run")
+    store, address = tracking.serving(tmp_path, "papers", lambda: first)
     assert address.startswith("runs:/")
     assert "no run here has stored" in registered("of no run", 0.9)
     assert registered(first, 0.80).endswith("version 1, 80.00%: champion")
@@ -241,7 +250,7 @@ def test_the_champion_is_the_best_on_the_same_papers(tiny_params: Params, tmp_pa
     assert "version 1 stays champion with 80.00%" in registered(second, 0.80)
     assert registered(second, 0.81).endswith("version 2, 81.00%: champion")
     assert registered(second, 0.81).endswith("version 2, 81.00%: champion"), "once is enough"
-    store, address = tracking.serving(tmp_path, "papers", first)
+    store, address = tracking.serving(tmp_path, "papers", lambda: pytest.fail("not asked"))
     assert address == "models:/papers@champion"
     client = mlflow.MlflowClient(store["MLFLOW_TRACKING_URI"])
     assert client.get_model_version_by_alias("papers", "champion").version in (2, "2")

@@ -49,7 +49,8 @@ def read_records(
     path: a CSV with a header, or JSON lines (an object with title and abstract each), plain or
     .gz; `-` is standard input. JSON lines always have an id, empty where none is given. Each row
     that cannot be read goes to `on_bad_row`; if that returns, the row is left out. Raises
-    UserError if the file is missing, cut off, or has no such columns.
+    UserError if the file is missing, cut off, or has no such columns, or where a CSV's quotes do
+    not match, since what follows could not be told apart.
     """
     parse = _json_rows if is_json_lines(path) else _csv_rows
     with plainly_told(path, key), _opened(path) as stream:
@@ -97,8 +98,11 @@ def _csv_rows(stream: Iterable[str], path: Path) -> Iterator[Row | _UnreadableEr
     reader = csv.reader(stream, strict=True)  # a quote that is never closed is no text
     try:
         header = next(reader)
+        _checked(dict.fromkeys(header, ""))
     except StopIteration:
         raise UserError(f"{path}: is empty, expected a CSV with a header line") from None
+    except (csv.Error, _UnreadableError) as error:
+        raise UserError(f"{path}: line 1: {error}; expected a CSV with a header line") from None
     absent = [f"no column {name}" for name in TEXTS if name not in header]
     if absent:
         raise UserError(f"{path}: {', '.join(absent)}; it has {', '.join(header[:12])}")
@@ -114,10 +118,17 @@ def _csv_rows(stream: Iterable[str], path: Path) -> Iterator[Row | _UnreadableEr
             if len(fields) != len(header):
                 raise _UnreadableError(f"{len(fields)} fields, the header has {len(header)}")
             yield _checked({name: fields[place] for name, place in kept.items()})
-        except (_UnreadableError, csv.Error) as error:
-            last = reader.line_num
-            lines = f"line {first}" if last <= first else f"lines {first} to {last}"
-            yield _UnreadableError(f"{lines}: {error}")
+        except csv.Error as error:
+            lines = _lines(first, reader.line_num)
+            raise UserError(
+                f"{path}: {lines}: {error}; mend its quotes: where the next row begins is unknown"
+            ) from None
+        except _UnreadableError as error:
+            yield _UnreadableError(f"{_lines(first, reader.line_num)}: {error}")
+
+
+def _lines(first: int, last: int) -> str:
+    return f"line {first}" if last <= first else f"lines {first} to {last}"
 
 
 def _json_rows(stream: Iterable[str], path: Path) -> Iterator[Row | _UnreadableError]:
@@ -149,9 +160,9 @@ def _paper(line: str) -> Row:
 
 
 def _checked(row: Row) -> Row:
-    """The row, if all of it is Unicode text."""
+    """The row, if all of it, names and values, is Unicode text."""
     try:
-        "".join(row.values()).encode()
+        "".join([*row, *row.values()]).encode()
     except UnicodeEncodeError:
         raise _UnreadableError("not UTF-8") from None
     return row

@@ -18,8 +18,9 @@ Points = Sequence[tuple[float, float]]
 
 @dataclass(frozen=True)
 class Chart:
-    """Lines (x, y) by name, at most three; `y` and `x` bound the axes, else the points do.
+    """Lines (x, y) by name, at most three, drawn where they are finite.
 
+    `y` and `x` bound the axes; where they are None, the points do.
     diagonal: a dashed line from corner to corner, where x equals y.
     """
 
@@ -34,14 +35,20 @@ class Chart:
     _points: list[tuple[float, float]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(
-            self, "_points", [point for line in self.lines.values() for point in line]
-        )
-        if not self._points:
+        if not any(self.lines.values()):
             raise ValueError("a chart needs a point")
+        finite = {
+            name: [(x, y) for x, y in line if math.isfinite(x) and math.isfinite(y)]
+            for name, line in self.lines.items()
+        }
+        object.__setattr__(self, "lines", finite)
+        points = [point for line in finite.values() for point in line]
+        object.__setattr__(self, "_points", points)
 
     def svg(self) -> Markup:
         """The chart; its title is what screen readers say."""
+        if not self._points:
+            return Markup("<p>Nothing to draw: no value is finite.</p>")
         low_x, high_x = self.x or _range([x for x, _ in self._points])
         low_y, high_y = self.y or _range([y for _, y in self._points])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from tqdm import tqdm
 
 from arxiv_hybrid.config import Params
 from arxiv_hybrid.data.labels import CLASSES
+from arxiv_hybrid.errors import UserError
 from arxiv_hybrid.training.batches import (
     EncodedPapers,
     drop_words,
@@ -68,6 +70,7 @@ def fit(
     `model` ends with the weights of its best epoch. Ties go to the lower validation loss.
     Needs torch's seed set by the caller; the order of batches follows `params.seed`. In a
     `group` each process trains on its share of every batch, and all end with the same weights.
+    Raises UserError where the loss is no longer a number.
     """
     weights = class_weights(params.class_weights, train.labels, CLASSES[params.labels.classes])
     loss_function = make_loss(params.loss, weights, params.label_smoothing)
@@ -104,9 +107,23 @@ def fit(
         started = time.perf_counter()
         title = f"epoch {number + 1}/{params.epochs}"
         train_loss, train_accuracy = _train_epoch(
-            model, train, batches, loss_function, optimization, machine, noise, title, group
+            model,
+            train,
+            batches,
+            loss_function,
+            optimization,
+            machine,
+            noise,
+            title,
+            group,
+            weights,
         )
         seconds = time.perf_counter() - started
+        if not math.isfinite(train_loss):
+            raise UserError(
+                f"training diverged: the loss of epoch {number + 1} is {train_loss}; lower "
+                f"learning_rate ({params.learning_rate:g})"
+            )
         group.average_statistics(model)
         logits = _predict_shared(model, val, machine, group)
         val_loss = float(loss_function(logits, val.labels))
@@ -161,6 +178,7 @@ def _train_epoch(
     noise: _Noise,
     title: str,
     group: Group,
+    weights: Tensor | None,
 ) -> tuple[float, float]:
     """One pass over the batches; returns mean loss and accuracy while training."""
     model.train()
@@ -176,9 +194,10 @@ def _train_epoch(
             with machine.autocast():
                 logits, _ = model(titles, abstracts, mixing=mix.features if mix else None)
             loss = mix.loss(loss_function, logits, labels) if mix else loss_function(logits, labels)
-            part = loss * (len(rows) / len(batch)) if group.size > 1 else loss
-            optimization.step(part, last=step == len(batches) - 1)
-            total_loss += loss.detach() * len(rows)
+            if group.size > 1:
+                loss = loss * _share(train.labels, rows, batch, weights)
+            optimization.step(loss, last=step == len(batches) - 1)
+            total_loss += loss.detach() * len(batch if group.size > 1 else rows)
             aim = mix.stronger(labels) if mix else labels
             correct += (logits.detach().argmax(1) == aim).sum()
             seen += len(rows)
@@ -189,6 +208,21 @@ def _train_epoch(
             bar.update(len(batch))
     total_loss, correct = group.sum(torch.stack([total_loss, correct]))
     return total_loss.item() / len(train), correct.item() / len(train)
+
+
+def _share(
+    labels: Tensor,
+    rows: npt.NDArray[np.int64],
+    batch: npt.NDArray[np.int64],
+    weights: Tensor | None,
+) -> Tensor | float:
+    """What part of a batch's mean loss its `rows` are: weighted means divide by the weights."""
+    if weights is None:
+        return len(rows) / len(batch)
+    part, whole = (
+        weights[labels[torch.from_numpy(of).to(labels.device)]].sum() for of in (rows, batch)
+    )
+    return part / whole
 
 
 @torch.inference_mode()
