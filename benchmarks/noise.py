@@ -25,7 +25,7 @@ from arxiv_hybrid.data.labels import CLASSES, label_papers, listed_classes
 from arxiv_hybrid.errors import UserError
 
 NEAR = 0.85  # cosine of MiniLM's vectors from which two papers count as near-duplicates
-NEIGHBOURS = 1024  # rows of the similarity matrix at a time
+ROWS = 1024  # rows of the similarity matrix at a time
 Floats = npt.NDArray[np.float64]
 
 
@@ -71,8 +71,8 @@ def near_duplicates(vectors: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.in
     """Each paper's nearest other paper, and the cosine between the two."""
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     nearest, cosines = [], []
-    for start in range(0, len(unit), NEIGHBOURS):
-        block = unit[start : start + NEIGHBOURS] @ unit.T
+    for start in range(0, len(unit), ROWS):
+        block = unit[start : start + ROWS] @ unit.T
         rows = np.arange(len(block))
         block[rows, start + rows] = -1.0
         nearest.append(block.argmax(1))

@@ -266,8 +266,7 @@ def pipeline(chosen: Chosen) -> Iterator[Line]:
 
 
 GROW = """
-import os, resource, sys, time
-os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+import sys
 sys.path.insert(0, {here!r})
 from pathlib import Path
 import speed

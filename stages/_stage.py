@@ -19,6 +19,7 @@ ROOT = Path(os.environ.get("DVC_ROOT", WORKSPACE)).resolve()
 # at all at the end, takes 3 of 7.5 seconds off a stage with torch and mlflow
 gc.set_threshold(100_000, 50, 100)
 sys.path.insert(0, str(WORKSPACE / "src"))
+
 from arxiv_hybrid.cores import cores, queue_jobs  # noqa: E402
 
 # read once, when torch is loaded: fewer page faults, and no busy waiting where another

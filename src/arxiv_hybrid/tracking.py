@@ -158,15 +158,13 @@ def _register(mlflow: Any, name: str, digest: str, accuracy: float, measured_on:
     if trained is None:
         return f"not registered: no run here has stored the model {digest} (tracking.log_model)"
     tags = {"model.digest": digest, "accuracy": str(accuracy), "measured_on": measured_on}
-    if client.search_registered_models(f"name = '{name}'"):
-        versions = client.search_model_versions(f"name = '{name}'")
-    else:
-        versions = []
+    versions = client.search_model_versions(f"name = '{name}'")
     same = [version for version in versions if version.tags.get("model.digest") == digest]
     version = same[0] if same else mlflow.register_model(f"runs:/{trained}/model", name, tags=tags)
     for key, value in tags.items():
         client.set_model_version_tag(name, version.version, key, value)
-    champion = next((v for v in versions if CHAMPION in _aliases(client, name, v)), None)
+    best = _champion(client, name)
+    champion = next((v for v in versions if str(v.version) == best), None)
     shown = f"registered as {name} version {version.version}, {accuracy:.2%}"
     if champion is not None and champion.version != version.version:
         if champion.tags.get("measured_on") != measured_on:
@@ -178,9 +176,12 @@ def _register(mlflow: Any, name: str, digest: str, accuracy: float, measured_on:
     return f"{shown}: champion"
 
 
-def _aliases(client: Any, name: str, version: Any) -> list[str]:
-    """Aliases of a version; a search leaves them out."""
-    return list(client.get_model_version(name, version.version).aliases)
+def _champion(client: Any, name: str) -> str | None:
+    """The version of a registered model that is the champion."""
+    for model in client.search_registered_models(f"name = '{name}'"):
+        if CHAMPION in model.aliases:
+            return str(model.aliases[CHAMPION])
+    return None
 
 
 def _trained(client: Any, digest: str) -> str | None:
@@ -210,8 +211,10 @@ def serving(root: Path, name: str, digest: Callable[[], str]) -> tuple[dict[str,
     store = f"sqlite:///{database}" if database else os.environ["MLFLOW_TRACKING_URI"]
     client = mlflow.MlflowClient(store)
     try:
-        found = _champion(client, name)
-        if found is None and (trained := _trained(client, digest())):
+        found = None
+        if _champion(client, name):
+            found = f"models:/{name}@{CHAMPION}"
+        elif trained := _trained(client, digest()):
             found = f"runs:/{trained}/model"
     except mlflow.exceptions.MlflowException as error:
         raise UserError(f"{store}: cannot be asked: {_short(error)}") from None
@@ -221,13 +224,6 @@ def serving(root: Path, name: str, digest: Callable[[], str]) -> tuple[dict[str,
             "run `dvc repro -f train` with tracking.log_model"
         )
     return {"MLFLOW_TRACKING_URI": store}, found
-
-
-def _champion(client: Any, name: str) -> str | None:
-    for model in client.search_registered_models(f"name = '{name}'"):
-        if CHAMPION in model.aliases:
-            return f"models:/{name}@{CHAMPION}"
-    return None
 
 
 @contextmanager

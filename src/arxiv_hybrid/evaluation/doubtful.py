@@ -36,7 +36,8 @@ def confidently_wrong(
     papers: N test papers with labels; probabilities (N, C). Mistakes that name a category which
     the authors list come after those that do not, since they are matters of choice.
     """
-    found = _told(papers, probabilities, names, np.flatnonzero(_wrong(papers, probabilities)))
+    wrong = np.flatnonzero(probabilities.argmax(1) != papers["label"].to_numpy())
+    found = _told(papers, probabilities, names, wrong)
     return sorted(found, key=lambda paper: (paper.listed, -paper.probability))[:count]
 
 
@@ -47,11 +48,6 @@ def hardest(
     best = np.sort(probabilities, axis=1)
     order = np.argsort(best[:, -1] - best[:, -2], kind="stable")[:count]
     return _told(papers, probabilities, names, order)
-
-
-def _wrong(papers: pd.DataFrame, probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
-    wrong: npt.NDArray[np.bool_] = probabilities.argmax(1) != papers["label"].to_numpy()
-    return wrong
 
 
 def _told(

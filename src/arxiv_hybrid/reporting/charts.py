@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from html import escape
 
 from markupsafe import Markup
@@ -32,25 +32,21 @@ class Chart:
     y: tuple[float, float] | None = None
     percent: bool = False
     diagonal: bool = False
-    _points: list[tuple[float, float]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not any(self.lines.values()):
             raise ValueError("a chart needs a point")
-        finite = {
-            name: [(x, y) for x, y in line if math.isfinite(x) and math.isfinite(y)]
-            for name, line in self.lines.items()
-        }
-        object.__setattr__(self, "lines", finite)
-        points = [point for line in finite.values() for point in line]
-        object.__setattr__(self, "_points", points)
 
     def svg(self) -> Markup:
         """The chart; its title is what screen readers say."""
-        if not self._points:
+        lines = {
+            name: [(x, y) for x, y in line if math.isfinite(x) and math.isfinite(y)]
+            for name, line in self.lines.items()
+        }
+        if not any(lines.values()):
             return Markup("<p>Nothing to draw: no value is finite.</p>")
-        low_x, high_x = self.x or _range([x for x, _ in self._points])
-        low_y, high_y = self.y or _range([y for _, y in self._points])
+        low_x, high_x = self.x or _range([x for line in lines.values() for x, _ in line])
+        low_y, high_y = self.y or _range([y for line in lines.values() for _, y in line])
 
         def place(x: float, y: float) -> tuple[float, float]:
             across = (x - low_x) / (high_x - low_x)
@@ -74,7 +70,7 @@ class Chart:
         if self.diagonal:
             (x1, y1), (x2, y2) = place(low_x, low_x), place(high_x, high_x)
             parts.append(f'<line class="diagonal" x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}"/>')
-        for colour, (name, points) in zip(COLOURS, self.lines.items(), strict=False):
+        for colour, (name, points) in zip(COLOURS, lines.items(), strict=False):
             placed = [place(x, y) for x, y in points]
             path = " ".join(f"{x},{y}" for x, y in placed)
             parts.append(f'<polyline class="line {colour}" points="{path}"/>')

@@ -197,7 +197,7 @@ def _train_epoch(
             if group.size > 1:
                 loss = loss * _share(train.labels, rows, batch, weights)
             optimization.step(loss, last=step == len(batches) - 1)
-            total_loss += loss.detach() * len(batch if group.size > 1 else rows)
+            total_loss += loss.detach() * len(batch)
             aim = mix.stronger(labels) if mix else labels
             correct += (logits.detach().argmax(1) == aim).sum()
             seen += len(rows)
