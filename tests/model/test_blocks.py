@@ -12,6 +12,7 @@ from arxiv_hybrid.models.attention import (
     AttentionPooling,
     MultiHeadSelfAttention,
     masked_softmax,
+    weighted_sum,
 )
 from arxiv_hybrid.models.blocks import (
     Flat,
@@ -20,6 +21,7 @@ from arxiv_hybrid.models.blocks import (
     convolve,
     convolve_lookup,
     dropout,
+    relu_dropout,
 )
 from arxiv_hybrid.models.hybrid import BiLSTM
 
@@ -71,7 +73,7 @@ def test_convolve_lookup_equals_embedding_then_convolution(size: int, dilation: 
     conv = nn.Conv1d(6, 5, size, dilation=dilation).double()
     flat = Flat.of(mask, gap=17)
     index = torch.zeros(flat.length, dtype=torch.long).index_copy(0, flat.rows, ids[mask])
-    got = convolve_lookup(Lookup(embedding.weight, index, flat), conv)
+    got = convolve_lookup(Lookup(embedding.weight, index, flat), [conv])[0]
     wanted = one_by_one(embedding(ids), conv)
     torch.testing.assert_close(got, wanted)
     for a, b in zip(
@@ -80,6 +82,26 @@ def test_convolve_lookup_equals_embedding_then_convolution(size: int, dilation: 
         strict=True,
     ):
         torch.testing.assert_close(a[1:], b[1:])  # row 0 is padding, which never learns
+
+
+def test_convolutions_looked_up_together_equal_each_alone() -> None:
+    _, mask = batch(1)
+    flat = Flat.of(mask, gap=17)
+    index = torch.zeros(flat.length, dtype=torch.long)
+    index[flat.rows] = torch.randint(1, 8, (len(flat.rows),))
+    table = torch.cat([torch.zeros(1, 6), torch.randn(7, 6)]).double().requires_grad_()
+    convs = [nn.Conv1d(6, 5, 4).double(), nn.Conv1d(6, 5, 1).double(), nn.Conv1d(6, 5, 3).double()]
+    inputs = [table, *(parameter for conv in convs for parameter in conv.parameters())]
+    together = convolve_lookup(Lookup(table, index, flat), convs)
+    alone = [convolve_lookup(Lookup(table, index, flat), [conv])[0] for conv in convs]
+    for got, wanted in zip(together, alone, strict=True):
+        torch.testing.assert_close(got, wanted)
+    gradients = (
+        torch.autograd.grad(sum(n * out.pow(2).sum() for n, out in enumerate(outs, 1)), inputs)
+        for outs in (together, alone)
+    )
+    for got, wanted in zip(*gradients, strict=True):
+        torch.testing.assert_close(got, wanted)
 
 
 def test_batch_statistics_see_real_words_only() -> None:
@@ -136,6 +158,22 @@ def test_pooling_weights_sum_to_one_and_ignore_padding() -> None:
     assert (weights.transpose(1, 2)[~mask] == 0).all()
 
 
+def test_weighted_sums_and_their_gradients() -> None:
+    x, mask = batch(3)
+    values = x[mask].requires_grad_()
+    weights = (torch.rand(mask.shape).double() * mask).requires_grad_()
+    got = weighted_sum(values, weights, Flat.of(mask, gap=0))
+    padded = torch.zeros_like(x).masked_scatter(mask.unsqueeze(-1), values)
+    wanted = (padded * weights.unsqueeze(-1)).sum(1)
+    torch.testing.assert_close(got, wanted)
+    for a, b in zip(
+        torch.autograd.grad(got.pow(2).sum(), (values, weights)),
+        torch.autograd.grad(wanted.pow(2).sum(), (values, weights)),
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b)
+
+
 def test_softmax_of_nothing_is_zero_not_nan() -> None:
     weights = masked_softmax(torch.randn(2, 3), torch.tensor([[True, True, False], [False] * 3]))
     assert weights[1].tolist() == [0, 0, 0]
@@ -165,3 +203,16 @@ def test_dropout_rate_and_gradient(p: float) -> None:
     assert (y == 0).float().mean().item() == pytest.approx(p, abs=0.005)
     assert x.grad is not None
     assert torch.equal(x.grad, y.detach())
+
+
+def test_relu_dropout_is_relu_then_dropout() -> None:
+    x = torch.randn(50, 40, requires_grad=True)
+    torch.manual_seed(0)
+    got = relu_dropout(x, 0.3, training=True)
+    torch.manual_seed(0)
+    wanted = dropout(F.relu(x), 0.3, training=True)
+    assert torch.equal(got, wanted)
+    weight = torch.randn_like(x)
+    gradients = (torch.autograd.grad((out * weight).sum(), x)[0] for out in (got, wanted))
+    torch.testing.assert_close(*gradients)
+    assert torch.equal(relu_dropout(x, 0.3, training=False), F.relu(x))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from arxiv_hybrid.models.blocks import Flat
+from arxiv_hybrid.models.blocks import Dropout, Flat
 
 
 def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
@@ -38,7 +39,7 @@ class MultiHeadSelfAttention(nn.Module):
         self.key = nn.Linear(dim, dim)
         self.value = nn.Linear(dim, dim)
         self.out = nn.Linear(dim, dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -72,7 +73,12 @@ class AttentionPooling(nn.Module):
 
     def forward(self, values: Tensor, flat: Flat) -> tuple[Tensor, Tensor]:
         """Real words (P, dim) to pooled documents (B, dim) and each head's weights (B, H, T)."""
-        scores = flat.padded(self.score(values)).transpose(1, 2)
+        # a CPU's 16-bit products of four columns take ten times as long as those of 32
+        heads = self.score.out_features
+        missing = -heads % 32
+        weight = F.pad(self.score.weight, (0, 0, 0, missing))
+        scores = F.linear(values, weight, F.pad(self.score.bias, (0, missing)))[:, :heads]
+        scores = flat.padded(scores).transpose(1, 2)
         weights = masked_softmax(scores, flat.mask.unsqueeze(1))
         pooled = weighted_sum(values, weights.mean(1), flat)
         return self.norm(pooled + self.project(pooled)), weights
@@ -109,16 +115,31 @@ class AdditiveAttention(nn.Module):
         return weighted_sum(values, weights, flat), weights.unsqueeze(1)
 
 
+class _WeightedSum(torch.autograd.Function):
+    """Sums of words by document; see `weighted_sum`."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, weights: Tensor, flat: Flat) -> Tensor:
+        ctx.save_for_backward(values, weights, flat.document)
+        counts = flat.mask.sum(1)
+        every = torch.arange(len(values), device=values.device)
+        starts = counts.cumsum(0) - counts
+        return F.embedding_bag(every, values, starts, mode="sum", per_sample_weights=weights)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        values, weights, document = ctx.saved_tensors
+        document = document.unsqueeze(1)
+        # as matrix products, which pass over the words once, and not over copies of gradients
+        each = values.new_zeros(len(values), len(gradient)).scatter_(1, document, weights[:, None])
+        d_weights = (values @ gradient.T).gather(1, document).squeeze(1)
+        return each @ gradient, d_weights, None
+
+
 def weighted_sum(values: Tensor, weights: Tensor, flat: Flat) -> Tensor:
     """Sum real words (P, C) by their weights (B, T) into documents (B, C)."""
-    counts = flat.mask.sum(1)
-    return F.embedding_bag(
-        torch.arange(len(values), device=values.device),
-        values,
-        counts.cumsum(0) - counts,
-        mode="sum",
-        per_sample_weights=weights[flat.mask].to(values.dtype),
-    )
+    sums: Tensor = _WeightedSum.apply(values, flat.real(weights).to(values.dtype), flat)
+    return sums
 
 
 class GatedFusion(nn.Module):

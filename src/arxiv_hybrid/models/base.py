@@ -94,7 +94,7 @@ class TitleAndAbstract(PaperClassifier):
     ) -> tuple[Tensor, AttentionMaps]:
         """See `PaperClassifier.encode`."""
         flat = Flat.of(abstract_ids != PADDING, self.gap)
-        distinct, places = torch.cat([title_ids.flatten(), abstract_ids[flat.mask]]).unique(
+        distinct, places = torch.cat([title_ids.flatten(), flat.real(abstract_ids)]).unique(
             return_inverse=True
         )
         table = self.embed(distinct)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -25,11 +26,13 @@ TABLE_STEP, SEQUENCE_STEP = 256, 512
 class Flat:
     """Where each real word of a padded batch lies in the flat, gapped sequence.
 
-    With B documents and P real words: `mask` (B, T) marks real words; `rows` (P,) gives each
-    word's row in the flat sequence of `length` rows; `document` (P,) its document.
+    With B documents and P real words: `mask` (B, T) marks real words; `where` (P,) gives each
+    word's place in the flattened batch, `rows` (P,) its row in the flat sequence of `length`
+    rows; `document` (P,) its document.
     """
 
     mask: Tensor
+    where: Tensor
     rows: Tensor
     document: Tensor
     length: int
@@ -40,22 +43,22 @@ class Flat:
 
         More follow, up to a multiple of `SEQUENCE_STEP`.
         """
-        document = mask.nonzero()[:, 0]
-        words = document.shape[0]
+        where = mask.flatten().nonzero()[:, 0]
+        document = where.div(mask.shape[1], rounding_mode="floor")
+        words = len(where)
         rows = torch.arange(words, device=mask.device) + gap * (document + 1)
         length = words + gap * (mask.shape[0] + 1)
-        return cls(mask, rows, document, length + -length % SEQUENCE_STEP)
+        return cls(mask, where, rows, document, length + -length % SEQUENCE_STEP)
 
-    def spread(self, values: Tensor) -> Tensor:
-        """Put one row a word (P, C) into the flat sequence (length, C); gaps are zero."""
-        return values.new_zeros(self.length, values.shape[1]).index_copy(0, self.rows, values)
+    def real(self, values: Tensor) -> Tensor:
+        """The values of real words (P, ...) from those of a padded batch (B, T, ...)."""
+        return values.flatten(0, 1).index_select(0, self.where)
 
     def padded(self, values: Tensor) -> Tensor:
         """Put one row a word (P, C) back into the padded batch (B, T, C); padding is zero."""
         batch, steps = self.mask.shape
         flat = values.new_zeros(batch * steps, values.shape[1])
-        where = self.mask.flatten().nonzero()[:, 0]
-        return flat.index_copy(0, where, values).view(batch, steps, -1)
+        return flat.index_copy_(0, self.where, values).view(batch, steps, -1)
 
 
 @dataclass(frozen=True)
@@ -71,44 +74,77 @@ class Lookup:
     index: Tensor
     flat: Flat
 
+    @cached_property
+    def occurrences(self) -> tuple[Tensor, Tensor]:
+        """Rows of the sequence (length,) by the word in them, and where each word's begin (U,)."""
+        words, rows = self.index.sort(stable=True)
+        every = torch.arange(len(self.table), device=words.device)
+        return rows, torch.searchsorted(words, every)
+
 
 def lookup_table(vectors: Tensor) -> Tensor:
     """A `Lookup`'s table from the vectors (U, D) of its words: they follow a row of zeros.
 
-    That row is for gaps; more follow the words, up to a multiple of `TABLE_STEP`.
+    That row is for gaps; more follow the words, up to a multiple of `TABLE_STEP`. Under autocast
+    it is in the lower precision, in which alone it is used.
     """
     rows = len(vectors) + 1
-    table: Tensor = F.pad(vectors, (0, 0, 1, -rows % TABLE_STEP))
-    return table
+    return _lower(F.pad(vectors, (0, 0, 1, -rows % TABLE_STEP)))
 
 
-class _ShiftedConvolution(torch.autograd.Function):
-    """Convolution along the rows of a (L, C) matrix as one matrix product a kernel position.
+def _lower(values: Tensor) -> Tensor:
+    """Values in the precision of matrix products here, see `torch.autocast`."""
+    device = values.device.type
+    if torch.is_autocast_enabled(device) and values.dtype == torch.float32:
+        return values.to(torch.get_autocast_dtype(device))
+    return values
+
+
+def _spread(values: Tensor, rows: Tensor, length: int) -> Tensor:
+    """Values (P, C) in the rising `rows` (P,) of `length`, zeros in the others.
+
+    As sums of one value or none, which takes a fifth of `index_copy`'s time on a CPU.
+    """
+    present = rows.new_zeros(length).index_fill_(0, rows, 1)
+    every = torch.arange(len(rows), device=rows.device)
+    return F.embedding_bag(every, values, present.cumsum(0) - present, mode="sum")
+
+
+class _FlatConvolution(torch.autograd.Function):
+    """Convolution along a flat sequence as one matrix product a kernel position.
 
     Rows are contiguous, so each product reads a plain slice: nothing is copied or unfolded.
     """
 
     @staticmethod
-    def forward(ctx: Any, sequence: Tensor, kernel: Tensor, bias: Tensor, dilation: int) -> Tensor:
-        ctx.save_for_backward(sequence, kernel)
-        ctx.dilation = dilation
-        length = sequence.shape[0] - dilation * (kernel.shape[0] - 1)
+    def forward(
+        ctx: Any, values: Tensor, kernel: Tensor, bias: Tensor, flat: Flat, conv: nn.Conv1d
+    ) -> Tensor:
+        dilation = ctx.dilation = conv.dilation[0]
+        rows, length = flat.rows, flat.length
+        sequence = _spread(values, rows, length + dilation * (len(kernel) - 1))
+        ctx.firsts = rows - _left(conv)  # where each word's first neighbour stands
+        ctx.save_for_backward(sequence, rows, kernel)
         out = torch.addmm(bias, sequence[:length], kernel[0])
-        for place in range(1, kernel.shape[0]):
+        for place in range(1, len(kernel)):
             shift = dilation * place
             out.addmm_(sequence[shift : shift + length], kernel[place])
-        return out
+        return out.index_select(0, ctx.firsts)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        sequence, kernel = ctx.saved_tensors
-        length = gradient.shape[0]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        sequence, rows, kernel = ctx.saved_tensors
         d_sequence, d_kernel = torch.zeros_like(sequence), torch.empty_like(kernel)
-        for place in range(kernel.shape[0]):
-            shift = ctx.dilation * place
-            d_sequence[shift : shift + length].addmm_(gradient, kernel[place].T)
-            d_kernel[place] = sequence[shift : shift + length].T @ gradient
-        return d_sequence, d_kernel, gradient.sum(0), None
+        length = len(sequence) - ctx.dilation * (len(kernel) - 1)
+        spread = _spread(gradient, ctx.firsts, length)
+        # sums of products of so many rows: they stay in the processor's cache
+        pieces = spread.view(-1, SEQUENCE_STEP, spread.shape[1])
+        for place in range(len(kernel)):
+            part = slice(ctx.dilation * place, ctx.dilation * place + length)
+            d_sequence[part].addmm_(spread, kernel[place].T)
+            seen = sequence[part].view(-1, SEQUENCE_STEP, sequence.shape[1])
+            d_kernel[place] = torch.bmm(seen.transpose(1, 2), pieces).sum(0)
+        return d_sequence.index_select(0, rows), d_kernel, gradient.sum(0), None, None
 
 
 def convolve(values: Tensor, flat: Flat, conv: nn.Conv1d) -> Tensor:
@@ -118,36 +154,75 @@ def convolve(values: Tensor, flat: Flat, conv: nn.Conv1d) -> Tensor:
     word further to the right, and no position is cut off.
     """
     kernel, bias = conv.weight.permute(2, 1, 0).contiguous(), _bias(conv)
-    if torch.is_autocast_enabled(values.device.type):
-        lower = torch.get_autocast_dtype(values.device.type)
-        values, kernel, bias = values.to(lower), kernel.to(lower), bias.to(lower)
-    dilation = conv.dilation[0]
-    out: Tensor = _ShiftedConvolution.apply(flat.spread(values), kernel, bias, dilation)
-    return out.index_select(0, flat.rows - _left(conv))
-
-
-def convolve_lookup(words: Lookup, conv: nn.Conv1d) -> Tensor:
-    """The same as `convolve` for the embedded words themselves: (U, D) to (P, filters).
-
-    Each distinct word is multiplied with every kernel position once; then a position's
-    result is the sum of what its neighbours' words contribute.
-    """
-    size, filters, dilation = conv.kernel_size[0], conv.out_channels, conv.dilation[0]
-    left = (size - 1) // 2  # kernel places before the word's own
-    kernel = conv.weight.permute(2, 0, 1).reshape(size * filters, -1)
-    # the position itself always holds a word, never a gap, so it may bring the bias
-    bias = F.pad(_bias(conv), (left * filters, (size - 1 - left) * filters))
-    parts = F.linear(words.table, kernel, bias).view(-1, size, filters).unbind(1)
-    start = words.flat.rows - _left(conv)
-    out = F.embedding(words.index[start], parts[0])
-    for place in range(1, size):
-        out = out + F.embedding(words.index[start + dilation * place], parts[place])
+    inputs = (_lower(tensor) for tensor in (values, kernel, bias))
+    out: Tensor = _FlatConvolution.apply(*inputs, flat, conv)
     return out
+
+
+class _SumOfNeighbours(torch.autograd.Function):
+    """For each word the sum of what its neighbours' words bring, for several convolutions.
+
+    `parts` (U, K, C) holds what each distinct word brings in each of the K kernel places of all
+    `convs`; the result is one (P, C) a convolution. Both directions are sums of rows by index,
+    in 16 bits added up in 32: no order of additions is left to chance.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, parts: Tensor, words: Lookup, convs: Sequence[nn.Conv1d]
+    ) -> tuple[Tensor, ...]:
+        ctx.words, ctx.convs = words, convs
+        every = torch.arange(parts.shape[1], device=parts.device)
+        brought = parts.flatten(0, 1)
+        sums = []
+        for conv, places in zip(convs, every.split([_size(conv) for conv in convs]), strict=True):
+            first = (words.flat.rows - _left(conv)).unsqueeze(1)
+            neighbours = words.index[first + conv.dilation[0] * (places - places[0])]
+            sums.append(F.embedding_bag(neighbours * len(every) + places, brought, mode="sum"))
+        return tuple(sums)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        flat, (rows, starts) = ctx.words.flat, ctx.words.occurrences
+        sums = []
+        for conv, gradient in zip(ctx.convs, gradients, strict=True):
+            dilation, reach = conv.dilation[0], conv.dilation[0] * (_size(conv) - 1)
+            spread = _spread(gradient, flat.rows + (reach - _left(conv)), flat.length + reach)
+            for place in range(_size(conv)):
+                shifted = rows + (reach - dilation * place)
+                sums.append(F.embedding_bag(shifted, spread, starts, mode="sum"))
+        return torch.stack(sums, dim=1), None, None
+
+
+def convolve_lookup(words: Lookup, convs: Sequence[nn.Conv1d]) -> tuple[Tensor, ...]:
+    """`convolve` for the embedded words themselves: (U, D) to (P, filters) a convolution.
+
+    Each distinct word is multiplied with every kernel place once, in one product for all `convs`,
+    which have as many filters each; then a position's result is the sum of what its neighbours'
+    words contribute.
+    """
+    filters = convs[0].out_channels
+    kernels = [conv.weight.permute(2, 0, 1).flatten(0, 1) for conv in convs]
+    # the word itself is never a gap, so it may bring the bias, for all kernel places
+    biases = [
+        F.pad(_bias(conv), (before * filters, (_size(conv) - 1 - before) * filters))
+        for conv in convs
+        for before in [(_size(conv) - 1) // 2]
+    ]
+    parts = F.linear(words.table, torch.cat(kernels), torch.cat(biases))
+    sums: tuple[Tensor, ...] = _SumOfNeighbours.apply(
+        parts.unflatten(1, (-1, filters)), words, convs
+    )
+    return sums
+
+
+def _size(conv: nn.Conv1d) -> int:
+    return conv.kernel_size[0]
 
 
 def _left(conv: nn.Conv1d) -> int:
     """How many words a kernel reaches to the left."""
-    return conv.dilation[0] * ((conv.kernel_size[0] - 1) // 2)
+    return conv.dilation[0] * ((_size(conv) - 1) // 2)
 
 
 def _bias(conv: nn.Conv1d) -> Tensor:
@@ -167,8 +242,14 @@ def dropout_mask(
     count = math.prod(shape)
     draws = torch.empty((count + 7) // 8, dtype=torch.int64, device=device)
     random_bytes = draws.random_(-(2**63), None).view(torch.uint8)[:count].view(*shape)
-    dropped = round(p * 256)
-    return (random_bytes >= dropped).to(dtype).mul_(256 / (256 - dropped))
+    mask = torch.empty(*shape, dtype=dtype, device=device)
+    # straight into `dtype`: turning booleans into 16 bits takes four times as long
+    return torch.ge(random_bytes, round(p * 256), out=mask).mul_(_scale(p))
+
+
+def _scale(p: float) -> float:
+    """What makes up for the share that is dropped."""
+    return 256 / (256 - round(p * 256))
 
 
 def dropout(values: Tensor, p: float, training: bool) -> Tensor:
@@ -176,6 +257,39 @@ def dropout(values: Tensor, p: float, training: bool) -> Tensor:
     if not training or p == 0:
         return values
     return values * dropout_mask(values.shape, p, values.device, values.dtype)
+
+
+class Dropout(nn.Dropout):
+    """The layer of `dropout`."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Values of any shape."""
+        return dropout(values, self.p, self.training)
+
+
+class _ReluDropout(torch.autograd.Function):
+    """What was dropped is 0 in the result, as is what was not positive: one test finds both."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, mask: Tensor, p: float) -> Tensor:
+        out = F.relu(values).mul_(mask)
+        ctx.save_for_backward(out)
+        ctx.scale = _scale(p)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        (out,) = ctx.saved_tensors
+        return torch.ops.aten.threshold_backward(gradient, out, 0).mul_(ctx.scale), None, None
+
+
+def relu_dropout(values: Tensor, p: float, training: bool) -> Tensor:
+    """`dropout` of ReLU, in one pass over the gradients and without keeping a mask."""
+    if not training or p == 0:
+        return F.relu(values)
+    mask = dropout_mask(values.shape, p, values.device, values.dtype)
+    out: Tensor = _ReluDropout.apply(values, mask, p)
+    return out
 
 
 class ResidualConvBlock(nn.Module):
@@ -203,8 +317,8 @@ class ResidualConvBlock(nn.Module):
 
     def forward(self, words: Lookup) -> Tensor:
         """Distinct words (U, D) and their places to features of real words (P, filters)."""
-        flat = words.flat
-        hidden = F.relu(self.norm1(convolve_lookup(words, self.conv1)))
-        hidden = dropout(hidden, self.dropout, self.training)
-        hidden = self.norm2(convolve(hidden, flat, self.conv2))
-        return F.relu(hidden + convolve_lookup(words, self.skip) if self.skip else hidden)
+        convs = [self.conv1, self.skip] if self.skip else [self.conv1]
+        hidden, *skipped = convolve_lookup(words, convs)
+        hidden = relu_dropout(self.norm1(hidden), self.dropout, self.training)
+        hidden = self.norm2(convolve(hidden, words.flat, self.conv2))
+        return F.relu(hidden + skipped[0] if skipped else hidden)

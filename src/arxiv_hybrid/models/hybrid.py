@@ -32,7 +32,14 @@ from arxiv_hybrid.models.base import (
     attention_maps,
     initialise,
 )
-from arxiv_hybrid.models.blocks import Flat, Lookup, ResidualConvBlock, convolve_lookup, dropout
+from arxiv_hybrid.models.blocks import (
+    Dropout,
+    Flat,
+    Lookup,
+    ResidualConvBlock,
+    convolve_lookup,
+    dropout,
+)
 from arxiv_hybrid.models.characters import CharacterCNN, spelling
 
 
@@ -168,15 +175,15 @@ class BaselineCNNLSTM(TitleAndAbstract):
         self.fusion = SoftmaxFusion(title_dim, abstract_dim)
         self.head = nn.Sequential(
             nn.BatchNorm1d(title_dim + abstract_dim),
-            nn.Dropout(dropout),
+            Dropout(dropout),
             nn.Linear(title_dim + abstract_dim, 512),
             nn.ReLU(),
             nn.BatchNorm1d(512),
-            nn.Dropout(dropout),
+            Dropout(dropout),
             nn.Linear(512, 256),
             nn.ReLU(),
             nn.BatchNorm1d(256),
-            nn.Dropout(0.8 * dropout),
+            Dropout(0.8 * dropout),
             nn.Linear(256, num_classes),
         )
         initialise(self, lstm=False)
@@ -189,10 +196,11 @@ class BaselineCNNLSTM(TitleAndAbstract):
         title_vector, title_weights = self.title_attention(
             states[title_mask], Flat.of(title_mask, 0)
         )
+        convs = cast(Sequence[nn.Conv1d], self.convs)
         words = torch.cat(
             [
-                F.relu(norm(convolve_lookup(abstract, cast(nn.Conv1d, conv)).float()))
-                for conv, norm in zip(self.convs, self.norms, strict=True)
+                F.relu(norm(values.float()))
+                for norm, values in zip(self.norms, convolve_lookup(abstract, convs), strict=True)
             ],
             dim=-1,
         )
@@ -206,5 +214,5 @@ def _head(sizes: Sequence[int], dropout: float) -> nn.Sequential:
     layers: list[nn.Module] = []
     for number, (size, following) in enumerate(pairwise(sizes)):
         layers += [nn.ReLU()] if number else []
-        layers += [nn.LayerNorm(size), nn.Dropout(dropout), nn.Linear(size, following)]
+        layers += [nn.LayerNorm(size), Dropout(dropout), nn.Linear(size, following)]
     return nn.Sequential(*layers)

@@ -22,7 +22,14 @@ from arxiv_hybrid.models.base import (
     attention_maps,
     initialise,
 )
-from arxiv_hybrid.models.blocks import Flat, Lookup, convolve_lookup, dropout_mask, lookup_table
+from arxiv_hybrid.models.blocks import (
+    Dropout,
+    Flat,
+    Lookup,
+    convolve_lookup,
+    dropout_mask,
+    lookup_table,
+)
 
 FEATURES = 256
 
@@ -51,8 +58,9 @@ class TextEncoder(nn.Module):
 
         group: how many words behind each other are one step of the LSTM.
         """
-        features = [F.relu(convolve_lookup(words, cast(nn.Conv1d, conv))) for conv in self.convs]
-        padded = words.flat.padded(torch.cat(features, dim=-1))  # no filter is below padding's 0
+        features = convolve_lookup(words, cast(Sequence[nn.Conv1d], self.convs))
+        # no filter is below padding's 0
+        padded = words.flat.padded(F.relu(torch.cat(features, dim=-1)))
         mask = _grouped(words.flat.mask, group).any(2)
         # indexed maxima: their gradients need no pass over all words, as those of amax do
         steps = _grouped(padded, group).max(2).values if group > 1 else padded
@@ -91,11 +99,11 @@ class PairedCNNLSTM(PaperClassifier):
         self.title_norm, self.abstract_norm = nn.LayerNorm(size), nn.LayerNorm(size)
         self.fusion = SoftmaxFusion(size, size)
         self.head = nn.Sequential(
-            nn.Dropout(dropout),
+            Dropout(dropout),
             nn.Linear(2 * size, FEATURES),
             nn.ReLU(),
             nn.LayerNorm(FEATURES),
-            nn.Dropout(dropout),
+            Dropout(dropout),
             nn.Linear(FEATURES, num_classes),
         )
         initialise(self)
@@ -126,7 +134,7 @@ class PairedCNNLSTM(PaperClassifier):
         """Both texts of a batch over one table of its distinct words."""
         titles = Flat.of(title_mask, self.gap)
         abstracts = Flat.of(abstract_ids != PADDING, self.gap)
-        distinct, places = torch.cat([title_ids[titles.mask], abstract_ids[abstracts.mask]]).unique(
+        distinct, places = torch.cat([titles.real(title_ids), abstracts.real(abstract_ids)]).unique(
             return_inverse=True
         )
         table = lookup_table(self.embed(distinct))

@@ -15,7 +15,7 @@ from arxiv_hybrid.models.base import (
     attention_maps,
     initialise,
 )
-from arxiv_hybrid.models.blocks import Flat, Lookup, convolve_lookup, lookup_table
+from arxiv_hybrid.models.blocks import Dropout, Flat, Lookup, convolve_lookup, lookup_table
 
 
 class SerialCNNLSTM(PaperClassifier):
@@ -40,7 +40,7 @@ class SerialCNNLSTM(PaperClassifier):
         self.embedding_dropout = 0.5 * dropout
         self.conv = nn.Conv1d(embed_dim, num_filters, kernel_sizes[0])
         self.lstm = nn.LSTM(num_filters, lstm_hidden, batch_first=True)
-        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(lstm_hidden, num_classes))
+        self.head = nn.Sequential(Dropout(dropout), nn.Linear(lstm_hidden, num_classes))
         initialise(self)
 
     def encode(
@@ -49,10 +49,10 @@ class SerialCNNLSTM(PaperClassifier):
         """See `PaperClassifier.encode`."""
         ids = torch.cat([title_ids, abstract_ids], dim=1)
         flat = Flat.of(torch.cat([title_mask, abstract_ids != PADDING], dim=1), self.gap)
-        distinct, places = ids[flat.mask].unique(return_inverse=True)
+        distinct, places = flat.real(ids).unique(return_inverse=True)
         table = lookup_table(self.embed(distinct))
         index = places.new_zeros(flat.length).index_copy(0, flat.rows, places + 1)
-        words = F.relu(convolve_lookup(Lookup(table, index, flat), self.conv).float())
+        words = F.relu(convolve_lookup(Lookup(table, index, flat), [self.conv])[0].float())
 
         # the words of a document behind each other: the LSTM then needs no padding in between
         lengths = flat.mask.sum(1)
