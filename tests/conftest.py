@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from arxiv_hybrid.config import Params, parse
 from arxiv_hybrid.data import synthetic
 from arxiv_hybrid.data.labels import label_papers
 from arxiv_hybrid.data.splits import split_documents
+from arxiv_hybrid.models import blocks, characters, serial
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY: dict[str, Any] = {
@@ -62,6 +64,23 @@ def tiny_content(default_content: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def tiny_params(tiny_content: dict[str, Any]) -> Params:
     return parse(tiny_content, "tiny params")
+
+
+@pytest.fixture
+def pretend_gpu(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """From its call on, models take this machine for one whose ids lie on a GPU."""
+
+    def pretend() -> None:
+        for module in (blocks, characters, serial):
+            monkeypatch.setattr(module, "on_host", lambda _: False)
+
+    return pretend
+
+
+@pytest.fixture
+def on_a_gpu(pretend_gpu: Callable[[], None]) -> None:
+    """Models take this machine for one whose ids lie on a GPU."""
+    pretend_gpu()
 
 
 @pytest.fixture(scope="session")

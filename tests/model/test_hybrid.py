@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -149,6 +150,22 @@ def test_each_head_is_shown() -> None:
         _, maps = registry.build(name, vocab_size=WORDS)(*texts)
         assert maps["title_heads"].shape == (2, heads, 9)
         assert maps["abstract_heads"].shape == (2, heads, 40)
+
+
+def test_on_a_gpu_sizes_come_from_the_host(
+    model: PaperClassifier, texts: tuple[Tensor, Tensor], pretend_gpu: Callable[[], None]
+) -> None:
+    model.eval()  # no dropout, whose masks have another shape there
+    words = (int((texts[0] != 0).sum()), int((texts[1] != 0).sum()))
+    results = []
+    for told in ((None, None), words):
+        model.zero_grad()
+        logits, maps = model(*texts, words=told)
+        logits.pow(2).sum().backward()
+        results.append([logits, *maps.values(), *(p.grad for p in model.parameters())])
+        pretend_gpu()
+    for wanted, got in zip(*results, strict=True):
+        torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-5)
 
 
 def test_a_row_of_padding_gives_no_nan(model: PaperClassifier) -> None:

@@ -12,6 +12,7 @@ import torch
 from conftest import merged
 from torch import nn
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from arxiv_hybrid.config import Params, parse
 from arxiv_hybrid.data.labels import CLASSES
@@ -20,7 +21,7 @@ from arxiv_hybrid.evaluation.explain import explain, words
 from arxiv_hybrid.models import registry
 from arxiv_hybrid.text.tokenize import tokenize, tokenize_all
 from arxiv_hybrid.text.vocabulary import Vocabulary
-from arxiv_hybrid.training import checkpoint, devices
+from arxiv_hybrid.training import checkpoint, devices, loop
 from arxiv_hybrid.training.batches import (
     drop_words,
     encode_papers,
@@ -30,7 +31,12 @@ from arxiv_hybrid.training.batches import (
 from arxiv_hybrid.training.calibration import fit_temperature
 from arxiv_hybrid.training.loop import Epoch, fit, predict
 from arxiv_hybrid.training.losses import FOCAL_GAMMA, Mixup, class_weights, make_loss
-from arxiv_hybrid.training.optimizers import Optimization, clip_gradients, warmup_cosine
+from arxiv_hybrid.training.optimizers import (
+    Optimization,
+    RowAdam,
+    clip_gradients,
+    warmup_cosine,
+)
 from arxiv_hybrid.training.run import train_classifier
 
 CPU = torch.device("cpu")
@@ -250,6 +256,21 @@ def test_the_first_sparse_step_equals_dense_adam() -> None:
     theirs(ids).pow(2).sum().backward()
     dense.step()
     torch.testing.assert_close(ours.state_dict(), theirs.state_dict())
+
+
+def test_many_sparse_steps_equal_torchs_own() -> None:
+    torch.manual_seed(0)
+    ours, theirs = (nn.Parameter(torch.ones(9, 4)) for _ in range(2))
+    optimizers = RowAdam([ours], lr=0.1), torch.optim.SparseAdam([theirs], lr=0.1)
+    for _ in range(5):
+        rows, _ = torch.randperm(9)[:4].sort()
+        values = torch.randn(4, 4)
+        for parameter, optimizer in zip((ours, theirs), optimizers, strict=True):
+            with torch.sparse.check_sparse_tensor_invariants():
+                parameter.grad = torch.sparse_coo_tensor(rows[None], values.clone(), (9, 4))
+            optimizer.step()
+    torch.testing.assert_close(ours, theirs)
+    assert not torch.equal(ours, torch.ones(9, 4))
 
 
 def test_clipping_covers_sparse_and_dense_gradients() -> None:
@@ -613,6 +634,76 @@ def test_every_model_trains_with_its_recipe(
     torch.testing.assert_close(
         loaded.probabilities(splits["test"]), classifier.probabilities(splits["test"])
     )
+
+
+WAITING = {
+    "_local_scalar_dense", "nonzero", "masked_select", "_unique2", "unique_dim", "is_nonzero",
+    "unique_consecutive", "equal", "repeat_interleave", "_coalesce", "bincount",
+}  # fmt: skip
+
+
+class Waits(TorchDispatchMode):
+    """Notes every operation for which the host would wait for a GPU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func._schema.name.removeprefix("aten::")
+        masks = name in {"index", "index_put", "index_put_", "_index_put_impl_"} and any(
+            index is not None and index.dtype in (torch.bool, torch.uint8) for index in args[1]
+        )
+        if name in WAITING or masks:
+            self.seen.append(name)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.usefixtures("on_a_gpu")
+@pytest.mark.parametrize("model", sorted(registry.MODELS))
+def test_no_batch_waits_for_a_gpu(
+    model: str,
+    tiny_content: dict[str, Any],
+    splits: dict[str, pd.DataFrame],
+    vocabulary: Vocabulary,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    params = parse(merged(tiny_content, {"model": model, "epochs": 1, "mixup": 0.5}), "tiny")
+    waits, epoch = Waits(), loop._train_epoch
+
+    def watched(*arguments: Any) -> tuple[float, float]:
+        with waits:
+            return epoch(*arguments)
+
+    monkeypatch.setattr(loop, "_train_epoch", watched)
+    train_classifier(params, splits["train"], splits["val"], vocabulary, None)
+    # loss and accuracy, when the epoch is over
+    assert waits.seen == ["_local_scalar_dense"] * 2
+
+
+def test_a_gpu_is_not_waited_for(
+    tiny_content: dict[str, Any],
+    splits: dict[str, pd.DataFrame],
+    vocabulary: Vocabulary,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("needs a GPU, which tells when the host waits for it")
+    epoch = loop._train_epoch
+
+    def watched(*arguments: Any) -> tuple[float, float]:
+        torch.cuda.set_sync_debug_mode("error")
+        monkeypatch.setattr(torch.Tensor, "item", lambda value: _read(value))
+        return epoch(*arguments)
+
+    def _read(value: torch.Tensor) -> float:
+        torch.cuda.set_sync_debug_mode("default")  # the first figure of a whole epoch
+        return float(value)
+
+    monkeypatch.setattr(loop, "_train_epoch", watched)
+    params = parse(merged(tiny_content, {"epochs": 2, "device": "cuda"}), "tiny")
+    _, history = train_classifier(params, splits["train"], splits["val"], vocabulary, None)
+    assert len(history.epochs) == 2
 
 
 def test_a_training_that_diverges_says_so(

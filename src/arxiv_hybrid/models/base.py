@@ -7,16 +7,59 @@ P real words, C classes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from arxiv_hybrid.models.blocks import Flat, Lookup, dropout, dropout_mask, lookup_table
+from arxiv_hybrid.models.blocks import (
+    Flat,
+    Lookup,
+    distinct_words,
+    dropout,
+    dropout_mask,
+    lookup_table,
+)
 
 AttentionMaps = dict[str, Tensor]
 Mixing = Callable[[Tensor], Tensor]
+Counts = tuple[int | None, int | None]
 PADDING = 0
+
+
+class _Rows(torch.autograd.Function):
+    """Rows of a matrix, whose gradient is these rows: sparse, and known to be distinct."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, distinct: Tensor) -> Tensor:
+        ctx.save_for_backward(distinct)
+        ctx.shape = weight.shape
+        return weight.index_select(0, distinct)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (distinct,) = ctx.saved_tensors
+        values = gradient * (distinct != PADDING).unsqueeze(1)
+        rows = torch.sparse_coo_tensor(
+            distinct.unsqueeze(0), values, ctx.shape, check_invariants=False, is_coalesced=True
+        )
+        return rows, None
+
+
+class WordEmbedding(nn.Embedding):
+    """An embedding of distinct words, as `distinct_words` gives them.
+
+    Its gradient, where it is sparse, is known to hold each word once: nobody has to sort it,
+    or to wait for a GPU to tell how many rows are left. Padding never learns.
+    """
+
+    def forward(self, distinct: Tensor) -> Tensor:
+        """Words (U,) to vectors (U, D)."""
+        if not self.sparse:
+            return super().forward(distinct)
+        vectors: Tensor = _Rows.apply(self.weight, distinct)
+        return vectors
 
 
 class PaperClassifier(nn.Module):
@@ -27,7 +70,7 @@ class PaperClassifier(nn.Module):
     def __init__(self, vocab_size: int, embed_dim: int, reach: int) -> None:
         """reach: how many words the widest kernel spans; documents lie that far apart."""
         super().__init__()
-        self.embedding = nn.Embedding(vocab_size, embed_dim, padding_idx=PADDING)
+        self.embedding = WordEmbedding(vocab_size, embed_dim, padding_idx=PADDING)
         self.gap = reach
         self.embedding_dropout = 0.0
 
@@ -38,20 +81,22 @@ class PaperClassifier(nn.Module):
         title_mask: Tensor | None = None,
         *,
         mixing: Mixing | None = None,
+        words: Counts = (None, None),
     ) -> tuple[Tensor, AttentionMaps]:
         """Classify a batch.
 
         title_ids (B, Tt) and abstract_ids (B, Ta) are padded with 0 on the right; title_mask
         (B, Tt) is True at real words and defaults to `title_ids != 0`; mixing is applied to
-        the fused features (B, F) before the head. Returns logits (B, C) and the maps of
-        `attention_maps`.
+        the fused features (B, F) before the head; words: how many real ones titles and abstracts
+        have, for callers who know: a GPU need not be waited for then. Returns logits (B, C) and
+        the maps of `attention_maps`.
         """
         mask = title_ids != PADDING if title_mask is None else title_mask.bool()
-        fused, maps = self.encode(title_ids, abstract_ids, mask)
+        fused, maps = self.encode(title_ids, abstract_ids, mask, words)
         return self.head(mixing(fused) if mixing else fused), maps
 
     def encode(
-        self, title_ids: Tensor, abstract_ids: Tensor, title_mask: Tensor
+        self, title_ids: Tensor, abstract_ids: Tensor, title_mask: Tensor, words: Counts
     ) -> tuple[Tensor, AttentionMaps]:
         """Token ids to fused features (B, F) and attention maps."""
         raise NotImplementedError
@@ -90,23 +135,20 @@ class TitleAndAbstract(PaperClassifier):
     """Title and abstract go ways of their own before they are fused."""
 
     def encode(
-        self, title_ids: Tensor, abstract_ids: Tensor, title_mask: Tensor
+        self, title_ids: Tensor, abstract_ids: Tensor, title_mask: Tensor, words: Counts
     ) -> tuple[Tensor, AttentionMaps]:
         """See `PaperClassifier.encode`."""
-        flat = Flat.of(abstract_ids != PADDING, self.gap)
-        distinct, places = torch.cat([title_ids.flatten(), flat.real(abstract_ids)]).unique(
-            return_inverse=True
-        )
+        flat = Flat.of(abstract_ids != PADDING, self.gap, words[1])
+        distinct, places = distinct_words(torch.cat([title_ids.flatten(), flat.real(abstract_ids)]))
         table = self.embed(distinct)
         title_places, abstract_places = places.split([title_ids.numel(), len(flat.rows)])
         table = lookup_table(table)
         index = places.new_zeros(flat.length).index_copy(0, flat.rows, abstract_places + 1)
         title = F.embedding((title_places + 1).view_as(title_ids), table)
-        return self.fuse(title, title_mask, Lookup(table, index, flat))
+        titles = Flat.of(title_mask, self.gap, words[0])
+        return self.fuse(title, titles, Lookup(table, index, flat))
 
-    def fuse(
-        self, title: Tensor, title_mask: Tensor, abstract: Lookup
-    ) -> tuple[Tensor, AttentionMaps]:
+    def fuse(self, title: Tensor, titles: Flat, abstract: Lookup) -> tuple[Tensor, AttentionMaps]:
         """Embedded titles (B, Tt, D) and looked-up abstracts to features (B, F) and maps."""
         raise NotImplementedError
 

@@ -38,16 +38,18 @@ class Flat:
     length: int
 
     @classmethod
-    def of(cls, mask: Tensor, gap: int) -> Flat:
+    def of(cls, mask: Tensor, gap: int, words: int | None = None) -> Flat:
         """Lay out a batch with `gap` empty rows before, between and after the documents.
 
-        More follow, up to a multiple of `SEQUENCE_STEP`.
+        More follow, up to a multiple of `SEQUENCE_STEP`. words: how many are real; where that is
+        not told, the host waits for a GPU to count them.
         """
-        where = mask.flatten().nonzero()[:, 0]
+        every = mask.flatten()
+        count = int(every.sum()) if words is None else words
+        where = torch.nonzero_static(every, size=count)[:, 0]
         document = where.div(mask.shape[1], rounding_mode="floor")
-        words = len(where)
-        rows = torch.arange(words, device=mask.device) + gap * (document + 1)
-        length = words + gap * (mask.shape[0] + 1)
+        rows = torch.arange(count, device=mask.device) + gap * (document + 1)
+        length = count + gap * (mask.shape[0] + 1)
         return cls(mask, where, rows, document, length + -length % SEQUENCE_STEP)
 
     def real(self, values: Tensor) -> Tensor:
@@ -80,6 +82,27 @@ class Lookup:
         words, rows = self.index.sort(stable=True)
         every = torch.arange(len(self.table), device=words.device)
         return rows, torch.searchsorted(words, every)
+
+
+def on_host(values: Tensor) -> bool:
+    """Whether a size that depends on values is at hand, with no GPU to wait for."""
+    return values.device.type == "cpu"
+
+
+def distinct_words(ids: Tensor) -> tuple[Tensor, Tensor]:
+    """Words of `ids` (N,), each once and rising (U,), and the place of each id among them (N,).
+
+    Where the host would have to wait for their number, U is N: what is left over is padding.
+    """
+    if on_host(ids):
+        distinct, places = ids.unique(return_inverse=True)
+        return distinct, places
+    rising, order = ids.sort(stable=True)
+    new = torch.ones_like(rising)
+    new[1:] = rising[1:] != rising[:-1]
+    place = new.cumsum(0) - 1
+    distinct = torch.zeros_like(ids).scatter_(0, place, rising)  # one word's are all the same
+    return distinct, torch.empty_like(place).scatter_(0, order, place)
 
 
 def lookup_table(vectors: Tensor) -> Tensor:

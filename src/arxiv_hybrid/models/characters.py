@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from arxiv_hybrid.models.blocks import Dropout, on_host
+
 LONGEST = 20  # characters kept of a word
 CHARACTERS = 128  # ASCII; 0 is padding
 FILTERS, KERNELS = (50, 75, 75), (2, 3, 4)
@@ -39,13 +41,13 @@ class CharacterCNN(nn.Module):
             nn.Conv1d(dim, filters, size) for filters, size in zip(FILTERS, KERNELS, strict=True)
         )
         self.project = nn.Linear(sum(FILTERS), self.out_dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, spelled: Tensor) -> Tensor:
         """Character codes (U, 20) to features of words (U, 50)."""
         real = spelled != 0
         lengths = real.sum(1)
-        longest = max(int(lengths.max()), 1)
+        longest = max(int(lengths.max()), 1) if on_host(spelled) else LONGEST
         letters = F.embedding(spelled[:, :longest].long(), self.table)
         letters = (letters * real[:, :longest].unsqueeze(-1)).transpose(1, 2)
         # windows that start after a word's end do not count, however long the longest word is

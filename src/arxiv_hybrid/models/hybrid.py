@@ -92,15 +92,13 @@ class HybridCNNLSTM(TitleAndAbstract):
         self.head = _head([title_dim + abstract_dim, *self.head_sizes, num_classes], dropout)
         initialise(self)
 
-    def fuse(
-        self, title: Tensor, title_mask: Tensor, abstract: Lookup
-    ) -> tuple[Tensor, AttentionMaps]:
+    def fuse(self, title: Tensor, titles: Flat, abstract: Lookup) -> tuple[Tensor, AttentionMaps]:
         """See `TitleAndAbstract.fuse`."""
-        states = self.title_lstm(title, title_mask)
-        attended, title_weights = self.title_attention(states, title_mask)
-        title_vector = masked_mean(attended, title_mask)
-        words = torch.cat([block(abstract) for block in self.abstract_blocks], dim=-1)
-        abstract_vector, abstract_weights = self.abstract_attention(words, abstract.flat)
+        states = self.title_lstm(title, titles.mask)
+        attended, title_weights = self.title_attention(states, titles.mask)
+        title_vector = masked_mean(attended, titles.mask)
+        features = torch.cat([block(abstract) for block in self.abstract_blocks], dim=-1)
+        abstract_vector, abstract_weights = self.abstract_attention(features, abstract.flat)
         fused, gates = self.fusion(title_vector, abstract_vector)
         return fused, attention_maps(title_weights, abstract_weights, gates)
 
@@ -188,23 +186,19 @@ class BaselineCNNLSTM(TitleAndAbstract):
         )
         initialise(self, lstm=False)
 
-    def fuse(
-        self, title: Tensor, title_mask: Tensor, abstract: Lookup
-    ) -> tuple[Tensor, AttentionMaps]:
+    def fuse(self, title: Tensor, titles: Flat, abstract: Lookup) -> tuple[Tensor, AttentionMaps]:
         """See `TitleAndAbstract.fuse`."""
-        states = self.title_lstm(title, title_mask)
-        title_vector, title_weights = self.title_attention(
-            states[title_mask], Flat.of(title_mask, 0)
-        )
+        states = self.title_lstm(title, titles.mask)
+        title_vector, title_weights = self.title_attention(titles.real(states), titles)
         convs = cast(Sequence[nn.Conv1d], self.convs)
-        words = torch.cat(
+        features = torch.cat(
             [
                 F.relu(norm(values.float()))
                 for norm, values in zip(self.norms, convolve_lookup(abstract, convs), strict=True)
             ],
             dim=-1,
         )
-        abstract_vector, abstract_weights = self.abstract_attention(words, abstract.flat)
+        abstract_vector, abstract_weights = self.abstract_attention(features, abstract.flat)
         fused, weights = self.fusion(title_vector, abstract_vector)
         return fused, attention_maps(title_weights, abstract_weights, weights)
 

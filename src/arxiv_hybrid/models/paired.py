@@ -18,6 +18,7 @@ from arxiv_hybrid.models.base import (
     PADDING,
     AttentionMaps,
     BiLSTM,
+    Counts,
     PaperClassifier,
     attention_maps,
     initialise,
@@ -27,6 +28,7 @@ from arxiv_hybrid.models.blocks import (
     Flat,
     Lookup,
     convolve_lookup,
+    distinct_words,
     dropout_mask,
     lookup_table,
 )
@@ -120,22 +122,22 @@ class PairedCNNLSTM(PaperClassifier):
         )
 
     def encode(
-        self, title_ids: Tensor, abstract_ids: Tensor, title_mask: Tensor
+        self, title_ids: Tensor, abstract_ids: Tensor, title_mask: Tensor, words: Counts
     ) -> tuple[Tensor, AttentionMaps]:
         """See `PaperClassifier.encode`."""
-        looked_up = self.look_up(title_ids, abstract_ids, title_mask)
+        looked_up = self.look_up(title_ids, abstract_ids, title_mask, words)
         (title, title_weights), (abstract, abstract_weights) = self.texts(*looked_up)
         fused, weights = self.fusion(title, abstract)
         return fused, attention_maps(title_weights, abstract_weights, weights)
 
     def look_up(
-        self, title_ids: Tensor, abstract_ids: Tensor, title_mask: Tensor
+        self, title_ids: Tensor, abstract_ids: Tensor, title_mask: Tensor, words: Counts
     ) -> tuple[Lookup, Lookup]:
         """Both texts of a batch over one table of its distinct words."""
-        titles = Flat.of(title_mask, self.gap)
-        abstracts = Flat.of(abstract_ids != PADDING, self.gap)
-        distinct, places = torch.cat([titles.real(title_ids), abstracts.real(abstract_ids)]).unique(
-            return_inverse=True
+        titles = Flat.of(title_mask, self.gap, words[0])
+        abstracts = Flat.of(abstract_ids != PADDING, self.gap, words[1])
+        distinct, places = distinct_words(
+            torch.cat([titles.real(title_ids), abstracts.real(abstract_ids)])
         )
         table = lookup_table(self.embed(distinct))
         parts = places.split([len(titles.rows), len(abstracts.rows)])

@@ -11,11 +11,20 @@ from torch.nn import functional as F
 from arxiv_hybrid.models.base import (
     PADDING,
     AttentionMaps,
+    Counts,
     PaperClassifier,
     attention_maps,
     initialise,
 )
-from arxiv_hybrid.models.blocks import Dropout, Flat, Lookup, convolve_lookup, lookup_table
+from arxiv_hybrid.models.blocks import (
+    Dropout,
+    Flat,
+    Lookup,
+    convolve_lookup,
+    distinct_words,
+    lookup_table,
+    on_host,
+)
 
 
 class SerialCNNLSTM(PaperClassifier):
@@ -44,31 +53,33 @@ class SerialCNNLSTM(PaperClassifier):
         initialise(self)
 
     def encode(
-        self, title_ids: Tensor, abstract_ids: Tensor, title_mask: Tensor
+        self, title_ids: Tensor, abstract_ids: Tensor, title_mask: Tensor, words: Counts
     ) -> tuple[Tensor, AttentionMaps]:
         """See `PaperClassifier.encode`."""
         ids = torch.cat([title_ids, abstract_ids], dim=1)
-        flat = Flat.of(torch.cat([title_mask, abstract_ids != PADDING], dim=1), self.gap)
-        distinct, places = flat.real(ids).unique(return_inverse=True)
+        real = torch.cat([title_mask, abstract_ids != PADDING], dim=1)
+        count = None if words[0] is None or words[1] is None else words[0] + words[1]
+        flat = Flat.of(real, self.gap, count)
+        distinct, places = distinct_words(flat.real(ids))
         table = lookup_table(self.embed(distinct))
         index = places.new_zeros(flat.length).index_copy(0, flat.rows, places + 1)
-        words = F.relu(convolve_lookup(Lookup(table, index, flat), [self.conv])[0].float())
+        features = F.relu(convolve_lookup(Lookup(table, index, flat), [self.conv])[0].float())
 
         # the words of a document behind each other: the LSTM then needs no padding in between
         lengths = flat.mask.sum(1)
-        step = torch.arange(len(words), device=ids.device)
+        step = torch.arange(len(features), device=ids.device)
         step = step - (lengths.cumsum(0) - lengths)[flat.document]
-        sequence = words.new_zeros(len(ids), max(int(lengths.max()), 1), words.shape[1])
-        sequence = sequence.index_put((flat.document, step), words)
+        longest = max(int(lengths.max()), 1) if on_host(ids) else ids.shape[1]
+        sequence = features.new_zeros(len(ids), longest, features.shape[1])
+        sequence = sequence.index_put((flat.document, step), features)
         states = self.lstm(sequence)[0].float()
-        real = torch.arange(sequence.shape[1], device=ids.device) < lengths.unsqueeze(1)
-        strongest, where = states.masked_fill(~real.unsqueeze(-1), -torch.inf).max(dim=1)
+        within = torch.arange(sequence.shape[1], device=ids.device) < lengths.unsqueeze(1)
+        strongest, where = states.masked_fill(~within.unsqueeze(-1), -torch.inf).max(dim=1)
         strongest = strongest.masked_fill(lengths.unsqueeze(1) == 0, 0.0)
         taken = torch.zeros_like(sequence[..., 0]).scatter_add(
             1, where, torch.full_like(strongest, 1 / where.shape[1]).detach()
         )
-        shares = torch.zeros_like(flat.mask, dtype=taken.dtype)
-        shares[flat.mask] = taken[flat.document, step]
+        shares = flat.padded(taken[flat.document, step].unsqueeze(1)).squeeze(2)
         return strongest, _maps(shares, flat.mask, title_ids.shape[1])
 
 

@@ -37,16 +37,26 @@ class EncodedPapers:
 
     def batch(self, rows: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor, Tensor]:
         """Title ids, abstract ids and labels of some rows, trimmed to the longest among them."""
-        index = torch.from_numpy(rows).to(self.labels.device)
+        index = _to_device(rows, self.labels.device)
         titles = self.title_ids[:, : self.title_lengths[rows].max()]
         abstracts = self.abstract_ids[:, : self.abstract_lengths[rows].max()]
         return titles[index], abstracts[index], self.labels[index]
 
+    def words(self, rows: npt.NDArray[np.int64]) -> tuple[int, int]:
+        """How many words the titles and the abstracts of some rows have."""
+        return int(self.title_lengths[rows].sum()), int(self.abstract_lengths[rows].sum())
+
     def take(self, rows: npt.NDArray[np.int64]) -> EncodedPapers:
         """Some of the papers."""
-        index = torch.from_numpy(rows).to(self.labels.device)
+        index = _to_device(rows, self.labels.device)
         ids = (self.title_ids[index], self.abstract_ids[index], self.labels[index])
         return EncodedPapers(*ids, self.title_lengths[rows], self.abstract_lengths[rows])
+
+
+def _to_device(rows: npt.NDArray[np.int64], device: torch.device) -> Tensor:
+    """Row numbers as a tensor; from pinned memory a GPU fetches them while the host goes on."""
+    index = torch.from_numpy(rows)
+    return index if device.type == "cpu" else index.pin_memory().to(device, non_blocking=True)
 
 
 def encode_papers(

@@ -192,7 +192,12 @@ def _train_epoch(
             titles, abstracts = (drop_words(ids, noise.word_dropout) for ids in (titles, abstracts))
             mix = noise.mix(labels)
             with machine.autocast():
-                logits, _ = model(titles, abstracts, mixing=mix.features if mix else None)
+                logits, _ = model(
+                    titles,
+                    abstracts,
+                    mixing=mix.features if mix else None,
+                    words=train.words(rows),
+                )
             loss = mix.loss(loss_function, logits, labels) if mix else loss_function(logits, labels)
             if group.size > 1:
                 loss = loss * _share(train.labels, rows, batch, weights)
@@ -201,11 +206,9 @@ def _train_epoch(
             aim = mix.stronger(labels) if mix else labels
             correct += (logits.detach().argmax(1) == aim).sum()
             seen += len(rows)
-            if not bar.disable and step % 10 == 0:  # reading the loss waits for the device
-                bar.set_postfix(
-                    loss=f"{total_loss.item() / seen:.3f}", accuracy=f"{correct.item() / seen:.3f}"
-                )
-            bar.update(len(batch))
+            if bar.update(len(batch)):  # drawn: reading the loss waits for the device
+                means = {"loss": total_loss.item() / seen, "accuracy": correct.item() / seen}
+                bar.set_postfix({name: f"{mean:.3f}" for name, mean in means.items()})
     total_loss, correct = group.sum(torch.stack([total_loss, correct]))
     return total_loss.item() / len(train), correct.item() / len(train)
 
@@ -234,7 +237,7 @@ def predict(model: nn.Module, papers: EncodedPapers, machine: Machine) -> Tensor
     for rows in tqdm(batches, "predicting", unit="batch", delay=2, disable=None, leave=False):
         titles, abstracts, _ = papers.batch(rows)
         with machine.autocast():
-            logits, _ = model(titles, abstracts)
+            logits, _ = model(titles, abstracts, words=papers.words(rows))
         parts.append(logits.float())
         orders.append(torch.from_numpy(rows))
     order = torch.cat(orders).to(machine.device)

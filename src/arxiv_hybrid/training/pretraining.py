@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from arxiv_hybrid.errors import UserError
 from arxiv_hybrid.io import write_bytes, write_json, write_lines
-from arxiv_hybrid.models.base import PADDING
+from arxiv_hybrid.models.base import PADDING, Counts
 from arxiv_hybrid.models.paired import PairedCNNLSTM
 from arxiv_hybrid.text.pretrained import FACTS, MODEL, PAPERS, WEIGHTS, WORDS, Pretrained
 from arxiv_hybrid.text.vocabulary import Vocabulary
@@ -69,9 +69,11 @@ class _Meeting(nn.Module):
         size = model.encoder.out_dim
         self.title, self.abstract = (nn.Linear(size, SHARED_DIM) for _ in range(2))
 
-    def forward(self, title_ids: Tensor, abstract_ids: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, title_ids: Tensor, abstract_ids: Tensor, words: Counts
+    ) -> tuple[Tensor, Tensor]:
         """Ids of B pairs to unit vectors (B, 256) of titles and of abstracts."""
-        looked_up = self.model.look_up(title_ids, abstract_ids, title_ids != PADDING)
+        looked_up = self.model.look_up(title_ids, abstract_ids, title_ids != PADDING, words)
         (title, _), (abstract, _) = self.model.texts(*looked_up)
         pairs = ((self.title, title), (self.abstract, abstract))
         titles, abstracts = (
@@ -134,7 +136,7 @@ def pretrain(
                     drop_words(ids, settings.word_dropout) for ids in (titles, abstracts)
                 )
                 with machine.autocast():
-                    title_vectors, abstract_vectors = both(titles, abstracts)
+                    title_vectors, abstract_vectors = both(titles, abstracts, papers.words(rows))
                 loss, share = contrast(title_vectors, abstract_vectors, settings.temperature)
                 optimization.step(loss)
                 total += loss.detach() * len(rows)
