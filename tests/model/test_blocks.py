@@ -11,8 +11,8 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from arxiv_hybrid.models.attention import (
     AttentionPooling,
     MultiHeadSelfAttention,
+    attend,
     masked_softmax,
-    weighted_sum,
 )
 from arxiv_hybrid.models.blocks import (
     Flat,
@@ -158,20 +158,27 @@ def test_pooling_weights_sum_to_one_and_ignore_padding() -> None:
     assert (weights.transpose(1, 2)[~mask] == 0).all()
 
 
-def test_weighted_sums_and_their_gradients() -> None:
+@pytest.mark.parametrize("heads", [1, 4])
+def test_pooled_words_and_their_gradients(heads: int) -> None:
     x, mask = batch(3)
     values = x[mask].requires_grad_()
-    weights = (torch.rand(mask.shape).double() * mask).requires_grad_()
-    got = weighted_sum(values, weights, Flat.of(mask, gap=0))
+    weight = torch.randn(heads, 3).double().requires_grad_()
+    bias = torch.randn(heads).double().requires_grad_()
+    got, shown = attend(values, weight, bias, Flat.of(mask, gap=0))
     padded = torch.zeros_like(x).masked_scatter(mask.unsqueeze(-1), values)
-    wanted = (padded * weights.unsqueeze(-1)).sum(1)
-    torch.testing.assert_close(got, wanted)
+    scores = (padded @ weight.T + bias).masked_fill(~mask.unsqueeze(-1), -torch.inf)
+    weights = scores.softmax(1)
+    wanted = (padded * weights.mean(2, keepdim=True)).sum(1)
+    # the weights are in single precision
+    close = {"rtol": 1e-5, "atol": 1e-6}
+    torch.testing.assert_close(got, wanted, **close)
+    torch.testing.assert_close(shown.double(), weights.transpose(1, 2), **close)
     for a, b in zip(
-        torch.autograd.grad(got.pow(2).sum(), (values, weights)),
-        torch.autograd.grad(wanted.pow(2).sum(), (values, weights)),
+        torch.autograd.grad(got.pow(2).sum(), (values, weight, bias)),
+        torch.autograd.grad(wanted.pow(2).sum(), (values, weight, bias)),
         strict=True,
     ):
-        torch.testing.assert_close(a, b)
+        torch.testing.assert_close(a, b, **close)
 
 
 def test_softmax_of_nothing_is_zero_not_nan() -> None:

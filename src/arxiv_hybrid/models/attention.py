@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from arxiv_hybrid.models.blocks import Dropout, Flat
+from arxiv_hybrid.models.blocks import SEQUENCE_STEP, Dropout, Flat
 
 
 def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
@@ -73,14 +73,7 @@ class AttentionPooling(nn.Module):
 
     def forward(self, values: Tensor, flat: Flat) -> tuple[Tensor, Tensor]:
         """Real words (P, dim) to pooled documents (B, dim) and each head's weights (B, H, T)."""
-        # a CPU's 16-bit products of four columns take ten times as long as those of 32
-        heads = self.score.out_features
-        missing = -heads % 32
-        weight = F.pad(self.score.weight, (0, 0, 0, missing))
-        scores = F.linear(values, weight, F.pad(self.score.bias, (0, missing)))[:, :heads]
-        scores = flat.padded(scores).transpose(1, 2)
-        weights = masked_softmax(scores, flat.mask.unsqueeze(1))
-        pooled = weighted_sum(values, weights.mean(1), flat)
+        pooled, weights = attend(values, self.score.weight, self.score.bias, flat)
         return self.norm(pooled + self.project(pooled)), weights
 
 
@@ -97,9 +90,7 @@ class MeanOverWords(nn.Module):
 
     def forward(self, values: Tensor, flat: Flat) -> tuple[Tensor, Tensor]:
         """Real words (P, dim) to documents (B, dim) and equal weights (B, 1, T)."""
-        zeros = torch.zeros_like(flat.mask, dtype=values.dtype)
-        weights = masked_softmax(zeros, flat.mask)
-        return weighted_sum(values, weights, flat), weights.unsqueeze(1)
+        return attend(values, values.new_zeros(1, values.shape[1]), values.new_zeros(1), flat)
 
 
 class AdditiveAttention(nn.Module):
@@ -111,35 +102,63 @@ class AdditiveAttention(nn.Module):
 
     def forward(self, values: Tensor, flat: Flat) -> tuple[Tensor, Tensor]:
         """Real words (P, dim) to pooled documents (B, dim) and the one head's weights (B, 1, T)."""
-        weights = masked_softmax(flat.padded(self.score(values)).squeeze(-1), flat.mask)
-        return weighted_sum(values, weights, flat), weights.unsqueeze(1)
+        return attend(values, self.score.weight, self.score.bias, flat)
 
 
-class _WeightedSum(torch.autograd.Function):
-    """Sums of words by document; see `weighted_sum`."""
+class _Attend(torch.autograd.Function):
+    """See `attend`. Words count as what is scored and as what is summed: one product for both.
 
-    @staticmethod
-    def forward(ctx: Any, values: Tensor, weights: Tensor, flat: Flat) -> Tensor:
-        ctx.save_for_backward(values, weights, flat.document)
-        counts = flat.mask.sum(1)
-        every = torch.arange(len(values), device=values.device)
-        starts = counts.cumsum(0) - counts
-        return F.embedding_bag(every, values, starts, mode="sum", per_sample_weights=weights)
+    A CPU's 16-bit kernels are made for a shape when it first occurs, so there are rows of zeros
+    up to a multiple of `SEQUENCE_STEP`; and four columns take ten times as long as 32.
+    """
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        values, weights, document = ctx.saved_tensors
-        document = document.unsqueeze(1)
-        # as matrix products, which pass over the words once, and not over copies of gradients
-        each = values.new_zeros(len(values), len(gradient)).scatter_(1, document, weights[:, None])
-        d_weights = (values @ gradient.T).gather(1, document).squeeze(1)
-        return each @ gradient, d_weights, None
+    def forward(
+        ctx: Any, values: Tensor, weight: Tensor, bias: Tensor, flat: Flat
+    ) -> tuple[Tensor, Tensor]:
+        words, heads = len(values), len(weight)
+        filled = F.pad(values, (0, 0, 0, -words % SEQUENCE_STEP))
+        wide = F.pad(weight.to(values.dtype), (0, 0, 0, -heads % 32))
+        scores = (filled @ wide.T)[:words, :heads] + bias
+        weights = masked_softmax(flat.padded(scores).transpose(1, 2), flat.mask.unsqueeze(1))
+        shares = flat.real(weights.transpose(1, 2))
+        ctx.counts = flat.mask.sum(1)
+        ctx.save_for_backward(filled, wide, shares, flat.document)
+        ctx.mark_non_differentiable(weights)
+        share = shares.mean(1).to(values.dtype)
+        return _sums(values, ctx.counts, share), weights
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        filled, wide, shares, document = ctx.saved_tensors
+        (words, heads), documents = shares.shape, len(gradient)
+        own = document.unsqueeze(1)
+        d_share = (filled @ gradient.T)[:words].gather(1, own) / heads
+        moved = shares * d_share
+        d_scores = moved - shares * _sums(moved, ctx.counts).index_select(0, document)
+        both = filled.new_zeros(len(filled), documents + len(wide))
+        both[:words].scatter_(1, own, shares.mean(1, keepdim=True).to(filled.dtype))
+        both[:words, documents : documents + heads] = d_scores
+        d_values = (both @ torch.cat([gradient, wide]))[:words]
+        d_weight = (both[:, documents:].T @ filled)[:heads]
+        return d_values, d_weight, d_scores.sum(0), None
 
 
-def weighted_sum(values: Tensor, weights: Tensor, flat: Flat) -> Tensor:
-    """Sum real words (P, C) by their weights (B, T) into documents (B, C)."""
-    sums: Tensor = _WeightedSum.apply(values, flat.real(weights).to(values.dtype), flat)
-    return sums
+def _sums(values: Tensor, counts: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Sums of words (P, C), times `weights` (P,), by document (B, C) of so many words (B,)."""
+    every = torch.arange(len(values), device=values.device)
+    starts = counts.cumsum(0) - counts
+    return F.embedding_bag(every, values, starts, mode="sum", per_sample_weights=weights)
+
+
+def attend(values: Tensor, weight: Tensor, bias: Tensor, flat: Flat) -> tuple[Tensor, Tensor]:
+    """Pool real words (P, C) by a softmax of linear scores, averaged over heads.
+
+    weight (H, C) and bias (H,) make each head's scores. Returns documents (B, C) and each head's
+    weights (B, H, T), through which no gradient flows.
+    """
+    pooled, weights = _Attend.apply(values, weight, bias, flat)
+    return pooled, weights
 
 
 class GatedFusion(nn.Module):
