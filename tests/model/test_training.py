@@ -361,6 +361,33 @@ def test_the_best_epochs_weights_are_kept_as_a_copy(
     assert accuracy == max(epoch.val_accuracy for epoch in history.epochs)
 
 
+def test_batches_are_alike_in_the_text_that_a_model_pads(
+    tiny_content: dict, splits: dict[str, pd.DataFrame], vocabulary: Vocabulary
+) -> None:
+    train, val = (
+        encode_papers(splits[part], vocabulary, title_length=30, abstract_length=300, device=CPU)
+        for part in ("train", "val")
+    )
+    padding: dict[str, list[float]] = {"title": [], "abstract": []}
+
+    def watch(_: nn.Module, texts: tuple[torch.Tensor, ...]) -> None:
+        for name, ids in zip(padding, texts, strict=True):
+            padding[name].append(float((ids == 0).double().mean()))
+
+    shares = {}
+    params = parse(merged(tiny_content, {"epochs": 1, "word_dropout": 0.0}), "params")
+    for name in ("v1", "cnn_lstm"):
+        model = registry.build(
+            name, vocab_size=len(vocabulary), embed_dim=8, num_filters=4, lstm_hidden=4
+        )
+        model.register_forward_pre_hook(watch)
+        fit(model, train, val, params, devices.choose_machine("cpu", "fp32"))
+        shares[name] = {text: np.mean(values) for text, values in padding.items()}
+        padding = {"title": [], "abstract": []}
+    assert shares["v1"]["title"] < shares["cnn_lstm"]["title"]
+    assert shares["cnn_lstm"]["abstract"] < shares["v1"]["abstract"]
+
+
 def test_patience_ends_training(
     tiny_content: dict, splits: dict[str, pd.DataFrame], vocabulary: Vocabulary
 ) -> None:

@@ -7,7 +7,7 @@ P real words, C classes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,7 @@ from arxiv_hybrid.models.blocks import (
 AttentionMaps = dict[str, Tensor]
 Mixing = Callable[[Tensor], Tensor]
 Counts = tuple[int | None, int | None]
+Text = Literal["title", "abstract"]
 PADDING = 0
 
 
@@ -63,9 +64,13 @@ class WordEmbedding(nn.Embedding):
 
 
 class PaperClassifier(nn.Module):
-    """An embedding and a head; how the two texts become one vector is the subclass's."""
+    """An embedding and a head; how the two texts become one vector is the subclass's.
+
+    `padded` is the text whose padding costs time: batches are of papers about as long in it.
+    """
 
     head: nn.Module
+    padded: Text = "abstract"
 
     def __init__(self, vocab_size: int, embed_dim: int, reach: int) -> None:
         """reach: how many words the widest kernel spans; documents lie that far apart."""
@@ -132,7 +137,9 @@ def attention_maps(title: Tensor, abstract: Tensor, fusion: Tensor) -> Attention
 
 
 class TitleAndAbstract(PaperClassifier):
-    """Title and abstract go ways of their own before they are fused."""
+    """Title and abstract go ways of their own before they are fused; abstracts unpadded."""
+
+    padded: Text = "title"
 
     def encode(
         self, title_ids: Tensor, abstract_ids: Tensor, title_mask: Tensor, words: Counts

@@ -15,6 +15,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from arxiv_hybrid.models.base import Text
 from arxiv_hybrid.text.tokenize import tokenize
 from arxiv_hybrid.text.vocabulary import PAD, UNK, Vocabulary
 
@@ -45,6 +46,10 @@ class EncodedPapers:
     def words(self, rows: npt.NDArray[np.int64]) -> tuple[int, int]:
         """How many words the titles and the abstracts of some rows have."""
         return int(self.title_lengths[rows].sum()), int(self.abstract_lengths[rows].sum())
+
+    def lengths(self, text: Text) -> npt.NDArray[np.int64]:
+        """How many words each title or each abstract has, (N,)."""
+        return {"title": self.title_lengths, "abstract": self.abstract_lengths}[text]
 
     def take(self, rows: npt.NDArray[np.int64]) -> EncodedPapers:
         """Some of the papers."""

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from arxiv_hybrid.config import Params
 from arxiv_hybrid.data.labels import CLASSES
 from arxiv_hybrid.errors import UserError
+from arxiv_hybrid.models.base import PaperClassifier
 from arxiv_hybrid.training.batches import (
     EncodedPapers,
     drop_words,
@@ -56,7 +57,7 @@ class History:
 
 
 def fit(
-    model: nn.Module,
+    model: PaperClassifier,
     train: EncodedPapers,
     val: EncodedPapers,
     params: Params,
@@ -76,7 +77,8 @@ def fit(
     loss_function = make_loss(params.loss, weights, params.label_smoothing)
     random = np.random.default_rng(params.seed)
     fewest = 2 * group.size  # rows of a batch: two a process
-    steps = len(shuffled_batches(train.abstract_lengths, params.batch_size, random, fewest))
+    lengths = train.lengths(model.padded)
+    steps = len(shuffled_batches(lengths, params.batch_size, random, fewest))
     optimization = Optimization(
         model,
         optimizer=params.optimizer,
@@ -102,7 +104,7 @@ def fit(
     risen = 0  # the last epoch with a higher accuracy than all before
     best_weights: dict[str, Tensor] = {}
     for number in range(params.epochs):
-        batches = shuffled_batches(train.abstract_lengths, params.batch_size, random, fewest)
+        batches = shuffled_batches(lengths, params.batch_size, random, fewest)
         rate = optimization.learning_rate
         started = time.perf_counter()
         title = f"epoch {number + 1}/{params.epochs}"
@@ -169,7 +171,7 @@ class _Noise:
 
 
 def _train_epoch(
-    model: nn.Module,
+    model: PaperClassifier,
     train: EncodedPapers,
     batches: list[npt.NDArray[np.int64]],
     loss_function: Loss,
@@ -229,11 +231,11 @@ def _share(
 
 
 @torch.inference_mode()
-def predict(model: nn.Module, papers: EncodedPapers, machine: Machine) -> Tensor:
+def predict(model: PaperClassifier, papers: EncodedPapers, machine: Machine) -> Tensor:
     """Logits (N, C) in float32, in the papers' own order, with dropout off."""
     model.eval()
     parts, orders = [], []
-    batches = list(sorted_batches(papers.abstract_lengths))
+    batches = list(sorted_batches(papers.lengths(model.padded)))
     for rows in tqdm(batches, "predicting", unit="batch", delay=2, disable=None, leave=False):
         titles, abstracts, _ = papers.batch(rows)
         with machine.autocast():
@@ -246,7 +248,7 @@ def predict(model: nn.Module, papers: EncodedPapers, machine: Machine) -> Tensor
 
 
 def _predict_shared(
-    model: nn.Module, papers: EncodedPapers, machine: Machine, group: Group
+    model: PaperClassifier, papers: EncodedPapers, machine: Machine, group: Group
 ) -> Tensor:
     """What `predict` returns, each process of the group doing its share."""
     if group.size == 1:
