@@ -2,9 +2,9 @@
 
     python benchmarks/speed.py [--only text,training] [--data CSV] [--dump DUMP]
 
-Parts: text, inference, training, sources, scratch, pipeline, growth and, with --dump, stages. Run
-it on an idle machine. --data: papers in place of the synthetic ones. Nothing is asserted: the
-table says what was measured and what each part aims at.
+Parts: text, inference, training, sources, scratch, pipeline, growth, with a GPU gpu and with --dump
+stages. Run it on an idle machine. --data: papers in place of the synthetic ones. Nothing is
+asserted: the table says what was measured and what each part aims at.
 """
 
 from __future__ import annotations
@@ -35,14 +35,21 @@ from torch.nn import functional as F
 from arxiv_hybrid.cores import cores
 from arxiv_hybrid.data import synthetic
 from arxiv_hybrid.data.csv_source import read_csv
+from arxiv_hybrid.data.labels import label_papers
+from arxiv_hybrid.data.splits import split_documents
 from arxiv_hybrid.data.table import texts_of
 from arxiv_hybrid.models import registry
 from arxiv_hybrid.recipes import laid_over
 from arxiv_hybrid.text.tokenize import tokenize, tokenize_all
 from arxiv_hybrid.text.vocabulary import Vocabulary
-from arxiv_hybrid.training.batches import encode_papers
+from arxiv_hybrid.training.batches import EncodedPapers, encode_papers
 from arxiv_hybrid.training.checkpoint import Classifier, Facts
-from arxiv_hybrid.training.devices import choose_machine, keep_freed_memory
+from arxiv_hybrid.training.devices import (
+    Machine,
+    choose_machine,
+    keep_freed_memory,
+    seed_everything,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 STAGES = ("fetch", "split", "audit", "augment", "glove", "vocab", "baseline", "train", "evaluate")
@@ -67,12 +74,15 @@ class Chosen:
     data: Path | None
     dump: Path | None
 
+    def rows(self) -> pd.DataFrame:
+        """All rows of the file, or the synthetic corpus."""
+        if self.data:
+            return read_csv(self.data, key="--data")
+        return synthetic.generate(papers=2400, label_noise=0.05, seed=1)[0]
+
     def papers(self, count: int) -> pd.DataFrame:
         """So many papers, each once or, where there are fewer, several times."""
-        if self.data:
-            found = read_csv(self.data, key="--data").drop_duplicates("id")
-        else:
-            found = synthetic.generate(papers=2400, label_noise=0.05, seed=1)[0]
+        found = self.rows().drop_duplicates("id")
         return found.iloc[np.arange(count) % len(found)].reset_index(drop=True)
 
 
@@ -167,6 +177,57 @@ def training(chosen: Chosen) -> Iterator[Line]:
             f"plain loop, fp32: {found.plain_speed:,.0f}, validation {found.plain_accuracy:.1%}",
             found.speed / found.plain_speed, f"{aim} times",
         )  # fmt: skip
+
+
+def gpu(chosen: Chosen) -> Iterator[Line]:
+    if torch.cuda.is_available():
+        yield from on_device(chosen, choose_machine("cuda", "auto"))
+
+
+def on_device(chosen: Chosen, machine: Machine, count: int = 60_000) -> Iterator[Line]:
+    """Training by the published protocol and bulk inference from ids, on one device."""
+    from throughput import compare
+
+    from arxiv_hybrid.config import load
+    from arxiv_hybrid.training.loop import fit, predict
+
+    device, precision = machine.device.type, machine.precision
+    found = compare(
+        chosen.data, epochs=3, papers=10**9, precision=precision, seed=42, device=device
+    )
+    yield Line(
+        f"{device}: training v1, {precision}", f"{found.speed:,.0f} papers/s",
+        f"plain loop, fp32: {found.plain_speed:,.0f}", found.speed / found.plain_speed,
+    )  # fmt: skip
+    params = load(ROOT / "params.yaml")
+    documents = label_papers(chosen.rows(), scheme="query", classes=3)
+    parts = split_documents(documents, by="row", val=0.15, test=0.15, seed=42, classes=3)
+    words = Vocabulary.build(tokenize_all(texts_of(parts["train"])), max_size=50_000, min_freq=2)
+    train, val = (
+        encode_papers(parts[name], words, title_length=30, abstract_length=300,
+                      device=machine.device)
+        for name in ("train", "val")
+    )  # fmt: skip
+
+    def training_of(papers: EncodedPapers, deterministic: bool) -> float:
+        seed_everything(params.seed)
+        torch.use_deterministic_algorithms(deterministic)
+        model = registry.build("v1", vocab_size=len(words), embed_dim=300, num_classes=3,
+                               dropout=params.dropout).to(machine.device)  # fmt: skip
+        return seconds(lambda: fit(model, papers, val, params, machine), 1)
+
+    first, strict, free = (training_of(train, kept) for kept in (True, True, False))
+    yield Line(
+        f"{device}: v1 by the published protocol, {params.epochs} epochs of {len(train):,}",
+        f"{strict:.1f} s, the first time {first:.1f} s", f"not deterministic: {free:.1f} s",
+        strict / free, "10 s",
+    )  # fmt: skip
+    many = train.take(np.arange(count) % len(train))
+    yield Line(f"{device}: the same over {len(many):,}", f"{training_of(many, True):.1f} s",
+               aim="60 s")  # fmt: skip
+    model = classifier_of("v1", words, precision).model.to(machine.device)
+    speed = len(many) / seconds(lambda: predict(model, many, machine).cpu())
+    yield Line(f"{device}: v1, from ids to logits", f"{speed:,.0f} papers/s", aim="50,000")
 
 
 def sources(chosen: Chosen) -> Iterator[Line]:
@@ -342,7 +403,7 @@ def stages(chosen: Chosen) -> Iterator[Line]:
 
 PARTS: dict[str, Callable[[Chosen], Iterator[Line]]] = {
     part.__name__: part
-    for part in (text, inference, training, sources, scratch, pipeline, growth, stages)
+    for part in (text, inference, training, gpu, sources, scratch, pipeline, growth, stages)
 }
 
 
