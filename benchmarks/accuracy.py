@@ -40,21 +40,21 @@ import yaml
 from filelock import FileLock
 from scipy import stats
 
-from arxiv_hybrid.config import Params, parse
-from arxiv_hybrid.data.csv_source import read_csv
 from arxiv_hybrid.data.identifiers import canonical, text_key
 from arxiv_hybrid.data.labels import CLASSES, label_papers, listed_classes
-from arxiv_hybrid.data.snapshot_source import Window, read_snapshot
 from arxiv_hybrid.data.splits import split_documents
 from arxiv_hybrid.data.table import texts_of
-from arxiv_hybrid.downloads import sha256_of
-from arxiv_hybrid.errors import UserError
 from arxiv_hybrid.evaluation.ensemble import calibrated, fit_votes, fitted_weights, vote
 from arxiv_hybrid.evaluation.linear import fit_linear
 from arxiv_hybrid.evaluation.metrics import scores
-from arxiv_hybrid.io import atomic, user_file
-from arxiv_hybrid.recipes import laid_over
-from arxiv_hybrid.text.pretrained import Pretrained, load_pretrained
+from arxiv_hybrid.params import Params, parse
+from arxiv_hybrid.sources.csv_source import read_csv
+from arxiv_hybrid.sources.snapshot_source import Window, read_snapshot
+from arxiv_hybrid.system.downloads import sha256_of
+from arxiv_hybrid.system.errors import UserError
+from arxiv_hybrid.system.files import atomic, user_file
+from arxiv_hybrid.system.nested import deep_merge
+from arxiv_hybrid.vectors.pretrained import Pretrained, load_pretrained
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -202,7 +202,7 @@ def params_of(run: Run, member: Member) -> Params:
         "labels": {"scheme": run.protocol.scheme, "classes": run.protocol.classes},
         **dict(run.protocol.changes),
     }
-    return parse(laid_over(shipped, changes), "params.yaml")
+    return parse(deep_merge(shipped, changes), "params.yaml")
 
 
 def splits_of(sources: Sources, protocol: Protocol, seed: int) -> dict[str, pd.DataFrame]:
@@ -258,8 +258,8 @@ def run_minilm(parts: dict[str, pd.DataFrame], sources: Sources) -> Outcome:
 def run_network(
     run: Run, member: Member, parts: dict[str, pd.DataFrame], sources: Sources
 ) -> Outcome:
+    from arxiv_hybrid.training.classifier import train_classifier
     from arxiv_hybrid.training.loop import say
-    from arxiv_hybrid.training.run import train_classifier
 
     start = encoder(sources.folder(member))
     start.refuse({*parts["val"]["id"], *parts["test"]["id"]})

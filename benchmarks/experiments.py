@@ -26,9 +26,9 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock
 
-from arxiv_hybrid.config import Params, load
-from arxiv_hybrid.errors import UserError
-from arxiv_hybrid.io import atomic, user_file
+from arxiv_hybrid.params import Params, for_member, load
+from arxiv_hybrid.system.errors import UserError
+from arxiv_hybrid.system.files import atomic, user_file
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -175,7 +175,7 @@ class Run:
     @property
     def name(self) -> str:
         """Readable, and another one for other parameters, also those that `auto` stands for."""
-        models = [self.params, *(self.params.for_member(name) for name in self.members)]
+        models = [self.params, *(for_member(self.params, name) for name in self.members)]
         told = [model.model_dump(mode="json", exclude=IDLE) for model in models]
         for one in told:  # unset is what runs had before there was such a parameter
             if one["pretrained"] is None:
@@ -248,7 +248,7 @@ def execute(run: Run) -> dict[str, Any]:
 
 def reached(run: Run) -> dict[str, Any]:
     """The figures of a finished experiment."""
-    from arxiv_hybrid.tracking import training_seconds
+    from arxiv_hybrid.tracking.run import training_seconds
 
     scores = metrics(run, run.row.target)
     trained = [metrics(run, "train"), *(metrics(run, f"members/{m}/train") for m in run.members)]

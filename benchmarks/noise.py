@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import accuracy
 
 from arxiv_hybrid.data.labels import CLASSES, label_papers, listed_classes
-from arxiv_hybrid.errors import UserError
+from arxiv_hybrid.system.errors import UserError
 
 NEAR = 0.85  # cosine of MiniLM's vectors from which two papers count as near-duplicates
 ROWS = 1024  # rows of the similarity matrix at a time

@@ -32,24 +32,20 @@ import torch
 import yaml
 from torch.nn import functional as F
 
-from arxiv_hybrid.cores import cores
-from arxiv_hybrid.data import synthetic
-from arxiv_hybrid.data.csv_source import read_csv
 from arxiv_hybrid.data.labels import label_papers
 from arxiv_hybrid.data.splits import split_documents
 from arxiv_hybrid.data.table import texts_of
+from arxiv_hybrid.inference.checkpoint import Classifier, ModelConfig
+from arxiv_hybrid.inference.devices import DeviceConfig, choose_device
+from arxiv_hybrid.inference.encoding import EncodedPapers, encode_papers
 from arxiv_hybrid.models import registry
-from arxiv_hybrid.recipes import laid_over
+from arxiv_hybrid.sources import synthetic
+from arxiv_hybrid.sources.csv_source import read_csv
+from arxiv_hybrid.system.nested import deep_merge
+from arxiv_hybrid.system.runtime import cores, keep_freed_memory
 from arxiv_hybrid.text.tokenize import tokenize, tokenize_all
 from arxiv_hybrid.text.vocabulary import Vocabulary
-from arxiv_hybrid.training.batches import EncodedPapers, encode_papers
-from arxiv_hybrid.training.checkpoint import Classifier, Facts
-from arxiv_hybrid.training.devices import (
-    Machine,
-    choose_machine,
-    keep_freed_memory,
-    seed_everything,
-)
+from arxiv_hybrid.training.seed import seed_everything
 
 ROOT = Path(__file__).resolve().parents[1]
 STAGES = ("fetch", "split", "audit", "augment", "glove", "vocab", "baseline", "train", "evaluate")
@@ -128,8 +124,8 @@ def classifier_of(model: str, words: Vocabulary, precision: str) -> Classifier:
     torch.manual_seed(0)
     arguments = {"vocab_size": len(words), "embed_dim": 300, "num_classes": 4, "dropout": 0.5}
     network = registry.build(model, **arguments).eval()
-    facts = Facts(model, arguments, ["a", "b", "c", "d"], 30, 300)
-    return Classifier(network, words, facts, choose_machine("cpu", precision))
+    config = ModelConfig(model, arguments, ["a", "b", "c", "d"], 30, 300)
+    return Classifier(network, words, config, choose_device("cpu", precision))
 
 
 def inference(chosen: Chosen) -> Iterator[Line]:
@@ -154,7 +150,7 @@ def inference(chosen: Chosen) -> Iterator[Line]:
         classifier = classifier_of(model, words, "auto")
         speed = len(papers) / seconds(functools.partial(classifier.probabilities, papers))
         yield Line(
-            f"{model}: from text to probabilities, {classifier.machine.precision}",
+            f"{model}: from text to probabilities, {classifier.device_config.precision}",
             f"{speed:,.0f} papers/s", f"plain v1, fp32, padded: {reference:,.0f}",
             speed / reference, "600",
         )  # fmt: skip
@@ -168,7 +164,7 @@ def inference(chosen: Chosen) -> Iterator[Line]:
 def training(chosen: Chosen) -> Iterator[Line]:
     from throughput import compare
 
-    fast = choose_machine("cpu", "auto").precision
+    fast = choose_device("cpu", "auto").precision
     for precision, aim in dict.fromkeys([(fast, "6" if fast == "bf16" else "3"), ("fp32", "3")]):
         found = compare(chosen.data, epochs=3, papers=2000, precision=precision, seed=42)
         yield Line(
@@ -181,17 +177,18 @@ def training(chosen: Chosen) -> Iterator[Line]:
 
 def gpu(chosen: Chosen) -> Iterator[Line]:
     if torch.cuda.is_available():
-        yield from on_device(chosen, choose_machine("cuda", "auto"))
+        yield from on_device(chosen, choose_device("cuda", "auto"))
 
 
-def on_device(chosen: Chosen, machine: Machine, count: int = 60_000) -> Iterator[Line]:
+def on_device(chosen: Chosen, device_config: DeviceConfig, count: int = 60_000) -> Iterator[Line]:
     """Training by the published protocol and bulk inference from ids, on one device."""
     from throughput import compare
 
-    from arxiv_hybrid.config import load
-    from arxiv_hybrid.training.loop import fit, predict
+    from arxiv_hybrid.inference.predict import predict
+    from arxiv_hybrid.params import load
+    from arxiv_hybrid.training.loop import fit
 
-    device, precision = machine.device.type, machine.precision
+    device, precision = device_config.device.type, device_config.precision
     found = compare(
         chosen.data, epochs=3, papers=10**9, precision=precision, seed=42, device=device
     )
@@ -205,7 +202,7 @@ def on_device(chosen: Chosen, machine: Machine, count: int = 60_000) -> Iterator
     words = Vocabulary.build(tokenize_all(texts_of(parts["train"])), max_size=50_000, min_freq=2)
     train, val = (
         encode_papers(parts[name], words, title_length=30, abstract_length=300,
-                      device=machine.device)
+                      device=device_config.device)
         for name in ("train", "val")
     )  # fmt: skip
 
@@ -213,8 +210,8 @@ def on_device(chosen: Chosen, machine: Machine, count: int = 60_000) -> Iterator
         seed_everything(params.seed)
         torch.use_deterministic_algorithms(deterministic)
         model = registry.build("v1", vocab_size=len(words), embed_dim=300, num_classes=3,
-                               dropout=params.dropout).to(machine.device)  # fmt: skip
-        return seconds(lambda: fit(model, papers, val, params, machine), 1)
+                               dropout=params.dropout).to(device_config.device)  # fmt: skip
+        return seconds(lambda: fit(model, papers, val, params, device_config), 1)
 
     first, strict, free = (training_of(train, kept) for kept in (True, True, False))
     yield Line(
@@ -225,8 +222,8 @@ def on_device(chosen: Chosen, machine: Machine, count: int = 60_000) -> Iterator
     many = train.take(np.arange(count) % len(train))
     yield Line(f"{device}: the same over {len(many):,}", f"{training_of(many, True):.1f} s",
                aim="60 s")  # fmt: skip
-    model = classifier_of("v1", words, precision).model.to(machine.device)
-    speed = len(many) / seconds(lambda: predict(model, many, machine).cpu())
+    model = classifier_of("v1", words, precision).model.to(device_config.device)
+    speed = len(many) / seconds(lambda: predict(model, many, device_config).cpu())
     yield Line(f"{device}: v1, from ids to logits", f"{speed:,.0f} papers/s", aim="50,000")
 
 
@@ -278,7 +275,7 @@ def in_clone(folder: Path, *command: str) -> float:
 
 def set_params(folder: Path, changes: dict[str, object]) -> None:
     path = folder / "params.yaml"
-    content = laid_over(yaml.safe_load(path.read_text(encoding="utf-8")), changes)
+    content = deep_merge(yaml.safe_load(path.read_text(encoding="utf-8")), changes)
     path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
 
 
@@ -288,8 +285,8 @@ sys.path.insert(0, "stages")
 import {stage}
 if {tracked}:
     import _stage
-    from arxiv_hybrid.config import load
-    from arxiv_hybrid.tracking import track
+    from arxiv_hybrid.params import load
+    from arxiv_hybrid.tracking.run import track
     with track("start", load(_stage.PARAMS), root=_stage.ROOT, workspace=_stage.WORKSPACE):
         pass
 _stage = sys.modules["_stage"]
@@ -339,7 +336,7 @@ def grow(data: Path | None, count: int) -> None:
     """Train v1 once over `count` papers; print seconds and the peak memory in MB."""
     import resource
 
-    from arxiv_hybrid.config import load
+    from arxiv_hybrid.params import load
     from arxiv_hybrid.training.loop import fit
 
     keep_freed_memory()
@@ -347,11 +344,13 @@ def grow(data: Path | None, count: int) -> None:
     papers = Chosen(data, None).papers(count)
     papers["label"] = np.arange(count) % 3
     words = Vocabulary.build(tokenize_all(texts_of(papers)), max_size=50_000, min_freq=2)
-    machine = choose_machine("cpu", "auto")
-    ids = encode_papers(papers, words, title_length=30, abstract_length=300, device=machine.device)
+    device_config = choose_device("cpu", "auto")
+    ids = encode_papers(
+        papers, words, title_length=30, abstract_length=300, device=device_config.device
+    )
     model = registry.build("v1", vocab_size=len(words), embed_dim=300, num_classes=3, dropout=0.5)
     started = time.perf_counter()
-    fit(model, ids, ids.take(np.arange(200)), params, machine)
+    fit(model, ids, ids.take(np.arange(200)), params, device_config)
     took = time.perf_counter() - started
     print(took, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, flush=True)
 
@@ -414,7 +413,7 @@ def hardware() -> str:
     if info.is_file() and (found := re.search(r"model name\s*: (.*)", info.read_text())):
         name = found[1]
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
-    fast = choose_machine("cpu", "auto").precision
+    fast = choose_device("cpu", "auto").precision
     return f"{cores()} cores of {name} ({fast}), {gpu}, torch {torch.__version__}"
 
 

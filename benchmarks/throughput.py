@@ -27,20 +27,21 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from arxiv_hybrid.config import Params, load
-from arxiv_hybrid.data import synthetic
-from arxiv_hybrid.data.csv_source import read_csv
 from arxiv_hybrid.data.labels import CLASSES, label_papers
 from arxiv_hybrid.data.splits import split_documents
 from arxiv_hybrid.data.table import texts_of
+from arxiv_hybrid.inference.devices import choose_device
+from arxiv_hybrid.inference.encoding import EncodedPapers, encode_papers
 from arxiv_hybrid.models.base import initialise
-from arxiv_hybrid.text.embeddings import embedding_matrix
+from arxiv_hybrid.params import Params, load
+from arxiv_hybrid.sources import synthetic
+from arxiv_hybrid.sources.csv_source import read_csv
 from arxiv_hybrid.text.tokenize import tokenize_all
-from arxiv_hybrid.text.vectors import word_vectors
 from arxiv_hybrid.text.vocabulary import Vocabulary
-from arxiv_hybrid.training.batches import EncodedPapers, encode_papers
-from arxiv_hybrid.training.devices import choose_machine, seed_everything
-from arxiv_hybrid.training.run import train_classifier
+from arxiv_hybrid.training.classifier import train_classifier
+from arxiv_hybrid.training.seed import seed_everything
+from arxiv_hybrid.vectors.learn import word_vectors
+from arxiv_hybrid.vectors.matrix import embedding_matrix
 
 SYNTHETIC_PAPERS = 4_000
 
@@ -176,15 +177,17 @@ def compare(
     vocabulary = Vocabulary.build(tokens, max_size=params.vocab.max_size, min_freq=2)
     words, vectors = word_vectors(tokens, params.glove, seed=params.seed)
     embeddings, _ = embedding_matrix(vocabulary, words, vectors, dim=300, seed=params.seed)
-    machine = choose_machine(device, params.precision)
+    device_config = choose_device(device, params.precision)
     print(
         f"{len(train):,} papers, {len(val):,} for validation, {len(vocabulary):,} words, "
         f"{len(CLASSES[params.labels.classes])} classes, {torch.get_num_threads()} threads, "
-        f"precision {machine.precision}, seed {seed}",
+        f"precision {device_config.precision}, seed {seed}",
         flush=True,
     )
     whole = [
-        encode_papers(part, vocabulary, title_length=30, abstract_length=300, device=machine.device)
+        encode_papers(
+            part, vocabulary, title_length=30, abstract_length=300, device=device_config.device
+        )
         for part in (train, val)
     ]
     plain_speed, plain_accuracy = train_plain(params, whole[0], whole[1], embeddings)

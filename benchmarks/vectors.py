@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from arxiv_hybrid.text.vector_files import read_vectors
-from arxiv_hybrid.text.vectors import load_vectors, save_vectors
+from arxiv_hybrid.vectors.files import read_vectors
+from arxiv_hybrid.vectors.learn import load_vectors, save_vectors
 
 DIM = 300
 DISTINCT_ROWS = 2000  # rows of numbers are drawn from so many: writing a million takes minutes

@@ -17,11 +17,11 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # same results on a
 import pandas as pd  # noqa: E402
 from pydantic import Field, field_validator  # noqa: E402
 
-from arxiv_hybrid.config import Strict, load_section  # noqa: E402
-from arxiv_hybrid.data.csv_source import read_texts  # noqa: E402
-from arxiv_hybrid.data.texts import others  # noqa: E402
-from arxiv_hybrid.errors import UserError, mistakes_told  # noqa: E402
-from arxiv_hybrid.io import user_file  # noqa: E402
+from arxiv_hybrid.params import Strict, load_section  # noqa: E402
+from arxiv_hybrid.sources.csv_source import read_texts  # noqa: E402
+from arxiv_hybrid.system.errors import UserError, exit_on_user_error  # noqa: E402
+from arxiv_hybrid.system.files import user_file  # noqa: E402
+from arxiv_hybrid.vectors.texts import others  # noqa: E402
 
 VECTORS, MODEL, METRICS = HERE / "vectors", HERE / "model", HERE / "metrics"
 FEWEST = 32  # papers: fewer are no batch to tell a title apart in
@@ -72,5 +72,5 @@ def papers(params: Params) -> pd.DataFrame:
 
 def run(main: Callable[[Params], None]) -> None:
     """Run a stage: 0 on success, 2 and one line on a user's mistake, 130 on Ctrl-C."""
-    with mistakes_told("stopped; the same command starts this stage again"):
+    with exit_on_user_error("stopped; the same command starts this stage again"):
         main(load_section(HERE / "params.yaml", Params))

@@ -6,20 +6,22 @@ import pandas as pd
 import torch
 from _shared import METRICS, MODEL, VECTORS, Params, papers, run
 
-from arxiv_hybrid.io import write_csv, write_json
+from arxiv_hybrid.inference.devices import choose_device
+from arxiv_hybrid.inference.encoding import encode_papers
 from arxiv_hybrid.models.paired import PairedCNNLSTM
-from arxiv_hybrid.text.embeddings import embedding_matrix
-from arxiv_hybrid.text.vectors import load_vectors
+from arxiv_hybrid.system.files import write_csv, write_json
+from arxiv_hybrid.system.runtime import keep_freed_memory
 from arxiv_hybrid.text.vocabulary import SPECIAL, Vocabulary
-from arxiv_hybrid.training.batches import encode_papers
-from arxiv_hybrid.training.devices import choose_machine, keep_freed_memory, seed_everything
 from arxiv_hybrid.training.pretraining import Settings, pretrain, save_pretrained, say
+from arxiv_hybrid.training.seed import seed_everything
+from arxiv_hybrid.vectors.learn import load_vectors
+from arxiv_hybrid.vectors.matrix import embedding_matrix
 
 
 def main(params: Params) -> None:
     """Train, and save the encoder, its words and its curves."""
     keep_freed_memory()
-    machine = choose_machine(params.device, params.precision)
+    device_config = choose_device(params.device, params.precision)
     seed_everything(params.seed)
     words, vectors = load_vectors(VECTORS)
     vocabulary = Vocabulary((*SPECIAL, *words))
@@ -30,10 +32,10 @@ def main(params: Params) -> None:
         vocabulary,
         title_length=params.title_length,
         abstract_length=params.abstract_length,
-        device=machine.device,
+        device=device_config.device,
     )
     sizes = {"num_filters": params.num_filters, "lstm_hidden": params.lstm_hidden}
-    model = PairedCNNLSTM(len(vocabulary), params.dim, **sizes).to(machine.device)
+    model = PairedCNNLSTM(len(vocabulary), params.dim, **sizes).to(device_config.device)
     with torch.no_grad():
         model.embedding.weight.copy_(torch.from_numpy(matrix))
     settings = Settings(
@@ -44,7 +46,7 @@ def main(params: Params) -> None:
         temperature=params.temperature,
         seed=params.seed,
     )
-    history = pretrain(model, texts, settings, machine, on_epoch=say)
+    history = pretrain(model, texts, settings, device_config, on_epoch=say)
     save_pretrained(MODEL, model, vocabulary, sizes, learned["id"])
     curves = pd.DataFrame([asdict(epoch) for epoch in history])
     write_csv(METRICS / "curves.csv", curves.drop(columns="documents_per_second"))
@@ -55,9 +57,9 @@ def main(params: Params) -> None:
             "papers": len(texts),
             "words": len(vocabulary),
             "loss": last.loss,
-            "matched": last.matched,
-            "device": machine.device.type,
-            "precision": machine.precision,
+            "matched": last.in_batch_accuracy,
+            "device": device_config.device.type,
+            "precision": device_config.precision,
         },
     )
     print(f"{last.matched:.1%} of titles found their abstract among {params.batch_size} -> {MODEL}")

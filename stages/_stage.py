@@ -20,7 +20,7 @@ ROOT = Path(os.environ.get("DVC_ROOT", WORKSPACE)).resolve()
 gc.set_threshold(100_000, 50, 100)
 sys.path.insert(0, str(WORKSPACE / "src"))
 
-from arxiv_hybrid.cores import cores, queue_jobs  # noqa: E402
+from arxiv_hybrid.system.runtime import cores, queue_jobs  # noqa: E402
 
 # read once, when torch is loaded: fewer page faults, and no busy waiting where another
 # experiment may be running beside this one (it would cost both nine tenths of their speed)
@@ -31,8 +31,9 @@ if WORKSPACE.resolve() != ROOT:
     if jobs := queue_jobs():
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // jobs)))
 
-from arxiv_hybrid.config import Params, load  # noqa: E402
-from arxiv_hybrid.errors import UserError, mistakes_told  # noqa: E402
+from arxiv_hybrid.params import Params  # noqa: E402
+from arxiv_hybrid.params import load  # noqa: E402
+from arxiv_hybrid.system.errors import UserError, exit_on_user_error  # noqa: E402
 
 PARAMS = Path("params.yaml")
 PAPERS = Path("data/raw/papers.csv")
@@ -57,7 +58,7 @@ def run(main: Callable[[Params], None], *, quiet: bool = False) -> None:
     It begins with what it will do, the first line of the script's docstring, unless `quiet`.
     """
     try:
-        with mistakes_told("stopped; `dvc repro` starts this stage again"):
+        with exit_on_user_error("stopped; `dvc repro` starts this stage again"):
             params = load(PARAMS)
             if not quiet and "RANK" not in os.environ:  # of several processes none repeats it
                 print((sys.modules["__main__"].__doc__ or "").split("\n")[0], flush=True)

@@ -2,12 +2,12 @@
 
 from _stage import METRICS, ORIGIN, PAPERS, PLOTS, REPORTS, SPLITS, SPLIT_NAMES, run
 
-from arxiv_hybrid.config import Params
-from arxiv_hybrid.data.audit import audit
-from arxiv_hybrid.data.drift import by_month, rising_words
-from arxiv_hybrid.data.duplicates import near_duplicates
+from arxiv_hybrid.params import Params
+from arxiv_hybrid.audit.labels import audit
+from arxiv_hybrid.audit.drift import by_month, rising_words
+from arxiv_hybrid.audit.duplicates import near_duplicates
 from arxiv_hybrid.data.table import read_papers
-from arxiv_hybrid.io import read_json, read_parquet, write_csv, write_json, write_text
+from arxiv_hybrid.system.files import read_json, read_parquet, write_csv, write_json, write_text
 from arxiv_hybrid.reporting.audit_page import audit_page
 
 

@@ -2,10 +2,10 @@
 
 from _stage import AUGMENTED, SPLITS, VECTORS, run
 
-from arxiv_hybrid.config import Params
-from arxiv_hybrid.io import read_parquet, write_parquet
+from arxiv_hybrid.params import Params
+from arxiv_hybrid.system.files import read_parquet, write_parquet
 from arxiv_hybrid.text.augment import add_variants, neighbours
-from arxiv_hybrid.text.vectors import load_vectors
+from arxiv_hybrid.vectors.learn import load_vectors
 
 
 def main(params: Params) -> None:

@@ -2,11 +2,11 @@
 
 from _stage import BASELINE, METRICS, SPLITS, SPLIT_NAMES, run
 
-from arxiv_hybrid.config import Params
+from arxiv_hybrid.params import Params
 from arxiv_hybrid.data.labels import CLASSES, listed_classes
 from arxiv_hybrid.evaluation.linear import fit_linear, prediction_table
 from arxiv_hybrid.evaluation.metrics import scores
-from arxiv_hybrid.io import read_parquet, write_json, write_parquet
+from arxiv_hybrid.system.files import read_parquet, write_json, write_parquet
 
 
 def main(params: Params) -> None:

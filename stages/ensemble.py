@@ -2,7 +2,7 @@
 
 from _stage import BASELINE, MEMBERS, METRICS, MODEL, PLOTS, ROOT, SPLITS, WORKSPACE, run
 
-from arxiv_hybrid.config import Params
+from arxiv_hybrid.params import Params
 from arxiv_hybrid.evaluation.ensemble import (
     Noise,
     calibrated,
@@ -15,9 +15,9 @@ from arxiv_hybrid.evaluation.ensemble import (
     vote,
 )
 from arxiv_hybrid.evaluation.report import full_report, prediction_rows
-from arxiv_hybrid.io import read_parquet, write_csv, write_json
-from arxiv_hybrid.tracking import track
-from arxiv_hybrid.training import checkpoint
+from arxiv_hybrid.system.files import read_parquet, write_csv, write_json
+from arxiv_hybrid.tracking.run import track
+from arxiv_hybrid.inference import checkpoint
 
 
 def main(params: Params) -> None:
@@ -33,7 +33,7 @@ def main(params: Params) -> None:
             name: checkpoint.load(folder, device=params.device, precision=params.precision)
             for name, folder in folders.items()
         }
-        names = voters["main"].facts.classes
+        names = voters["main"].config.classes
         noise = Noise(settings.tta, params.augment.alpha, params.seed)
         members = {part: probabilities(voters, papers, noise) for part, papers in parts.items()}
         linear = {part: table[names].to_numpy() for part, table in baseline.items()}

@@ -1,24 +1,24 @@
 """Measure the main model on the test papers, beside the baseline, and explain some papers."""
 
+from arxiv_hybrid.reporting import figures
 import pandas as pd
 from _stage import BASELINE, METRICS, MODEL, PLOTS, REPORTS, ROOT, SPLITS, WORKSPACE, run
 
-from arxiv_hybrid.config import Params
+from arxiv_hybrid.params import Params
 from arxiv_hybrid.data.table import labelled_digest
-from arxiv_hybrid.evaluation import plots
-from arxiv_hybrid.evaluation.explain import explain, words
+from arxiv_hybrid.evaluation.attention import explain, words
 from arxiv_hybrid.evaluation.metrics import confusion, reliability
 from arxiv_hybrid.evaluation.report import class_rows, full_report, prediction_rows
-from arxiv_hybrid.io import read_parquet, write_bytes, write_csv, write_json, write_text
+from arxiv_hybrid.system.files import read_parquet, write_bytes, write_csv, write_json, write_text
 from arxiv_hybrid.reporting.attention_page import attention_page
-from arxiv_hybrid.tracking import track
-from arxiv_hybrid.training import checkpoint
+from arxiv_hybrid.tracking.run import track
+from arxiv_hybrid.inference import checkpoint
 
 
 def main(params: Params) -> None:
     test, baseline = read_parquet(SPLITS / "test.parquet"), read_parquet(BASELINE / "test.parquet")
     classifier = checkpoint.load(MODEL, device=params.device, precision=params.precision)
-    names = classifier.facts.classes
+    names = classifier.config.classes
     with track("evaluate", params, root=ROOT, workspace=WORKSPACE) as mlrun:
         labels, probabilities = test["label"].to_numpy(), classifier.probabilities(test).numpy()
         report = full_report(test, probabilities, baseline[names].to_numpy(), names, params)
@@ -29,9 +29,9 @@ def main(params: Params) -> None:
         write_csv(PLOTS / "reliability.csv", bins)
         write_csv(PLOTS / "classes.csv", class_rows(report))
         write_csv(PLOTS / "attention.csv", words(explained))
-        write_text(REPORTS / "attention.html", attention_page(explained, classifier.facts.model))
+        write_text(REPORTS / "attention.html", attention_page(explained, classifier.config.model))
         for number, paper in enumerate(explained, 1):
-            picture = plots.png(plots.attention(paper))
+            picture = figures.png(figures.attention(paper))
             write_bytes(REPORTS / "attention" / f"{number}.png", picture)
         mlrun.dataset(test, "test", "evaluation")
         digest = checkpoint.digest(MODEL)
@@ -40,8 +40,8 @@ def main(params: Params) -> None:
         mlrun.file(METRICS / "evaluate.json")
         if mlrun.active:
             counts = confusion(labels, probabilities.argmax(1), len(names))
-            mlrun.figure(plots.confusion_matrix(counts, names, "test papers"), "confusion.png")
-            mlrun.figure(plots.reliability_diagram(bins), "reliability.png")
+            mlrun.figure(figures.confusion_matrix(counts, names, "test papers"), "confusion.png")
+            mlrun.figure(figures.reliability_diagram(bins), "reliability.png")
             mlrun.file(REPORTS / "attention.html")
             for number in range(1, len(explained) + 1):
                 mlrun.file(REPORTS / "attention" / f"{number}.png", "attention")

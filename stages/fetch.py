@@ -2,9 +2,9 @@
 
 from _stage import ORIGIN, PAPERS, ROOT, cache, run
 
-from arxiv_hybrid.config import Params
-from arxiv_hybrid.data.sources import SOURCES, Places
-from arxiv_hybrid.io import write_csv, write_json
+from arxiv_hybrid.params import Params
+from arxiv_hybrid.sources.fetch import SOURCES, Places
+from arxiv_hybrid.system.files import write_csv, write_json
 
 
 def main(params: Params) -> None:

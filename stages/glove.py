@@ -2,14 +2,14 @@
 
 from _stage import PAPERS, ROOT, SPLITS, VECTORS, cache, run
 
-from arxiv_hybrid.config import Params
+from arxiv_hybrid.params import Params
 from arxiv_hybrid.data.table import read_papers
-from arxiv_hybrid.data.texts import learnable_texts, more_texts
-from arxiv_hybrid.io import read_parquet, user_file
-from arxiv_hybrid.text.published import vector_file
-from arxiv_hybrid.text.pretrained import load_pretrained
+from arxiv_hybrid.vectors.texts import learnable_texts, more_texts
+from arxiv_hybrid.system.files import read_parquet, user_file
+from arxiv_hybrid.vectors.published import vector_file
+from arxiv_hybrid.vectors.pretrained import load_pretrained
 from arxiv_hybrid.text.tokenize import tokenize_all
-from arxiv_hybrid.text.vectors import only, save_vectors, word_vectors
+from arxiv_hybrid.vectors.learn import only, save_vectors, word_vectors
 
 
 def main(params: Params) -> None:

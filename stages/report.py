@@ -3,13 +3,13 @@
 import pandas as pd
 from _stage import METRICS, MODEL, PARAMS, PLOTS, REPORTS, SPLITS, WORKSPACE, run
 
-from arxiv_hybrid.config import Params
-from arxiv_hybrid.evaluation.doubtful import confidently_wrong, hardest
-from arxiv_hybrid.evaluation.explain import explain
-from arxiv_hybrid.io import read_json, read_parquet, require, write_text
+from arxiv_hybrid.params import Params
+from arxiv_hybrid.evaluation.label_issues import confidently_wrong, hardest
+from arxiv_hybrid.evaluation.attention import explain
+from arxiv_hybrid.system.files import read_json, read_parquet, require, write_text
 from arxiv_hybrid.reporting.changes import changes
 from arxiv_hybrid.reporting.run_page import LastRun, run_page
-from arxiv_hybrid.training import checkpoint
+from arxiv_hybrid.inference import checkpoint
 
 SHOWN = 10  # papers of each kind
 NAMES = ("audit", "vocab", "baseline", "train", "evaluate", "ensemble")
@@ -23,7 +23,7 @@ def main(params: Params) -> None:
         require(table)
     curves, confusion, reliability = (pd.read_csv(table) for table in tables)
     classifier = checkpoint.load(MODEL, device=params.device, precision=params.precision)
-    names, probabilities = classifier.facts.classes, classifier.probabilities(test).numpy()
+    names, probabilities = classifier.config.classes, classifier.probabilities(test).numpy()
     last = LastRun(
         params, metrics, curves, confusion, reliability,
         wrong=confidently_wrong(test, probabilities, names, SHOWN),

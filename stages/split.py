@@ -2,11 +2,11 @@
 
 from _stage import PAPERS, SPLITS, run
 
-from arxiv_hybrid.config import Params
+from arxiv_hybrid.params import Params
 from arxiv_hybrid.data.labels import label_papers
 from arxiv_hybrid.data.splits import split_documents
 from arxiv_hybrid.data.table import read_papers
-from arxiv_hybrid.io import write_parquet
+from arxiv_hybrid.system.files import write_parquet
 
 
 def main(params: Params) -> None:

@@ -2,9 +2,9 @@
 
 from _stage import METRICS, MODEL, REPORTS, ROOT, run
 
-from arxiv_hybrid.config import Params
+from arxiv_hybrid.params import Params
 from arxiv_hybrid.evaluation.report import summary
-from arxiv_hybrid.io import read_json
+from arxiv_hybrid.system.files import read_json
 
 
 def main(_: Params) -> None:

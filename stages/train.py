@@ -3,6 +3,7 @@
 from argparse import ArgumentParser
 from dataclasses import asdict
 
+from arxiv_hybrid.params import for_member
 from _stage import (
     AUGMENTED,
     EMBEDDINGS,
@@ -17,24 +18,26 @@ from _stage import (
     run,
 )
 
-from arxiv_hybrid.config import Params
-from arxiv_hybrid.io import read_lines, read_parquet, user_file, write_csv, write_json
-from arxiv_hybrid.text.embeddings import load_matrix
-from arxiv_hybrid.text.pretrained import load_pretrained
+from arxiv_hybrid.params import Params
+from arxiv_hybrid.system.files import read_lines, read_parquet, user_file, write_csv, write_json
+from arxiv_hybrid.vectors.matrix import load_matrix
+from arxiv_hybrid.vectors.pretrained import load_pretrained
 from arxiv_hybrid.text.vocabulary import Vocabulary
-from arxiv_hybrid.tracking import track
-from arxiv_hybrid.training import checkpoint
-from arxiv_hybrid.training.devices import choose_machine
+from arxiv_hybrid.tracking.run import track
+from arxiv_hybrid.inference import checkpoint
+from arxiv_hybrid.inference.devices import choose_device
 from arxiv_hybrid.training.distributed import Group, processes
 from arxiv_hybrid.training.loop import Epoch, say
-from arxiv_hybrid.training.run import curves, report, train_classifier
+from arxiv_hybrid.training.classifier import curves, report, train_classifier
 
 
 def main(params: Params, member: str | None) -> None:
     if member:
-        params = params.for_member(member)
-    machine = choose_machine(params.device, params.precision)  # one that is not there fails first
-    with processes(params.processes, machine.device) as group:
+        params = for_member(params, member)
+    device_config = choose_device(
+        params.device, params.precision
+    )  # one that is not there fails first
+    with processes(params.processes, device_config.device) as group:
         train(params, member, group)
 
 
@@ -57,17 +60,17 @@ def train(params: Params, member: str | None, group: Group) -> None:
         )
         if not group.first:
             return  # all have the same model, one writes it
-        checkpoint.save(folder, classifier.model, words, classifier.facts)
+        checkpoint.save(folder, classifier.model, words, classifier.config)
         write_csv(plots / "learning_curves.csv", curves(history))
         write_json(metrics / "train.json", report(classifier, history))
         mlrun.tags({"member": member or "main", "model.digest": checkpoint.digest(folder)})
         mlrun.metrics({"best": report(classifier, history)})
         if mlrun.active:
-            from arxiv_hybrid.evaluation.plots import learning_curves
+            from arxiv_hybrid.reporting.figures import learning_curves
 
             mlrun.figure(learning_curves(curves(history)), "learning_curves.png")
             if params.tracking.log_model:
-                mlrun.model(folder, classifier.facts.classes)
+                mlrun.model(folder, classifier.config.classes)
     best = history.best_epoch
     print(f"{member or 'main'}: best epoch {best.epoch}, val accuracy {best.val_accuracy:.2%}")
 

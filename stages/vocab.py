@@ -2,13 +2,13 @@
 
 from _stage import EMBEDDINGS, METRICS, ROOT, SPLITS, SPLIT_NAMES, VECTORS, VOCABULARY, run
 
-from arxiv_hybrid.config import Params
+from arxiv_hybrid.params import Params
 from arxiv_hybrid.data.table import texts_of
-from arxiv_hybrid.io import read_parquet, user_file, write_json, write_lines
-from arxiv_hybrid.text.embeddings import coverage, embedding_matrix, save_matrix
-from arxiv_hybrid.text.pretrained import load_pretrained
+from arxiv_hybrid.system.files import read_parquet, user_file, write_json, write_lines
+from arxiv_hybrid.vectors.matrix import coverage, embedding_matrix, save_matrix
+from arxiv_hybrid.vectors.pretrained import load_pretrained
 from arxiv_hybrid.text.tokenize import tokenize_all
-from arxiv_hybrid.text.vectors import load_vectors
+from arxiv_hybrid.vectors.learn import load_vectors
 from arxiv_hybrid.text.vocabulary import Vocabulary
 
 

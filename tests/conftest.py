@@ -16,11 +16,11 @@ import pandas as pd
 import pytest
 import yaml
 
-from arxiv_hybrid.config import Params, parse
-from arxiv_hybrid.data import synthetic
 from arxiv_hybrid.data.labels import label_papers
 from arxiv_hybrid.data.splits import split_documents
 from arxiv_hybrid.models import blocks, characters, serial
+from arxiv_hybrid.params import Params, parse
+from arxiv_hybrid.sources import synthetic
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY: dict[str, Any] = {
@@ -100,17 +100,17 @@ def model_folder(tmp_path: Path) -> Path:
     """A saved v1 of five words, untrained."""
     import torch
 
+    from arxiv_hybrid.inference import checkpoint
     from arxiv_hybrid.models import registry
     from arxiv_hybrid.text.vocabulary import Vocabulary
-    from arxiv_hybrid.training import checkpoint
 
     torch.manual_seed(0)
     arguments = {"vocab_size": 5, "embed_dim": 8, "num_classes": 3, "num_filters": 4,
                  "lstm_hidden": 4}  # fmt: skip
     words = Vocabulary(("<PAD>", "<UNK>", "deep", "learning", "words"))
-    facts = checkpoint.Facts("v1", arguments, ["cs.AI-LG", "cs.CL", "cs.CV"], 30, 300, 0.5)
+    config = checkpoint.ModelConfig("v1", arguments, ["cs.AI-LG", "cs.CL", "cs.CV"], 30, 300, 0.5)
     folder = tmp_path / "model"
-    checkpoint.save(folder, registry.build("v1", **arguments), words, facts)
+    checkpoint.save(folder, registry.build("v1", **arguments), words, config)
     return folder
 
 

@@ -13,16 +13,9 @@ import pandas as pd  # noqa: E402
 import yaml  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
-from arxiv_hybrid.errors import UserError  # noqa: E402
-from arxiv_hybrid.io import read_lines, write_csv, write_json  # noqa: E402
-from arxiv_hybrid.scratch.next_word import (  # noqa: E402
-    KINDS,
-    History,
-    Settings,
-    references,
-    save_model,
-    train,
-)
+from arxiv_hybrid.scratch.next_word import KINDS, History, Settings, references, save_model, train  # noqa: E402
+from arxiv_hybrid.system.errors import UserError  # noqa: E402
+from arxiv_hybrid.system.files import read_lines, write_csv, write_json  # noqa: E402
 
 
 def main(kind: str) -> None:

@@ -14,12 +14,12 @@ import torch  # noqa: E402
 from pydantic import Field, model_validator  # noqa: E402
 from safetensors.torch import save  # noqa: E402
 
-from arxiv_hybrid.config import Strict, load_section  # noqa: E402
-from arxiv_hybrid.data.sequences import Series, generate, split  # noqa: E402
-from arxiv_hybrid.errors import UserError  # noqa: E402
-from arxiv_hybrid.io import write_bytes, write_csv, write_json  # noqa: E402
-from arxiv_hybrid.models.sequence import SequenceCNNLSTM  # noqa: E402
-from arxiv_hybrid.training.sequences import Curves, fit_sequences, scores  # noqa: E402
+from arxiv_hybrid.params import Strict, load_section  # noqa: E402
+from arxiv_hybrid.system.errors import UserError  # noqa: E402
+from arxiv_hybrid.system.files import write_bytes, write_csv, write_json  # noqa: E402
+from arxiv_hybrid.time_series.fit import Curves, fit_sequences, scores  # noqa: E402
+from arxiv_hybrid.time_series.model import SequenceCNNLSTM  # noqa: E402
+from arxiv_hybrid.time_series.series import Series, generate, split  # noqa: E402
 
 
 class Transfer(Strict):

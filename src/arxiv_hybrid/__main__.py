@@ -15,7 +15,7 @@ from pathlib import Path
 import shtab
 
 from arxiv_hybrid import __version__, commands
-from arxiv_hybrid.errors import UserError
+from arxiv_hybrid.system.errors import UserError
 
 MODEL, PAPERS = Path("models/main"), Path("data/raw/papers.csv")
 EXPLAINED = Path("reports/explained")

@@ -9,7 +9,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from arxiv_hybrid.errors import UserError
+from arxiv_hybrid.system.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,9 +20,9 @@ MATTERED = 8  # words that are shown
 
 def inspect(chosen: Namespace) -> None:
     """`data inspect`."""
-    from arxiv_hybrid.data.csv_source import read_csv
-    from arxiv_hybrid.data.inspection import inspect, render
+    from arxiv_hybrid.audit.inspection import inspect, render
     from arxiv_hybrid.data.schema import check_papers
+    from arxiv_hybrid.sources.csv_source import read_csv
 
     papers = check_papers(read_csv(chosen.file, key="FILE"), str(chosen.file))
     print(render(inspect(papers)))
@@ -39,9 +39,9 @@ def predict(chosen: Namespace) -> None:
         raise UserError("--json is for one paper, with --title and --abstract")
     if not (chosen.input and chosen.output):
         raise UserError("predict needs --title and --abstract, or --input and --output")
-    from arxiv_hybrid.data.records import STANDARD
-    from arxiv_hybrid.predictions import predict_file
-    from arxiv_hybrid.training import checkpoint
+    from arxiv_hybrid.inference import checkpoint
+    from arxiv_hybrid.inference.predictions import predict_file
+    from arxiv_hybrid.inference.records import STANDARD
 
     done = predict_file(
         checkpoint.load(chosen.model),
@@ -60,11 +60,11 @@ def predict(chosen: Namespace) -> None:
 
 
 def _predict_one(chosen: Namespace) -> None:
-    from arxiv_hybrid.evaluation.influence import influence
-    from arxiv_hybrid.training import checkpoint
+    from arxiv_hybrid.evaluation.occlusion import occlusion
+    from arxiv_hybrid.inference import checkpoint
 
     paper = _own_text(chosen).iloc[0]
-    found = influence(checkpoint.load(chosen.model), paper["title"], paper["abstract"])
+    found = occlusion(checkpoint.load(chosen.model), paper["title"], paper["abstract"])
     words = [(word, fall) for word, fall in found.words if fall > 0][:MATTERED]
     sure = found.confidence >= chosen.sure
     if chosen.json:
@@ -86,11 +86,11 @@ def _predict_one(chosen: Namespace) -> None:
 
 def explain(chosen: Namespace) -> None:
     """`explain`: pages and pictures of the attention that papers get."""
-    from arxiv_hybrid.evaluation import plots
-    from arxiv_hybrid.evaluation.explain import explain
-    from arxiv_hybrid.io import write_bytes, write_text
+    from arxiv_hybrid.evaluation.attention import explain
+    from arxiv_hybrid.inference import checkpoint
+    from arxiv_hybrid.reporting import figures
     from arxiv_hybrid.reporting.attention_page import attention_page
-    from arxiv_hybrid.training import checkpoint
+    from arxiv_hybrid.system.files import write_bytes, write_text
 
     if bool(chosen.id) == bool(chosen.title or chosen.abstract):
         raise UserError("explain needs either --id or --title and --abstract")
@@ -98,9 +98,9 @@ def explain(chosen: Namespace) -> None:
     classifier = checkpoint.load(chosen.model)
     for paper in explain(classifier, papers):
         name = paper.id.replace("/", "-")
-        page, picture = attention_page([paper], classifier.facts.model), plots.attention(paper)
+        page, picture = attention_page([paper], classifier.config.model), figures.attention(paper)
         write_text(chosen.output / f"{name}.html", page)
-        write_bytes(chosen.output / f"{name}.png", plots.png(picture))
+        write_bytes(chosen.output / f"{name}.png", figures.png(picture))
         strongest = {
             part.name: sorted(zip(part.mean.tolist(), part.tokens, strict=True), reverse=True)[:8]
             for part in (paper.title, paper.abstract)
@@ -140,9 +140,9 @@ def next_word(chosen: Namespace) -> None:
 
 
 def _known_papers(path: Path, ids: list[str]) -> pd.DataFrame:
-    from arxiv_hybrid.data.csv_source import read_csv
     from arxiv_hybrid.data.identifiers import canonical
-    from arxiv_hybrid.io import require
+    from arxiv_hybrid.sources.csv_source import read_csv
+    from arxiv_hybrid.system.files import require
 
     require(path)
     known = read_csv(path, key="--papers").drop_duplicates("id").set_index("id")

@@ -18,7 +18,7 @@ from clones import environment, set_params, sh
 from conftest import ROOT
 
 from arxiv_hybrid import __version__
-from arxiv_hybrid.data import synthetic
+from arxiv_hybrid.sources import synthetic
 
 pytestmark = pytest.mark.pipeline
 WHY_NOT = {
@@ -124,11 +124,13 @@ def test_a_model_of_your_own(repo: Path, tmp_path: Path) -> None:
     assert count == 1
     path.write_text(text, encoding="utf-8")
     for word in re.findall(r'"(\w+)"', config):
-        assert f'"{word}"' in (ROOT / "src/arxiv_hybrid/config.py").read_text() or word == "bag"
+        assert (
+            f'"{word}"' in (ROOT / "src/arxiv_hybrid/params/schema.py").read_text() or word == "bag"
+        )
     (command,) = [b.text for b in blocks(ROOT / "docs/own-model.md") if b.kind == "sh bag"]
     sh(folder, *command.split())
-    facts = json.loads((folder / "models/main/model.json").read_text())
-    assert facts["model"] == "bag"
+    config = json.loads((folder / "models/main/model.json").read_text())
+    assert config["model"] == "bag"
     assert json.loads((folder / "metrics/evaluate.json").read_text())["accuracy"] > 0.3
     page = (folder / "reports/attention.html").read_text()
     assert "Model: bag" in page

@@ -19,9 +19,9 @@ from clones import sh
 from conftest import ROOT, merged
 
 from arxiv_hybrid.__main__ import main
-from arxiv_hybrid.config import load_section
-from arxiv_hybrid.data.sequences import Series
-from arxiv_hybrid.errors import UserError
+from arxiv_hybrid.params import load_section
+from arxiv_hybrid.system.errors import UserError
+from arxiv_hybrid.time_series.series import Series
 
 pytestmark = pytest.mark.pipeline
 

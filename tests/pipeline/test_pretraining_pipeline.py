@@ -12,8 +12,8 @@ import yaml
 from clones import set_params, sh
 from conftest import ROOT, TINY
 
-from arxiv_hybrid.data import synthetic
-from arxiv_hybrid.text.pretrained import load_pretrained
+from arxiv_hybrid.sources import synthetic
+from arxiv_hybrid.vectors.pretrained import load_pretrained
 
 pytestmark = pytest.mark.pipeline
 SMALL = {"dim": 12, "vector_epochs": 1, "epochs": 1, "batch_size": 16, "num_filters": 4,
@@ -66,10 +66,10 @@ def test_a_classifier_starts_from_the_encoder_and_so_do_other_models(repo: Path)
         set_params(repo, {"model": model, "pretrained": "pretraining/model",
                           "architecture": none if model == "v5" else small})  # fmt: skip
         sh(repo, "dvc", "repro", "evaluate")
-        facts = json.loads((repo / "models/main/model.json").read_text())
-        assert facts["model"] == model
-        assert facts["arguments"]["embed_dim"] == 12
-        assert facts["arguments"]["num_filters"] == (4 if model == "v5" else 8)
+        config = json.loads((repo / "models/main/model.json").read_text())
+        assert config["model"] == model
+        assert config["arguments"]["embed_dim"] == 12
+        assert config["arguments"]["num_filters"] == (4 if model == "v5" else 8)
         assert (repo / "models/main/vocab.txt").read_text() == words
 
 

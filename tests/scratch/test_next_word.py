@@ -14,7 +14,6 @@ import pytest
 from conftest import ROOT
 from safetensors.numpy import load_file, save
 
-from arxiv_hybrid.errors import UserError
 from arxiv_hybrid.scratch.layers import cross_entropy
 from arxiv_hybrid.scratch.next_word import (
     Model,
@@ -29,6 +28,7 @@ from arxiv_hybrid.scratch.next_word import (
     train_cnn,
     train_cnn_lstm,
 )
+from arxiv_hybrid.system.errors import UserError
 
 TEXTS = ["the cat sat on the mat", "the dog sat on the rug", "a cat and a dog"] * 4
 QUICK = Settings(embedding=8, filters=12, hidden=12, epochs=60, batch_size=8, learning_rate=0.3)

@@ -1,1 +1,1 @@
-"""Where papers come from, what their labels are, how they are split and audited."""
+"""The table of papers: columns, identifiers, labels, splits."""

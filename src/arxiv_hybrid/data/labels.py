@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from arxiv_hybrid.errors import UserError
+from arxiv_hybrid.system.errors import UserError
 
 CATEGORIES = ("cs.AI", "cs.CL", "cs.CV", "cs.LG")
 CLASSES: dict[int, tuple[str, ...]] = {

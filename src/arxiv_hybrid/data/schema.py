@@ -10,7 +10,7 @@ import pandera.pandas as pa
 from pandera.errors import SchemaErrors
 
 from arxiv_hybrid.data.labels import CATEGORIES
-from arxiv_hybrid.errors import UserError
+from arxiv_hybrid.system.errors import UserError
 
 COLUMNS = (
     "id",

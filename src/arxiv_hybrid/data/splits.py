@@ -9,7 +9,7 @@ import pandas as pd
 from sklearn.model_selection import train_test_split
 
 from arxiv_hybrid.data.labels import CLASSES
-from arxiv_hybrid.errors import UserError
+from arxiv_hybrid.system.errors import UserError
 
 _ARXIV_ID = re.compile(r"^\d{4}\.\d{4,5}(v\d+)?$")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from arxiv_hybrid.io import require
+from arxiv_hybrid.system.files import require
 
 
 def read_papers(path: Path) -> pd.DataFrame:

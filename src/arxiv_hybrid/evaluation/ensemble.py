@@ -13,9 +13,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from arxiv_hybrid.inference import calibration
+from arxiv_hybrid.inference.checkpoint import Classifier
 from arxiv_hybrid.text.augment import augment
-from arxiv_hybrid.training import calibration
-from arxiv_hybrid.training.checkpoint import Classifier
 
 Probabilities = npt.NDArray[np.float64]
 _MOST_STEPS = 5000

@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from arxiv_hybrid.config import Params
-from arxiv_hybrid.data.audit import best_possible
+from arxiv_hybrid.audit.labels import best_possible
 from arxiv_hybrid.data.labels import listed_classes
 from arxiv_hybrid.evaluation.metrics import bootstrap_interval, paired_comparison, scores
+from arxiv_hybrid.params import Params
 
 Probabilities = npt.NDArray[np.float64]
 

@@ -115,7 +115,7 @@ class PaperClassifier(nn.Module):
         table: Tensor = self.embedding(distinct)
         return dropout(table, self.embedding_dropout, self.training)
 
-    def spell(self, words: Sequence[str]) -> None:
+    def set_vocabulary(self, words: Sequence[str]) -> None:
         """Learn how the words of the vocabulary are written, if the model reads characters."""
 
 

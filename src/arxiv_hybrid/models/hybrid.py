@@ -134,7 +134,7 @@ class CharacterHybrid(HybridCNNLSTM):
         self.register_buffer("spelling", spelling([""] * vocab_size))
         initialise(self)
 
-    def spell(self, words: Sequence[str]) -> None:
+    def set_vocabulary(self, words: Sequence[str]) -> None:
         """See `PaperClassifier.spell`."""
         self.spelling.copy_(spelling(words))
 

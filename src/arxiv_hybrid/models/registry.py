@@ -5,11 +5,11 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from arxiv_hybrid.errors import UserError
 from arxiv_hybrid.models.base import PaperClassifier
 from arxiv_hybrid.models.hybrid import BaselineCNNLSTM, CharacterHybrid, HybridCNNLSTM
 from arxiv_hybrid.models.paired import PairedCNNLSTM
 from arxiv_hybrid.models.serial import SerialCNNLSTM
+from arxiv_hybrid.system.errors import UserError
 
 MODELS: dict[str, type[PaperClassifier]] = {
     "baseline": BaselineCNNLSTM,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from arxiv_hybrid.evaluation.explain import Explanation, Part
+from arxiv_hybrid.evaluation.attention import Explanation, Part
 from arxiv_hybrid.reporting.page import render
 from arxiv_hybrid.text.tokenize import token_spans
 

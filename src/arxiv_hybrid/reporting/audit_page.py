@@ -6,10 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from arxiv_hybrid.data.audit import best_possible
-from arxiv_hybrid.data.drift import Rising
-from arxiv_hybrid.data.duplicates import SIMILAR
-from arxiv_hybrid.data.inspection import listed_together
+from arxiv_hybrid.audit.drift import Rising
+from arxiv_hybrid.audit.duplicates import SIMILAR
+from arxiv_hybrid.audit.inspection import listed_together
+from arxiv_hybrid.audit.labels import best_possible
 from arxiv_hybrid.reporting.page import render
 
 

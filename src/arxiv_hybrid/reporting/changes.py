@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from arxiv_hybrid.git import git
-from arxiv_hybrid.tracking import flatten
+from arxiv_hybrid.system.git import git
+from arxiv_hybrid.system.nested import flatten
 
 # by name: the file, and the figure in it
 FIGURES = {

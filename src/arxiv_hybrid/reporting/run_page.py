@@ -7,10 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from arxiv_hybrid.config import Params
-from arxiv_hybrid.data.audit import best_possible
-from arxiv_hybrid.evaluation.doubtful import Doubtful
-from arxiv_hybrid.evaluation.explain import Explanation
+from arxiv_hybrid.audit.labels import best_possible
+from arxiv_hybrid.evaluation.attention import Explanation
+from arxiv_hybrid.evaluation.label_issues import LabelIssue
+from arxiv_hybrid.params import Params
 from arxiv_hybrid.reporting.attention_page import pieces
 from arxiv_hybrid.reporting.changes import Changes
 from arxiv_hybrid.reporting.charts import Chart
@@ -33,8 +33,8 @@ class LastRun:
     curves: pd.DataFrame
     confusion: pd.DataFrame
     reliability: pd.DataFrame
-    wrong: list[Doubtful]
-    hard: list[Doubtful]
+    wrong: list[LabelIssue]
+    hard: list[LabelIssue]
     explained: list[Explanation]
     changes: Changes | None
 

@@ -14,8 +14,6 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-from arxiv_hybrid.errors import UserError
-from arxiv_hybrid.io import require, write_bytes, write_json
 from arxiv_hybrid.scratch.layers import (
     LSTM,
     SGD,
@@ -30,6 +28,8 @@ from arxiv_hybrid.scratch.layers import (
     cross_entropy,
     softmax,
 )
+from arxiv_hybrid.system.errors import UserError
+from arxiv_hybrid.system.files import require, write_bytes, write_json
 from arxiv_hybrid.text.tokenize import tokenize
 
 PAD, UNK = 0, 1
@@ -273,8 +273,8 @@ def save_model(folder: Path, model: Model) -> None:
         for name, value in layer.weights.items()
     }
     write_bytes(folder / "weights.safetensors", save(tensors))
-    facts = {"kind": model.kind, "words": model.words, "settings": vars(model.settings)}
-    write_json(folder / "model.json", facts)
+    config = {"kind": model.kind, "words": model.words, "settings": vars(model.settings)}
+    write_json(folder / "model.json", config)
 
 
 def load_model(folder: Path) -> Model:
@@ -282,8 +282,8 @@ def load_model(folder: Path) -> Model:
     for name in ("model.json", "weights.safetensors"):
         require(folder / name)
     try:
-        facts = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-        model = Model.new(facts["kind"], facts["words"], Settings(**facts["settings"]))
+        config = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        model = Model.new(config["kind"], config["words"], Settings(**config["settings"]))
         stored = load_file(folder / "weights.safetensors")
         for number, layer in enumerate(model.layers):
             for name, value in layer.weights.items():

@@ -1,1 +1,1 @@
-"""From text to token ids: tokens, vocabulary, word vectors, augmentation."""
+"""Text: tokens, the vocabulary, augmentation."""

@@ -22,7 +22,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from arxiv_hybrid.cores import cores
+from arxiv_hybrid.system.runtime import cores
 
 
 @dataclass(frozen=True)

@@ -14,17 +14,14 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from arxiv_hybrid.config import Params
 from arxiv_hybrid.data.labels import CLASSES
-from arxiv_hybrid.errors import UserError
+from arxiv_hybrid.inference.devices import DeviceConfig
+from arxiv_hybrid.inference.encoding import EncodedPapers
+from arxiv_hybrid.inference.predict import predict
 from arxiv_hybrid.models.base import PaperClassifier
-from arxiv_hybrid.training.batches import (
-    EncodedPapers,
-    drop_words,
-    shuffled_batches,
-    sorted_batches,
-)
-from arxiv_hybrid.training.devices import Machine
+from arxiv_hybrid.params import Params
+from arxiv_hybrid.system.errors import UserError
+from arxiv_hybrid.training.batches import drop_words, shuffled_batches
 from arxiv_hybrid.training.distributed import ALONE, Group
 from arxiv_hybrid.training.losses import Loss, Mixup, class_weights, make_loss
 from arxiv_hybrid.training.optimizers import Optimization
@@ -61,7 +58,7 @@ def fit(
     train: EncodedPapers,
     val: EncodedPapers,
     params: Params,
-    machine: Machine,
+    device_config: DeviceConfig,
     *,
     group: Group = ALONE,
     on_epoch: Callable[[Epoch], None] | None = None,
@@ -91,7 +88,7 @@ def fit(
         steps_per_epoch=-(-steps // params.accumulate),
         accumulate=params.accumulate,
         patience=params.patience,
-        mixed_fp16=machine.precision == "fp16",
+        mixed_fp16=device_config.precision == "fp16",
         group=group,
     )
     own = random  # processes agree on batches, but draw their noise apart
@@ -114,7 +111,7 @@ def fit(
             batches,
             loss_function,
             optimization,
-            machine,
+            device_config,
             noise,
             title,
             group,
@@ -127,7 +124,7 @@ def fit(
                 f"learning_rate ({params.learning_rate:g})"
             )
         group.average_statistics(model)
-        logits = _predict_shared(model, val, machine, group)
+        logits = _predict_shared(model, val, device_config, group)
         val_loss = float(loss_function(logits, val.labels))
         val_accuracy = _accuracy(logits, val.labels)
         optimization.end_epoch(val_accuracy)
@@ -176,7 +173,7 @@ def _train_epoch(
     batches: list[npt.NDArray[np.int64]],
     loss_function: Loss,
     optimization: Optimization,
-    machine: Machine,
+    device_config: DeviceConfig,
     noise: _Noise,
     title: str,
     group: Group,
@@ -184,7 +181,7 @@ def _train_epoch(
 ) -> tuple[float, float]:
     """One pass over the batches; returns mean loss and accuracy while training."""
     model.train()
-    total_loss, correct = torch.zeros(2, device=machine.device).unbind()
+    total_loss, correct = torch.zeros(2, device=device_config.device).unbind()
     seen = 0
     quiet = None if group.first else True
     with tqdm(total=len(train), desc=title, unit="doc", disable=quiet, leave=False) as bar:
@@ -193,7 +190,7 @@ def _train_epoch(
             titles, abstracts, labels = train.batch(rows)
             titles, abstracts = (drop_words(ids, noise.word_dropout) for ids in (titles, abstracts))
             mix = noise.mix(labels)
-            with machine.autocast():
+            with device_config.autocast():
                 logits, _ = model(
                     titles,
                     abstracts,
@@ -230,31 +227,14 @@ def _share(
     return part / whole
 
 
-@torch.inference_mode()
-def predict(model: PaperClassifier, papers: EncodedPapers, machine: Machine) -> Tensor:
-    """Logits (N, C) in float32, in the papers' own order, with dropout off."""
-    model.eval()
-    parts, orders = [], []
-    batches = list(sorted_batches(papers.lengths(model.padded)))
-    for rows in tqdm(batches, "predicting", unit="batch", delay=2, disable=None, leave=False):
-        titles, abstracts, _ = papers.batch(rows)
-        with machine.autocast():
-            logits, _ = model(titles, abstracts, words=papers.words(rows))
-        parts.append(logits.float())
-        orders.append(torch.from_numpy(rows))
-    order = torch.cat(orders).to(machine.device)
-    logits = torch.cat(parts)
-    return torch.empty_like(logits).index_copy_(0, order, logits)
-
-
 def _predict_shared(
-    model: PaperClassifier, papers: EncodedPapers, machine: Machine, group: Group
+    model: PaperClassifier, papers: EncodedPapers, device_config: DeviceConfig, group: Group
 ) -> Tensor:
     """What `predict` returns, each process of the group doing its share."""
     if group.size == 1:
-        return predict(model, papers, machine)
+        return predict(model, papers, device_config)
     rows = group.share(np.arange(len(papers)))
-    own = predict(model, papers.take(rows), machine)
+    own = predict(model, papers.take(rows), device_config)
     whole = own.new_zeros(len(papers), own.shape[1])
     return group.sum(whole.index_copy_(0, torch.from_numpy(rows).to(own.device), own))
 

@@ -21,15 +21,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from arxiv_hybrid.errors import UserError
-from arxiv_hybrid.io import write_bytes, write_json, write_lines
+from arxiv_hybrid.inference.devices import DeviceConfig
+from arxiv_hybrid.inference.encoding import EncodedPapers
 from arxiv_hybrid.models.base import PADDING, Counts
 from arxiv_hybrid.models.paired import PairedCNNLSTM
-from arxiv_hybrid.text.pretrained import FACTS, MODEL, PAPERS, WEIGHTS, WORDS, Pretrained
+from arxiv_hybrid.system.errors import UserError
+from arxiv_hybrid.system.files import write_bytes, write_json, write_lines
 from arxiv_hybrid.text.vocabulary import Vocabulary
-from arxiv_hybrid.training.batches import EncodedPapers, drop_words, shuffled_batches
-from arxiv_hybrid.training.devices import Machine
+from arxiv_hybrid.training.batches import drop_words, shuffled_batches
 from arxiv_hybrid.training.optimizers import Optimization
+from arxiv_hybrid.vectors.pretrained import CONFIG, MODEL, PAPERS, WEIGHTS, WORDS, Pretrained
 
 SHARED_DIM = 256  # of the space in which titles meet abstracts
 PROJECTION_DROPOUT = 0.1
@@ -56,7 +57,7 @@ class PretrainEpoch:
 
     epoch: int
     loss: float
-    matched: float
+    in_batch_accuracy: float
     documents_per_second: float
 
 
@@ -83,7 +84,7 @@ class _Meeting(nn.Module):
         return titles, abstracts
 
 
-def contrast(titles: Tensor, abstracts: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+def info_nce(titles: Tensor, abstracts: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
     """InfoNCE in both directions over unit vectors (B, D), and the share of titles matched.
 
     Every other paper of the batch is a wrong answer.
@@ -98,7 +99,7 @@ def pretrain(
     model: PairedCNNLSTM,
     papers: EncodedPapers,
     settings: Settings,
-    machine: Machine,
+    device_config: DeviceConfig,
     *,
     on_epoch: Callable[[PretrainEpoch], None] | None = None,
 ) -> list[PretrainEpoch]:
@@ -106,7 +107,7 @@ def pretrain(
 
     Needs torch's seed set by the caller; the order of batches follows `settings.seed`.
     """
-    both = _Meeting(model).to(machine.device)
+    both = _Meeting(model).to(device_config.device)
     random = np.random.default_rng(settings.seed)
     steps = len(shuffled_batches(papers.abstract_lengths, settings.batch_size, random))
     optimization = Optimization(
@@ -120,13 +121,13 @@ def pretrain(
         epochs=settings.epochs,
         steps_per_epoch=steps,
         patience=settings.epochs,
-        mixed_fp16=machine.precision == "fp16",
+        mixed_fp16=device_config.precision == "fp16",
     )
     history = []
     for number in range(1, settings.epochs + 1):
         both.train()
         started = time.perf_counter()
-        total, matched = torch.zeros(2, device=machine.device).unbind()
+        total, in_batch_accuracy = torch.zeros(2, device=device_config.device).unbind()
         batches = shuffled_batches(papers.abstract_lengths, settings.batch_size, random)
         title = f"pre-training {number}/{settings.epochs}"
         with tqdm(total=len(papers), desc=title, unit="doc", disable=None, leave=False) as bar:
@@ -135,14 +136,14 @@ def pretrain(
                 titles, abstracts = (
                     drop_words(ids, settings.word_dropout) for ids in (titles, abstracts)
                 )
-                with machine.autocast():
+                with device_config.autocast():
                     title_vectors, abstract_vectors = both(titles, abstracts, papers.words(rows))
-                loss, share = contrast(title_vectors, abstract_vectors, settings.temperature)
+                loss, share = info_nce(title_vectors, abstract_vectors, settings.temperature)
                 optimization.step(loss)
                 total += loss.detach() * len(rows)
-                matched += share * len(rows)
+                in_batch_accuracy += share * len(rows)
                 bar.update(len(rows))
-        loss_mean, share_mean = total.item() / len(papers), matched.item() / len(papers)
+        loss_mean, share_mean = total.item() / len(papers), in_batch_accuracy.item() / len(papers)
         speed = len(papers) / (time.perf_counter() - started)  # a GPU has finished by now
         epoch = PretrainEpoch(number, loss_mean, share_mean, speed)
         history.append(epoch)
@@ -154,7 +155,8 @@ def pretrain(
 def say(epoch: PretrainEpoch) -> None:
     """Print an epoch's line."""
     print(
-        f"epoch {epoch.epoch:>3}  loss {epoch.loss:.4f}  titles matched {epoch.matched:.4f}"
+        f"epoch {epoch.epoch:>3}  loss {epoch.loss:.4f}  "
+        f"in-batch accuracy {epoch.in_batch_accuracy:.4f}"
         f"  {epoch.documents_per_second:,.0f} docs/s",
         file=sys.stderr,
         flush=True,
@@ -178,12 +180,12 @@ def save_pretrained(
         if not name.startswith(TASK)
     }
     write_bytes(folder / WEIGHTS, serialize(weights))
-    write_json(folder / FACTS, {"model": MODEL, "arguments": arguments})
+    write_json(folder / CONFIG, {"model": MODEL, "arguments": arguments})
     write_lines(folder / WORDS, list(vocabulary.words))
     write_lines(folder / PAPERS, list(papers))
 
 
-def adopt(model: nn.Module, pretrained: Pretrained) -> None:
+def load_encoder(model: nn.Module, pretrained: Pretrained) -> None:
     """Start a v5 from pre-trained weights; its head and fusion stay as they are.
 
     Raises UserError where the shapes differ, as with `architecture` other than pre-trained.

@@ -1,0 +1,1 @@
+"""From papers to probabilities, without training code: encoding, prediction, saved classifiers."""

@@ -1,0 +1,28 @@
+"""Logits of a model for many papers."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from arxiv_hybrid.inference.devices import DeviceConfig
+from arxiv_hybrid.inference.encoding import EncodedPapers, sorted_batches
+from arxiv_hybrid.models.base import PaperClassifier
+
+
+@torch.inference_mode()
+def predict(model: PaperClassifier, papers: EncodedPapers, device_config: DeviceConfig) -> Tensor:
+    """Logits (N, C) in float32, in the papers' own order, with dropout off."""
+    model.eval()
+    parts, orders = [], []
+    batches = list(sorted_batches(papers.lengths(model.padded)))
+    for rows in tqdm(batches, "predicting", unit="batch", delay=2, disable=None, leave=False):
+        titles, abstracts, _ = papers.batch(rows)
+        with device_config.autocast():
+            logits, _ = model(titles, abstracts, words=papers.words(rows))
+        parts.append(logits.float())
+        orders.append(torch.from_numpy(rows))
+    order = torch.cat(orders).to(device_config.device)
+    logits = torch.cat(parts)
+    return torch.empty_like(logits).index_copy_(0, order, logits)

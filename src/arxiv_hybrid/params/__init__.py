@@ -1,0 +1,16 @@
+"""params.yaml: its schema, its recipes, and the values in force."""
+
+from arxiv_hybrid.params.load import for_member, load, load_section, parse
+from arxiv_hybrid.params.schema import PUBLISHED_GLOVE, Fetch, Glove, Params, Strict
+
+__all__ = [
+    "PUBLISHED_GLOVE",
+    "Fetch",
+    "Glove",
+    "Params",
+    "Strict",
+    "for_member",
+    "load",
+    "load_section",
+    "parse",
+]

@@ -1,0 +1,161 @@
+"""Reading params.yaml: one clear line for whatever is wrong with it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from pydantic import ValidationError
+
+from arxiv_hybrid.params.recipes import ATOMIC, resolve
+from arxiv_hybrid.params.schema import Params, Section
+from arxiv_hybrid.system.errors import UserError
+from arxiv_hybrid.system.nested import deep_merge
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+SHARED_BY_MEMBERS = frozenset(
+    {
+        "pretrained",
+        "fetch",
+        "labels",
+        "split",
+        "augment",
+        "glove",
+        "vocab",
+        "ensemble",
+        "evaluate",
+        "tracking",
+    }
+)
+_KIND = re.compile(r"^(list|dict|literal)\[|^(float|str)$")  # of a value, in pydantic's reports
+
+
+def load(path: Path) -> Params:
+    """Read and validate a params.yaml; raise UserError with one line if it is not sound."""
+    params = parse(_read(path), path.name)
+    for member in params.ensemble.members:
+        for_member(params, member.name)  # a wrong override fails now, not after an hour
+    return params
+
+
+def for_member(params: Params, name: str) -> Params:
+    """The parameters of one ensemble member: the root's, with its own overrides merged in.
+
+    Raises UserError if `ensemble.members` has no such name, or a member overrides a key that
+    does not exist at the root.
+    """
+    for member in params.ensemble.members:
+        if member.name == name:
+            overrides = member.model_extra or {}
+            where = f"params.yaml: ensemble.members[{name}]"
+            shared = {"augment": params.augment.model_dump()}  # not what the member's recipe says
+            return parse(_overlay(params.written, overrides) | shared, where)
+    names = ", ".join(member.name for member in params.ensemble.members)
+    raise UserError(f"params.yaml: ensemble.members has no {name!r}; it has {names}")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path}: not found; it holds every parameter of the pipeline") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 text: {error}") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    try:
+        content = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 (a SafeLoader)
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not valid YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: expected keys and values, found {type(content).__name__}")
+    return content
+
+
+def load_section(path: Path, kind: type[Section]) -> Section:
+    """Read a YAML file that is one section, as the examples' params.yaml."""
+    content = _read(path)
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        raise UserError(f"{path.name}: {_one_line(error)}") from None
+
+
+def parse(content: dict[str, Any], where: str) -> Params:
+    """Validate a mapping, each `auto` replaced by the model's recipe.
+
+    where: names the mapping's origin in the error line.
+    """
+    try:
+        params = Params.model_validate(resolve(content))
+    except ValidationError as error:
+        raise UserError(f"{where}: {_one_line(error)}") from None
+    params._written = content
+    return params
+
+
+def _one_line(error: ValidationError) -> str:
+    """The first problem of a pydantic report, with its key, and how many more there are."""
+    found = error.errors(include_url=False)
+    # where several kinds of value are allowed, each has a line: the one that came furthest counts
+    same = [entry for entry in found if _key(entry) == _key(found[0])]
+    deepest = max(len(entry["loc"]) for entry in same)
+    same = [entry for entry in same if len(entry["loc"]) == deepest]
+    first = same[0]
+    key = ".".join(_key(first, whole=True))
+    others = [entry["msg"].removeprefix("Input should be ") for entry in same[1:]]
+    message = ", or ".join([first["msg"].removeprefix("Value error, "), *others])
+    kind = first["type"]
+    if kind == "extra_forbidden":
+        text = f"{key}: unknown key"
+    elif kind == "missing":
+        text = f"{key}: missing"
+    elif key:
+        text = f"{key}: {first['input']!r} is not allowed: {message[0].lower()}{message[1:]}"
+    else:
+        text = message
+    more = len({entry["loc"][:1] for entry in found}) - 1
+    return f"{text} (and {more} more)" if more else text
+
+
+def _key(entry: ErrorDetails, *, whole: bool = False) -> tuple[str, ...]:
+    """The key of a problem: its parameter or, `whole`, the place within its value, too."""
+    parts = [str(part) for part in entry["loc"]]
+    kinds = [number for number, part in enumerate(parts) if _KIND.match(part)]
+    if not whole and kinds:
+        return tuple(parts[: kinds[0]])
+    return tuple(part for number, part in enumerate(parts) if number not in kinds)
+
+
+def _overlay(base: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
+    """Lay a member's overrides over the root parameters; data parameters are shared by all."""
+    for key in overrides:
+        if key in SHARED_BY_MEMBERS:
+            raise UserError(f"params.yaml: ensemble.members: {key} is shared by all members")
+    return deep_merge(base, overrides, atomic=ATOMIC)
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """A safe loader that refuses a key given twice instead of keeping the last."""
+
+
+def _mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    loader.flatten_mapping(node)
+    seen: set[Any] = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node)
+        if not isinstance(key, (str, int, float)):
+            line = key_node.start_mark.line + 1
+            raise yaml.YAMLError(f"a key in line {line} is not a name")
+        if key in seen:
+            line = key_node.start_mark.line + 1
+            raise yaml.YAMLError(f"key {key!r} stands twice, again in line {line}")
+        seen.add(key)
+    return loader.construct_mapping(node)
+
+
+_UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)

@@ -1,0 +1,315 @@
+"""params.yaml as validated, typed models: an unknown key or impossible value is an error."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    field_validator,
+    model_validator,
+)
+
+from arxiv_hybrid.params.recipes import AUTO
+
+if TYPE_CHECKING:
+    pass
+
+ModelName = Literal["baseline", "v1", "v2", "v3", "v4", "v5", "cnn_lstm"]
+# attention heads share the channels of both LSTM directions
+LSTM_MULTIPLE = {"v1": 2, "v2": 2, "v3": 2, "v4": 4}
+GATED = tuple(LSTM_MULTIPLE)
+CLASS_NAMES = ("cs.AI", "cs.CL", "cs.CV", "cs.LG", "cs.AI-LG")
+_DAY = re.compile(r"^\d{4}-\d\d-\d\d$")
+_KIND = re.compile(r"^(list|dict|literal)\[|^(float|str)$")  # of a value, in pydantic's reports
+PUBLISHED_GLOVE = {  # name: widths that are published
+    "glove.6B": (50, 100, 200, 300),
+    "glove.2024.dolma": (300,),
+    "glove.2024.wikigiga": (50, 100, 200, 300),
+}
+VECTOR_FILES = (".txt", ".vec", ".gz", ".xz", ".zip")
+
+
+def _is_date(day: Any) -> bool:
+    if not isinstance(day, str) or not _DAY.match(day):
+        return False
+    try:
+        date.fromisoformat(day)
+    except ValueError:
+        return False
+    return True
+
+
+class Strict(BaseModel):
+    """Base of every section: no unknown keys, no NaN, no later change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+Section = TypeVar("Section", bound=Strict)
+
+
+class Fetch(Strict):
+    """Where papers come from."""
+
+    source: Literal["synthetic", "arxiv", "csv", "snapshot"]
+    path: str | None
+    per_category: int = Field(ge=1)
+    sample: Literal["newest", "random"]
+    since: str | None
+    until: str | None
+    allow_fewer: bool
+    papers: int = Field(ge=100, le=1_000_000)
+    label_noise: float = Field(ge=0, lt=0.75)
+    seed: int = Field(ge=0, lt=2**32)
+
+    @field_validator("since", "until", mode="before")
+    @classmethod
+    def _a_day(cls, day: Any) -> Any:
+        if day is not None and not _is_date(day):
+            raise ValueError("expected a day as 2025-11-17, in quotes")
+        if day is not None and not "1991" <= day < "2100":
+            raise ValueError("expected a day from 1991, when arXiv began, to 2099")
+        return day
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Fetch:
+        if self.source in ("csv", "snapshot") and not self.path:
+            raise ValueError(f"source {self.source} needs fetch.path, the file to read")
+        if self.source == "arxiv" and self.sample != "newest":
+            raise ValueError(f"sample {self.sample} needs source snapshot, arxiv gives the newest")
+        if self.since and self.until and self.since > self.until:
+            raise ValueError(f"since {self.since} lies after until {self.until}")
+        return self
+
+
+class Labels(Strict):
+    """What a label is."""
+
+    scheme: Literal["primary", "query"]
+    classes: Literal[3, 4]
+
+
+class Split(Strict):
+    """How papers are divided."""
+
+    by: Literal["paper", "row", "time"]
+    val: float = Field(gt=0, lt=0.5)
+    test: float = Field(gt=0, lt=0.5)
+    seed: int = Field(ge=0, lt=2**32)
+
+
+class Augment(Strict):
+    """EDA variants of training abstracts."""
+
+    fraction: float = Field(ge=0, le=1)
+    alpha: float = Field(gt=0, lt=1)
+    synonyms: Literal["thesaurus", "vectors"]
+
+
+class Glove(Strict):
+    """Word vectors."""
+
+    source: str
+    method: Literal["word2vec", "ppmi_svd"]
+    epochs: int = Field(ge=1, le=1000)
+    dim: int = Field(ge=2, le=1024)
+    window: int = Field(ge=1, le=50)
+    extra_text: str | None
+    sha256: str | None = Field(pattern=r"^[0-9a-f]{64}$")
+    learning_rate_scale: float = Field(ge=0, le=10)
+
+    @field_validator("source")
+    @classmethod
+    def _a_name_or_a_file(cls, source: str) -> str:
+        names = ("corpus", "none", *PUBLISHED_GLOVE)
+        if source in names or source.endswith(VECTOR_FILES):
+            return source
+        raise ValueError(
+            f"expected {', '.join(names)} or the path of a file ({', '.join(VECTOR_FILES)})"
+        )
+
+    @model_validator(mode="after")
+    def _published(self) -> Glove:
+        widths = PUBLISHED_GLOVE.get(self.source, (self.dim,))
+        if self.dim not in widths:
+            raise ValueError(
+                f"{self.source} has no vectors of {self.dim} numbers; glove.dim may be "
+                f"{', '.join(map(str, widths))}"
+            )
+        return self
+
+
+class Vocab(Strict):
+    """Which words and how many of them a model reads."""
+
+    max_size: int = Field(ge=10)
+    min_freq: int = Field(ge=1)
+    title_length: int = Field(ge=1, le=512)
+    abstract_length: int = Field(ge=5, le=4096)
+
+
+class Architecture(Strict):
+    """Widths and parts; None keeps the model's own."""
+
+    num_filters: int | None = Field(ge=1, le=4096)
+    lstm_hidden: int | None = Field(ge=1, le=4096)
+    attention: bool | None
+    residual: bool | None
+    gates: bool | None
+    letters: Literal["auto"] | float | None
+
+    @field_validator("letters")
+    @classmethod
+    def _letters(cls, letters: Literal["auto"] | float | None) -> Literal["auto"] | float | None:
+        if isinstance(letters, float) and not 0 < letters <= 10:
+            raise ValueError("must be above 0 and at most 10")
+        return letters
+
+    def given(self) -> dict[str, int | bool | float]:
+        """Only what the user or a recipe set."""
+        return {key: value for key, value in self.model_dump().items() if value not in (None, AUTO)}
+
+
+class Member(BaseModel):
+    """One ensemble member: a name, and any root parameter that differs from the main model."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+
+
+class Ensemble(Strict):
+    """Who votes with the main model."""
+
+    tta: int = Field(ge=0, le=32)
+    weights: Literal["equal", "fitted"]
+    linear: bool
+    members: list[Member] = Field(min_length=1)
+
+    @field_validator("members")
+    @classmethod
+    def _names_differ(cls, members: list[Member]) -> list[Member]:
+        names = [member.name for member in members]
+        if len(set(names)) < len(names):
+            raise ValueError(f"member names must differ, got {', '.join(names)}")
+        if taken := {"main", "linear"} & set(names):
+            raise ValueError(f"{taken.pop()} is the name of another voter")
+        return members
+
+
+class Evaluate(Strict):
+    """How test scores are measured."""
+
+    bootstrap: int = Field(ge=100, le=1_000_000)
+    confidence: float = Field(gt=0.5, lt=1)
+    calibration_bins: int = Field(ge=2, le=100)
+    explain_papers: int = Field(ge=1, le=100)
+
+
+class Tracking(Strict):
+    """MLflow."""
+
+    enabled: bool
+    experiment: str = Field(min_length=1)
+    log_model: bool
+    register_as: str | None = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+
+
+class Params(Strict):
+    """All of params.yaml."""
+
+    seed: int = Field(ge=0, lt=2**32)
+    model: ModelName
+    recipe: Literal["ours", "published"]
+    dropout: float = Field(ge=0, le=0.99)
+    word_dropout: float = Field(ge=0, lt=1)
+    learning_rate: float = Field(gt=0, le=10)
+    batch_size: int = Field(ge=2, le=65536)
+    accumulate: int = Field(ge=1, le=1024)
+    epochs: int = Field(ge=1, le=10_000)
+    patience: int = Field(ge=1)
+    weight_decay: float = Field(ge=0, le=1)
+    gradient_clip: float = Field(gt=0)
+    label_smoothing: float = Field(ge=0, lt=1)
+    class_weights: Literal["none", "balanced"] | list[float] | dict[str, float]
+    loss: Literal["cross_entropy", "focal"]
+    mixup: float = Field(ge=0, le=1)
+    embeddings: Literal["pretrained", "random", "wide"]
+    pretrained: str | None
+    optimizer: Literal["adamw", "adam", "sgd"]
+    scheduler: Literal["onecycle", "cosine", "warmup_cosine", "plateau", "none"]
+    precision: Literal["auto", "fp32", "bf16", "fp16"]
+    device: str = Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    processes: int = Field(ge=1, le=64)
+    architecture: Architecture
+    fetch: Fetch
+    labels: Labels
+    split: Split
+    augment: Augment
+    glove: Glove
+    vocab: Vocab
+    ensemble: Ensemble
+    evaluate: Evaluate
+    tracking: Tracking
+    _written: dict[str, Any] = PrivateAttr(default_factory=dict)
+
+    @property
+    def written(self) -> dict[str, Any]:
+        """The parameters as written, every `auto` included."""
+        return self._written
+
+    @field_validator("class_weights")
+    @classmethod
+    def _positive_weights(cls, weights: Any) -> Any:
+        if isinstance(weights, dict):
+            for name in weights:
+                if name not in CLASS_NAMES:
+                    raise ValueError(f"{name} is no class; use {', '.join(CLASS_NAMES)}")
+        if not isinstance(weights, str):
+            values = list(weights.values()) if isinstance(weights, dict) else weights
+            if values and min(values) <= 0:
+                raise ValueError("class_weights must all be positive")
+        return weights
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Params:
+        classes = self.labels.classes
+        if isinstance(self.class_weights, list) and len(self.class_weights) != classes:
+            raise ValueError(
+                f"class_weights has {len(self.class_weights)} values for labels.classes="
+                f"{classes}; give one a class, or none, or balanced"
+            )
+        self._check_architecture()
+        if self.pretrained and self.model == "v5" and self.embeddings != "pretrained":
+            raise ValueError(f"embeddings: {self.embeddings} contradicts pretrained for v5")
+        if self.processes > 1 and self.device.startswith("cuda:"):
+            raise ValueError(
+                f"device: {self.device} is one GPU; processes need device cuda or auto"
+            )
+        if self.batch_size < 2 * self.processes:
+            raise ValueError(
+                f"batch_size: {self.batch_size} is less than two papers for each of "
+                f"{self.processes} processes"
+            )
+        if self.split.val + self.split.test >= 0.9:
+            raise ValueError("split.val + split.test must leave at least 10 % for training")
+        return self
+
+    def _check_architecture(self) -> None:
+        given = self.architecture.given()
+        multiple = LSTM_MULTIPLE.get(self.model, 1)
+        if given.get("lstm_hidden", multiple) % multiple:
+            raise ValueError(
+                f"architecture.lstm_hidden: {given['lstm_hidden']} is no multiple of {multiple}, "
+                f"as the attention heads of {self.model} need"
+            )
+        for part in ("attention", "residual", "gates"):
+            if part in given and self.model not in GATED:
+                raise ValueError(f"architecture.{part}: only {', '.join(GATED)} have that part")
+        if "letters" in given and self.model != "v4":
+            raise ValueError("architecture.letters: only v4 reads letters")

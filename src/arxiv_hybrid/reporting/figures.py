@@ -1,0 +1,92 @@
+"""Figures for people: the same data as the plot CSVs, drawn for MLflow."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.figure import Figure
+
+from arxiv_hybrid.evaluation.attention import SHOWN, Explanation
+
+
+def png(figure: Figure) -> bytes:
+    """A figure as the bytes of a PNG file."""
+    image = BytesIO()
+    figure.savefig(image, format="png")
+    return image.getvalue()
+
+
+def learning_curves(epochs: pd.DataFrame) -> Figure:
+    """Loss and accuracy by epoch; needs epoch, train_loss, val_loss and the accuracies."""
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    for axis, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        for part in ("train", "val"):
+            axis.plot(epochs["epoch"], epochs[f"{part}_{name}"], marker="o", label=part)
+        axis.set(xlabel="epoch", ylabel=name)
+        axis.grid(alpha=0.3)
+        axis.legend()
+    return figure
+
+
+def confusion_matrix(counts: npt.NDArray[np.int64], class_names: list[str], title: str) -> Figure:
+    """Counts (C, C) as a heat map, rows in per cent of the actual class."""
+    figure = Figure(figsize=(4.8, 4.2), layout="constrained")
+    axis = figure.subplots()
+    share = counts / counts.sum(1, keepdims=True).clip(min=1)
+    axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    for row, column in np.ndindex(counts.shape):
+        axis.text(
+            column,
+            row,
+            f"{share[row, column]:.0%}\n{counts[row, column]:,}",
+            ha="center",
+            va="center",
+            color="white" if share[row, column] > 0.5 else "black",
+        )
+    ticks = range(len(class_names))
+    axis.set_xticks(ticks, class_names, rotation=30, ha="right")
+    axis.set_yticks(ticks, class_names)
+    axis.set(xlabel="predicted", ylabel="actual", title=title)
+    return figure
+
+
+def reliability_diagram(rows: pd.DataFrame) -> Figure:
+    """Accuracy against confidence; the diagonal is a perfectly calibrated classifier."""
+    figure = Figure(figsize=(4.4, 4.0), layout="constrained")
+    axis = figure.subplots()
+    axis.plot([0, 1], [0, 1], linestyle="--", color="grey", label="calibrated")
+    axis.plot(rows["confidence"], rows["accuracy"], marker="o", label="this model")
+    axis.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
+    axis.grid(alpha=0.3)
+    axis.legend()
+    return figure
+
+
+def attention(paper: Explanation) -> Figure:
+    """A paper's attention: title above, abstract below, a row for each head and one for the mean.
+
+    Each row is shaded by its own strongest word.
+    """
+    parts = [paper.title, paper.abstract]
+    heights = [len(part.heads) + 1 if len(part.heads) > 1 else 1 for part in parts]
+    figure = Figure(figsize=(14, 3.0 + 0.42 * sum(heights)), layout="constrained")
+    for axis, part, words in zip(
+        figure.subplots(2, 1, height_ratios=heights), parts, SHOWN, strict=True
+    ):
+        if not part.tokens:
+            axis.set_axis_off()
+            continue
+        tokens, heads = part.tokens[:words], part.heads[:, :words]
+        rows = np.vstack([heads.mean(0), heads]) if len(heads) > 1 else heads
+        names = ["mean", *(f"head {number + 1}" for number in range(len(rows) - 1))]
+        shades = rows / rows.max(1, keepdims=True).clip(min=1e-9)
+        axis.imshow(shades, cmap="Blues", aspect="auto", vmin=0, vmax=1)
+        axis.set_xticks(range(len(tokens)), tokens, rotation=70, ha="right", fontsize=9)
+        axis.set_yticks(range(len(rows)), names)
+        axis.set_title(f"{part.name}, fusion weight {part.fusion:.2f}", fontsize=10)
+    actual = f", actual {paper.actual}" if paper.actual else ""
+    figure.suptitle(f"{paper.id}: predicted {paper.predicted} ({paper.confidence:.0%}){actual}")
+    return figure

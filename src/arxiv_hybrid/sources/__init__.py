@@ -1,0 +1,1 @@
+"""Where papers come from: arXiv's API, a metadata dump, a CSV file, a synthetic corpus."""

@@ -1,0 +1,178 @@
+"""A seeded generator of arXiv-like papers whose best possible accuracy is known.
+
+Each paper mixes one or two fields. Its primary category is drawn from that mixture and then
+flipped with a stated probability, so no classifier, however good, can expect more than
+`ceiling`: the mean over papers of the largest class probability given the mixture.
+The text shows the mixture only in part: many phrases are borrowed from other fields, shared
+by all, or carry nothing at all.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import yaml
+
+from arxiv_hybrid.data.labels import CATEGORIES, CLASSES, class_index
+from arxiv_hybrid.data.schema import COLUMNS
+
+CROSS_LISTED = 0.4  # share of papers with a second field; real cs papers: about 0.42
+OWN_PHRASES = 0.5  # share of phrases from the paper's own mixture of fields ...
+SHARED_PHRASES = 0.34  # ... and from the shared list; the rest is borrowed from any field
+SHARED_IN_TITLE = 0.3
+WORDS = (100, 250)  # abstracts, least and most
+WORDS_MEAN, WORDS_DEVIATION = 165, 38
+FIRST_DAY, DAYS = np.datetime64("2025-01-01"), 320
+
+FloatArray = npt.NDArray[np.float64]
+_SLOT = re.compile(r"\{(\w+)\}")
+_ARTICLE = re.compile(r"\b([Aa]) (?=[aeiou])")
+
+
+@dataclass(frozen=True)
+class _Lexicon:
+    """The word lists of lexicon.yaml; `topics[f]` has one phrase list a sub-topic."""
+
+    topics: list[list[list[str]]]
+    shared: list[str]
+    general: dict[str, list[str]]
+    titles: list[str]
+    sentences: list[str]
+    syllables: list[str]
+
+
+def generate(
+    *, papers: int, label_noise: float, seed: int
+) -> tuple[pd.DataFrame, dict[str, float]]:
+    """Generate `papers` papers as `schema.COLUMNS` rows, one a listed category.
+
+    Returns the table and the label ceiling by number of classes ("3", "4"): the accuracy
+    that knowing every paper's true mixture and the noise rate would give on primary labels.
+    """
+    lexicon = _load_lexicon()
+    random = np.random.default_rng(seed)
+    mixtures = _mixtures(random, papers)
+    probabilities = _label_probabilities(mixtures, label_noise)
+    uniform = random.random((papers, 1))
+    primary = (probabilities.cumsum(1) < uniform).sum(1).clip(max=len(CATEGORIES) - 1)
+    days = np.sort(random.integers(0, DAYS, papers))
+    rows: list[dict[str, str]] = []
+    for number in range(papers):
+        writer = _Writer(lexicon, random, mixtures[number], days[number] / DAYS)
+        published = FIRST_DAY + days[number]
+        paper = {
+            "id": f"synthetic.{number + 1:06d}",
+            "title": writer.title(),
+            "abstract": writer.abstract(),
+            "published": str(published),
+        }
+        rows.extend(_listings(paper, int(primary[number]), mixtures[number]))
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    ceiling = {str(classes): _ceiling(probabilities, classes) for classes in CLASSES}
+    return table, ceiling
+
+
+def _mixtures(random: np.random.Generator, papers: int) -> FloatArray:
+    """How much of each field a paper holds; rows sum to 1."""
+    fields = len(CATEGORIES)
+    main = random.integers(0, fields, papers)
+    second = (main + random.integers(1, fields, papers)) % fields
+    weight = np.where(random.random(papers) < CROSS_LISTED, random.uniform(0.1, 0.4, papers), 0)
+    mixtures = np.zeros((papers, fields))
+    mixtures[np.arange(papers), main] = 1 - weight
+    mixtures[np.arange(papers), second] += weight
+    return mixtures
+
+
+def _label_probabilities(mixtures: FloatArray, noise: float) -> FloatArray:
+    """P(primary category | mixture), noise included: a flip goes to any other field alike."""
+    others = (1 - mixtures) / (mixtures.shape[1] - 1)
+    return (1 - noise) * mixtures + noise * others
+
+
+def _ceiling(probabilities: FloatArray, classes: int) -> float:
+    merged = np.zeros((len(probabilities), classes))
+    for column, target in enumerate(class_index(pd.Series(CATEGORIES), classes)):
+        merged[:, target] += probabilities[:, column]
+    return float(merged.max(axis=1).mean())
+
+
+def _listings(paper: dict[str, str], primary: int, mixture: FloatArray) -> list[dict[str, str]]:
+    """One row for each category that the paper is listed under, the primary one first."""
+    listed = [primary, *(int(i) for i in np.argsort(-mixture) if mixture[i] > 0 and i != primary)]
+    names = [CATEGORIES[i] for i in listed]
+    common = {**paper, "primary_category": names[0], "all_categories": ",".join(names)}
+    return [{**common, "category": name} for name in names]
+
+
+class _Writer:
+    """Writes one paper from its mixture of fields; `age` in 0..1 shifts sub-topics over time."""
+
+    def __init__(
+        self, lexicon: _Lexicon, random: np.random.Generator, mixture: FloatArray, age: float
+    ) -> None:
+        self._lexicon, self._random, self._mixture = lexicon, random, mixture
+        self._name = "".join(self._pick(lexicon.syllables) for _ in range(3)).capitalize()
+        self._subtopics = [self._subtopic(len(topics), age) for topics in lexicon.topics]
+
+    def title(self) -> str:
+        return _capitalised(self._fill(self._pick(self._lexicon.titles), SHARED_IN_TITLE))
+
+    def abstract(self) -> str:
+        wanted = self._random.normal(WORDS_MEAN, WORDS_DEVIATION)
+        wanted = min(max(wanted, WORDS[0]), WORDS[1] - 25)  # the last sentence may run over
+        sentences: list[str] = []
+        words = 0
+        while words < wanted:
+            sentence = self._fill(self._pick(self._lexicon.sentences), SHARED_PHRASES)
+            sentences.append(_capitalised(sentence))
+            words += len(sentence.split())
+        return " ".join(sentences)
+
+    def _subtopic(self, count: int, age: float) -> int:
+        """Early sub-topics fade and late ones rise, as they do on arXiv."""
+        weights = np.exp(1.2 * (2 * age - 1) * np.linspace(-1, 1, count))
+        return int(self._random.choice(count, p=weights / weights.sum()))
+
+    def _fill(self, template: str, shared: float) -> str:
+        return _SLOT.sub(lambda slot: self._word(slot.group(1), shared), template)
+
+    def _word(self, slot: str, shared: float) -> str:
+        if slot.startswith("topic"):
+            return self._phrase(shared)
+        if slot == "name":
+            return self._name
+        if slot == "number":
+            return str(self._random.integers(2, 60))
+        return self._pick(self._lexicon.general[slot])
+
+    def _phrase(self, shared: float) -> str:
+        draw = self._random.random()
+        if draw < shared:
+            return self._pick(self._lexicon.shared)
+        if draw < shared + OWN_PHRASES:
+            field = int(self._random.choice(len(self._mixture), p=self._mixture))
+            return self._pick(self._lexicon.topics[field][self._subtopics[field]])
+        topics = self._lexicon.topics[self._random.integers(len(self._lexicon.topics))]
+        return self._pick(topics[self._random.integers(len(topics))])
+
+    def _pick(self, options: list[str]) -> str:
+        return options[self._random.integers(len(options))]
+
+
+def _capitalised(sentence: str) -> str:
+    return _ARTICLE.sub(r"\1n ", sentence[:1].upper() + sentence[1:])
+
+
+def _load_lexicon() -> _Lexicon:
+    text = resources.files("arxiv_hybrid.sources").joinpath("lexicon.yaml").read_text("utf-8")
+    content: dict[str, Any] = yaml.safe_load(text)
+    fields = content.pop("fields")
+    topics = [list(fields[name].values()) for name in CATEGORIES]
+    return _Lexicon(topics=topics, **content)

@@ -1,0 +1,1 @@
+"""The machine around the project: files, streams, downloads, git, errors, the runtime."""

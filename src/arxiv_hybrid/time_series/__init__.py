@@ -1,0 +1,1 @@
+"""The time-series CNN-LSTM of examples/time_series: series, model, training."""

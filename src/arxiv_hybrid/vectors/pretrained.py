@@ -1,0 +1,73 @@
+"""A pre-trained encoder as a folder: what `training.pretraining` wrote, read without torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from arxiv_hybrid.system.errors import UserError
+from arxiv_hybrid.system.files import read_lines
+from arxiv_hybrid.text.vocabulary import SPECIAL, Vocabulary
+
+WEIGHTS, CONFIG, WORDS, PAPERS = "encoder.safetensors", "encoder.json", "vocab.txt", "papers.txt"
+WIDTHS = {"num_filters", "lstm_hidden"}
+EMBEDDING = "embedding.weight"
+MODEL = "v5"  # the one model that can be pre-trained
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """An encoder's weights by name, the widths it was built with, the words it knows.
+
+    papers: ids of those it learned from.
+    """
+
+    vocabulary: Vocabulary
+    weights: dict[str, npt.NDArray[np.float32]]
+    arguments: dict[str, Any]
+    papers: frozenset[str]
+
+    def refuse(self, held_out: Collection[str]) -> None:
+        """Raise UserError if any of these ids, validation and test papers, was learned from."""
+        if seen := sorted(self.papers.intersection(held_out)):
+            raise UserError(
+                f"pretrained: it learned from {len(seen):,} validation or test papers, as "
+                f"{seen[0]}; pre-train with leave_out (pretraining/README.md)"
+            )
+
+    @property
+    def embeddings(self) -> npt.NDArray[np.float32]:
+        """The vector of every entry of the vocabulary, (V, D)."""
+        return self.weights[EMBEDDING]
+
+    def word_vectors(self) -> tuple[list[str], npt.NDArray[np.float32]]:
+        """Real words and their vectors (words, D)."""
+        return list(self.vocabulary.words[len(SPECIAL) :]), self.embeddings[len(SPECIAL) :]
+
+
+def load_pretrained(folder: Path) -> Pretrained:
+    """Read an encoder; UserError if a file is missing or damaged."""
+    for name in (WEIGHTS, CONFIG, WORDS, PAPERS):
+        if not (folder / name).is_file():
+            raise UserError(f"{folder / name}: not found (pretrained); see pretraining/README.md")
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        stored = load_file(folder / WEIGHTS)
+        weights = {name: value.astype(np.float32) for name, value in stored.items()}
+        vocabulary = Vocabulary(tuple(read_lines(folder / WORDS)))
+        arguments = dict(config["arguments"])
+        if config["model"] != MODEL or set(arguments) != WIDTHS:
+            raise ValueError(f"{CONFIG} tells of another model than {MODEL}")
+        if len(vocabulary) != len(weights[EMBEDDING]):
+            raise ValueError(f"{len(vocabulary)} words for {len(weights[EMBEDDING])} vectors")
+    except (SafetensorError, ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{folder}: not a sound encoder (pretrained): {error}") from None
+    return Pretrained(vocabulary, weights, arguments, frozenset(read_lines(folder / PAPERS)))

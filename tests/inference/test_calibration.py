@@ -1,0 +1,50 @@
+"""One temperature for all papers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from arxiv_hybrid.evaluation.ensemble import calibrated, fit_votes
+from arxiv_hybrid.evaluation.metrics import expected_calibration_error
+from arxiv_hybrid.inference.calibration import fit_temperature, probabilities
+
+
+def drawn(papers: int = 20_000) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits, and labels that follow the probabilities they stand for."""
+    torch.manual_seed(0)
+    logits = 2 * torch.randn(papers, 4)
+    return logits, torch.multinomial(torch.softmax(logits, -1), 1).squeeze(1)
+
+
+@pytest.mark.parametrize("factor", [0.5, 1.0, 3.0])
+def test_the_temperature_undoes_what_made_logits_too_sure(factor: float) -> None:
+    logits, labels = drawn()
+    assert fit_temperature(factor * logits, labels) == pytest.approx(factor, rel=0.03)
+
+
+def test_calibrated_votes_mean_what_they_say() -> None:
+    logits, labels = drawn()
+    votes = probabilities(3 * logits, 1.0).numpy()
+    known = labels.numpy()
+    before = expected_calibration_error(known, votes, 15)
+    temperature = fit_votes(known, votes)
+    after = calibrated(votes, temperature)
+    assert before > 0.08
+    assert expected_calibration_error(known, after, 15) < 0.015
+    assert np.array_equal(after.argmax(1), votes.argmax(1)), "no paper changes its category"
+    assert after.sum(1) == pytest.approx(1.0)
+
+
+def test_votes_without_any_doubt_are_no_error() -> None:
+    labels = np.array([0, 1, 1])
+    votes = np.eye(2)[[0, 1, 0]]
+    assert np.isfinite(calibrated(votes, fit_votes(labels, votes))).all()
+
+
+def test_a_few_papers_without_a_mistake_make_no_one_sure_of_everything() -> None:
+    logits = 4 * torch.eye(3).repeat(10, 1)
+    temperature = fit_temperature(logits, logits.argmax(1))
+    assert temperature > 0.3
+    assert probabilities(logits, temperature).max().item() < 0.99999

@@ -1,0 +1,258 @@
+"""`python -m arxiv_hybrid predict`."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from arxiv_hybrid.__main__ import main
+from arxiv_hybrid.inference import checkpoint, predictions
+
+PAPERS = pd.DataFrame(
+    {
+        "id": ["b", "a", "c", "b", "e"],
+        "title": ["Deep learning", "words, words", "", "Learning", "nothing known"],
+        "abstract": ["Deep words", "learning", "", 'deep \n"deep", deep', "here neither"],
+    }
+)
+PROBABILITIES = ["cs.AI-LG", "cs.CL", "cs.CV"]
+
+
+@pytest.mark.parametrize("name", ["papers.csv", "papers.csv.gz"])
+def test_a_row_for_each_paper_in_order_however_it_is_cut(
+    model_folder: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    PAPERS.to_csv(tmp_path / name, index=False)
+    given = ["predict", "--model", str(model_folder), "--input", str(tmp_path / name)]
+    tables = []
+    for chunk in (4096, 2):
+        monkeypatch.setattr(predictions, "CHUNK", chunk)
+        output = tmp_path / f"{chunk}.csv"
+        assert main([*given, "--output", str(output)]) == 0
+        tables.append(pd.read_csv(output))
+        assert "5 papers" in capsys.readouterr().out
+    whole, cut = tables
+    assert whole.columns.tolist() == ["id", "category", *PROBABILITIES]
+    assert whole["id"].tolist() == PAPERS["id"].tolist()
+    pd.testing.assert_frame_equal(whole, cut, atol=2e-6, rtol=0)
+    direct = checkpoint.load(model_folder).classify(PAPERS)
+    assert whole["category"].tolist() == direct["category"].tolist()
+    np.testing.assert_allclose(whole[PROBABILITIES], direct[PROBABILITIES], atol=2e-6, rtol=0)
+
+
+def test_only_texts_are_needed(model_folder: Path, tmp_path: Path) -> None:
+    PAPERS[["abstract", "title"]].to_csv(tmp_path / "in.csv", index=False)
+    classifier = checkpoint.load(model_folder)
+    assert (
+        predictions.predict_file(classifier, tmp_path / "in.csv", tmp_path / "out.csv").papers == 5
+    )
+    assert pd.read_csv(tmp_path / "out.csv").columns.tolist() == ["category", *PROBABILITIES]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("", "is empty"),
+        ("title,abstract\n", "no papers"),
+        ('title,abstract\na,b\nc,"open\nd,e\nf,g\n', "lines 3 to 5: unexpected end of data"),
+        ("title,abstract\na,\udcff\n", "line 2: not UTF-8"),
+        ('id,"title"x,abstract\n1,a,b\n', "line 1: ',' expected after '\"'"),
+        ("title,abstract,\udcff\na,b,c\n", "line 1: not UTF-8"),
+        ("title,text\na,b\n", "no column abstract; it has title, text"),
+        ("title,abstract\na,b,c\n", "line 2: 3 fields, the header has 2"),
+        ("title,abstract\na,b\na,b,c\n", "line 3: 3 fields, the header has 2"),
+    ],
+)
+def test_a_file_that_does_not_fit_leaves_the_output_alone(
+    model_folder: Path, tmp_path: Path, content: str, words: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    (tmp_path / "in.csv").write_bytes(content.encode("utf-8", "surrogateescape"))
+    (tmp_path / "out.csv").write_text("of before")
+    files = ["--input", str(tmp_path / "in.csv"), "--output", str(tmp_path / "out.csv")]
+    assert main(["predict", "--model", str(model_folder), *files]) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert "in.csv" in error
+    assert (tmp_path / "out.csv").read_text() == "of before"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.csv", "model", "out.csv"]
+
+
+def test_a_model_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    nowhere = str(tmp_path / "nowhere")
+    assert main(["predict", "--model", nowhere, "--input", "x.csv", "--output", "y.csv"]) == 2
+    assert "nowhere" in capsys.readouterr().err
+
+
+ONE = ["predict", "--title", "Deep learning", "--abstract", "words words unheard deep"]
+
+
+def test_one_papers_probabilities_and_the_words_it_rests_on(
+    model_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*ONE, "--model", str(model_folder), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    classifier = checkpoint.load(model_folder)
+
+    def classify(title: str, abstract: str) -> pd.Series:
+        paper = pd.DataFrame({"title": [title], "abstract": [abstract]})
+        return classifier.classify(paper).iloc[0]
+
+    whole = classify("Deep learning", "words words unheard deep")
+    assert found["category"] == whole["category"]
+    assert sum(found["probabilities"].values()) == pytest.approx(1)
+    assert found["probabilities"][whole["category"]] == pytest.approx(whole[whole["category"]])
+    hidden = {
+        "deep": classify("unheard learning", "words words unheard unheard"),
+        "learning": classify("Deep unheard", "words words unheard deep"),
+        "words": classify("Deep learning", "unheard unheard unheard deep"),
+    }
+    falls = {word: whole[found["category"]] - p[found["category"]] for word, p in hidden.items()}
+    expected = {word: fall for word, fall in falls.items() if fall > 0}
+    assert found["words"] == pytest.approx(expected, abs=1e-3)
+    assert list(found["words"]) == sorted(expected, key=lambda word: -expected[word])
+
+
+def test_what_is_not_sure_is_said(model_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = [*ONE, "--model", str(model_folder)]
+    assert main([*given, "--sure", "1"]) == 0
+    out = capsys.readouterr().out
+    assert "unsure: below 100%" in out
+    assert main([*given, "--sure", "0"]) == 0
+    out = capsys.readouterr().out
+    assert "unsure" not in out
+    shares = [float(line.split()[1].rstrip("%")) for line in out.splitlines()[:3]]
+    assert shares == sorted(shares, reverse=True)
+    assert sum(shares) == pytest.approx(100, abs=0.2)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ([], "predict needs --title and --abstract, or --input and --output"),
+        (["--input", "in.csv"], "predict needs --title"),
+        (["--title", "x", "--input", "in.csv"], "either"),
+        (["--title", "?!", "--abstract", "..."], "no word of latin letters"),
+    ],
+)
+def test_what_is_asked_for_must_be_clear(
+    given: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", *given]) == 2
+    assert words in capsys.readouterr().err
+
+
+DAMAGED = [
+    b'{"id": 7, "title": "Deep learning", "abstract": "words"}',
+    b"not JSON",
+    b"[1, 2]",
+    b'{"title": "Deep"}',
+    b'{"title": "Deep", "abstract": null}',
+    b"",
+    b'{"title": "Deep", "abstract": "\xff"}',
+    b'{"title": "learning", "abstract": "deep"}',
+]
+
+
+def test_json_lines_are_skipped_by_line_and_none_is_lost(
+    model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_bytes(b"\n".join(DAMAGED))
+    files = ["--model", str(model_folder), "--input", str(source), "--output", str(target)]
+    assert main(["predict", *files]) == 2
+    assert "line 2: not JSON" in capsys.readouterr().err
+    assert not target.exists()
+    assert main(["predict", *files, "--bad-rows", "skip"]) == 0
+    said = capsys.readouterr()
+    assert [line.split(": ", 2)[2].split(":")[0] for line in said.err.splitlines()] == [
+        "line 2", "line 3", "line 4", "line 5", "line 7",
+    ]  # fmt: skip
+    assert "2 papers, 5 rows left out" in said.out
+    rows = [json.loads(line) for line in target.read_text().splitlines()]
+    assert [row.get("id") for row in rows] == ["7", None]
+    direct = checkpoint.load(model_folder).classify(
+        pd.DataFrame({"title": ["Deep learning", "learning"], "abstract": ["words", "deep"]})
+    )
+    assert [row["category"] for row in rows] == direct["category"].tolist()
+    assert rows[1]["probabilities"] == pytest.approx(
+        direct[PROBABILITIES].iloc[1].to_dict(), abs=2e-6
+    )
+
+
+def test_a_damaged_csv_loses_no_other_row(
+    model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, target = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_bytes(
+        b"id,title,abstract\n1,deep,words\n2,deep\n\n3,deep,words,more\n4,\xff,x\n5,"
+        b'"two\nlines",deep\n'
+    )
+    files = ["--model", str(model_folder), "--input", str(source), "--output", str(target)]
+    assert main(["predict", *files, "--bad-rows", "skip"]) == 0
+    assert pd.read_csv(target)["id"].tolist() == [1, 5]
+    told = capsys.readouterr().err
+    for line in ("line 3: 2 fields", "line 5: 4 fields", "line 6: not UTF-8"):
+        assert line in told
+
+
+def test_nothing_but_damage_is_an_error(
+    model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in.jsonl").write_text("x\ny\n")
+    files = ["--input", str(tmp_path / "in.jsonl"), "--output", str(tmp_path / "out.csv")]
+    assert main(["predict", "--model", str(model_folder), *files, "--bad-rows", "skip"]) == 2
+    assert "no papers in it; the first problem: " in capsys.readouterr().err
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_a_pipe(model_folder: Path) -> None:
+    paper = {"id": "1", "title": "Deep learning", "abstract": "words"}
+    done = subprocess.run(
+        [sys.executable, "-m", "arxiv_hybrid", "predict", "--model", str(model_folder),
+         "--input", "-", "--output", "-"],
+        input=json.dumps(paper) + "\n", capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    found = json.loads(done.stdout)
+    assert found["id"] == "1"
+    assert sum(found["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    assert "1 papers -> -" in done.stderr
+
+
+def test_quotes_that_do_not_match_invent_no_paper(
+    model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, target = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_text('id,title,abstract\n1,T,"He said "stop" here,\nfoo, bar, baz\nmore"\n2,a,b\n')
+    files = ["--model", str(model_folder), "--input", str(source), "--output", str(target)]
+    assert main(["predict", *files, "--bad-rows", "skip"]) == 2
+    assert "where the next row begins is unknown" in capsys.readouterr().err
+    assert not target.exists()
+
+
+@pytest.mark.parametrize("name", ["out.csv.gz", "out.jsonl.gz"])
+def test_packed_outputs_can_be_read_again(model_folder: Path, tmp_path: Path, name: str) -> None:
+    PAPERS.to_csv(tmp_path / "in.csv", index=False)
+    files = ["--input", str(tmp_path / "in.csv"), "--output", str(tmp_path / name)]
+    assert main(["predict", "--model", str(model_folder), *files]) == 0
+    lines = gzip.decompress((tmp_path / name).read_bytes()).decode().splitlines()
+    assert len(lines) == len(PAPERS) + ("csv" in name)
+
+
+def test_standard_output_is_utf_8(model_folder: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "arxiv_hybrid", "predict", "--model", str(model_folder),
+         "--input", "-", "--output", "-"],
+        input='{"id": "é日", "title": "deep", "abstract": "words"}\n'.encode(),
+        capture_output=True, check=True, env={**os.environ, "PYTHONIOENCODING": "latin-1"},
+    )  # fmt: skip
+    assert json.loads(done.stdout.decode())["id"] == "é日"

@@ -1,0 +1,254 @@
+"""What both classifiers promise, whatever the batch looks like."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from arxiv_hybrid.models import registry
+from arxiv_hybrid.models.attention import AttentionPooling, GatedFusion, MultiHeadSelfAttention
+from arxiv_hybrid.models.base import PaperClassifier
+from arxiv_hybrid.models.hybrid import CharacterHybrid, HybridCNNLSTM
+from arxiv_hybrid.system.errors import UserError
+
+WORDS = 60
+
+
+def make(name: str, **changes: object) -> PaperClassifier:
+    torch.manual_seed(0)
+    arguments = {
+        "vocab_size": WORDS,
+        "embed_dim": 12,
+        "num_filters": 8,
+        "lstm_hidden": 4,
+        "dropout": 0.3,
+    }
+    model = registry.build(name, **{**arguments, **changes})
+    model.set_vocabulary([f"word{'x' * (i % 9)}{i}" for i in range(WORDS)])
+    with torch.no_grad():  # biases are 0 at first, which hides what they would let through
+        for parameter in model.parameters():
+            if parameter.dim() == 1:
+                parameter.add_(0.03 * torch.randn_like(parameter))
+    return model
+
+
+def rounding(model: PaperClassifier) -> float:
+    """What another order of summing may change in logits near 1; v4 is three layers deep."""
+    return 4e-6 if isinstance(model, CharacterHybrid) else 1e-6
+
+
+@pytest.fixture
+def texts() -> tuple[Tensor, Tensor]:
+    """Six papers: titles of 1 to 7 words, abstracts of 1 to 30."""
+    torch.manual_seed(1)
+    titles, abstracts = torch.randint(1, WORDS, (6, 7)), torch.randint(1, WORDS, (6, 30))
+    for row in range(6):
+        titles[row, row + 2 :] = 0
+        abstracts[row, 1 + 6 * row :] = 0
+    return titles, abstracts
+
+
+@pytest.fixture(params=sorted(registry.MODELS))
+def model(request: pytest.FixtureRequest) -> PaperClassifier:
+    return make(request.param)
+
+
+def test_v1_has_exactly_the_published_number_of_parameters() -> None:
+    model = HybridCNNLSTM(37_760)
+    assert sum(p.numel() for p in model.parameters()) == 13_930_887
+
+
+def test_v4_has_the_published_size() -> None:
+    model = CharacterHybrid(37_760)
+    assert 22.5e6 < sum(p.numel() for p in model.parameters()) < 23.5e6
+
+
+def test_the_public_contract() -> None:
+    model = HybridCNNLSTM(
+        WORDS, embed_dim=300, num_filters=128, kernel_sizes=[3, 4, 5], lstm_hidden=128,
+        num_classes=3, dropout=0.6,
+    )  # fmt: skip
+    title_ids, abstract_ids = torch.randint(1, WORDS, (2, 9)), torch.randint(1, WORDS, (2, 40))
+    logits, attention_maps = model(title_ids, abstract_ids, title_ids != 0)
+    assert logits.shape == (2, 3)
+    assert attention_maps["title_attention"].shape == (2, 9)
+    assert attention_maps["abstract_attention"].shape == (2, 40)
+    assert attention_maps["fusion_weights"].shape == (2, 2)
+
+
+def test_the_baselines_widths() -> None:
+    model = registry.build("baseline", vocab_size=WORDS)
+    assert model.abstract_attention.score.in_features == 768
+    assert model.title_attention.score.in_features == 512
+    assert model.head[0].num_features == 1280
+    assert [m.p for m in model.head if isinstance(m, nn.Dropout)] == [0.5, 0.5, 0.4]
+    assert model.embedding_dropout == 0.25
+
+
+def test_extra_padding_changes_no_logit(model: PaperClassifier, texts: tuple[Tensor, Tensor]):
+    model.eval()
+    titles, abstracts = texts
+    logits, maps = model(titles, abstracts)
+    padded, padded_maps = model(F.pad(titles, (0, 5)), F.pad(abstracts, (0, 50)))
+    torch.testing.assert_close(padded, logits, rtol=0, atol=rounding(model))
+    torch.testing.assert_close(
+        padded_maps["abstract_attention"][:, :30], maps["abstract_attention"], rtol=0, atol=1e-6
+    )
+
+
+def test_extra_padding_changes_nothing_in_training_either(texts: tuple[Tensor, Tensor]) -> None:
+    """Batch statistics and gradients, too, come from real words alone."""
+    titles, abstracts = texts
+    losses, gradients = [], []
+    for extra in (0, 25):
+        model = make("v1", dropout=0.0).train()
+        model.title_attention.dropout.p = 0.0
+        logits, _ = model(F.pad(titles, (0, extra)), F.pad(abstracts, (0, extra)))
+        loss = F.cross_entropy(logits, torch.tensor([0, 1, 2, 0, 1, 2]))
+        loss.backward()
+        losses.append(loss.detach())
+        gradients.append(model.embedding.weight.grad)
+    torch.testing.assert_close(losses[0], losses[1], rtol=0, atol=1e-6)
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=0, atol=1e-6)
+
+
+def test_order_of_the_batch_does_not_matter(model: PaperClassifier, texts: tuple[Tensor, Tensor]):
+    model.eval()
+    titles, abstracts = texts
+    order = torch.tensor([3, 5, 0, 1, 4, 2])
+    logits, _ = model(titles, abstracts)
+    shuffled, _ = model(titles[order], abstracts[order])
+    torch.testing.assert_close(shuffled, logits[order], rtol=0, atol=rounding(model))
+
+
+def test_neighbours_do_not_matter(model: PaperClassifier, texts: tuple[Tensor, Tensor]) -> None:
+    model.eval()
+    titles, abstracts = texts
+    together, _ = model(titles, abstracts)
+    alone = torch.cat([model(titles[i : i + 1], abstracts[i : i + 1])[0] for i in range(6)])
+    torch.testing.assert_close(alone, together, rtol=0, atol=rounding(model))
+
+
+def test_attention_sums_to_one(model: PaperClassifier, texts: tuple[Tensor, Tensor]) -> None:
+    _, maps = model.eval()(*texts)
+    for name, ids in zip(("title_attention", "abstract_attention"), texts, strict=True):
+        torch.testing.assert_close(maps[name].sum(1), torch.ones(6))
+        assert (maps[name][ids == 0] == 0).all()
+        heads = maps[name.replace("attention", "heads")]
+        torch.testing.assert_close(heads.sum(2), torch.ones(6, heads.shape[1]))
+        torch.testing.assert_close(heads.mean(1), maps[name])
+
+
+def test_each_head_is_shown() -> None:
+    texts = torch.randint(1, WORDS, (2, 9)), torch.randint(1, WORDS, (2, 40))
+    for name, heads in {"v1": 4, "v4": 8, "baseline": 1}.items():
+        _, maps = registry.build(name, vocab_size=WORDS)(*texts)
+        assert maps["title_heads"].shape == (2, heads, 9)
+        assert maps["abstract_heads"].shape == (2, heads, 40)
+
+
+def test_on_a_gpu_sizes_come_from_the_host(
+    model: PaperClassifier, texts: tuple[Tensor, Tensor], pretend_gpu: Callable[[], None]
+) -> None:
+    model.eval()  # no dropout, whose masks have another shape there
+    words = (int((texts[0] != 0).sum()), int((texts[1] != 0).sum()))
+    results = []
+    for told in ((None, None), words):
+        model.zero_grad()
+        logits, maps = model(*texts, words=told)
+        logits.pow(2).sum().backward()
+        results.append([logits, *maps.values(), *(p.grad for p in model.parameters())])
+        pretend_gpu()
+    for wanted, got in zip(*results, strict=True):
+        torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_a_row_of_padding_gives_no_nan(model: PaperClassifier) -> None:
+    empty = torch.zeros(2, 4, dtype=torch.long)
+    logits, _ = model.eval()(empty, empty)
+    assert torch.isfinite(logits).all()
+
+
+def test_padding_never_learns(model: PaperClassifier, texts: tuple[Tensor, Tensor]) -> None:
+    logits, _ = model.train()(*texts)
+    logits.sum().backward()
+    assert (model.embedding.weight.grad[0] == 0).all()
+    assert (model.embedding.weight[0] == 0).all()
+
+
+def test_every_parameter_learns(model: PaperClassifier, texts: tuple[Tensor, Tensor]) -> None:
+    logits, _ = model.train()(*texts)
+    F.cross_entropy(logits, torch.tensor([0, 1, 2, 0, 1, 2])).backward()
+    still = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+    # a bias before batch norm, of a key, or added to all scores of a softmax cannot matter
+    idle = ("conv1.bias", "conv2.bias", "key.bias", "attention.score.bias")
+    assert not [n for n in still if not n.endswith(idle) and not re.fullmatch(r"convs\.\d.bias", n)]
+
+
+@pytest.mark.parametrize("name", sorted(registry.MODELS))
+def test_a_model_overfits_one_batch(name: str, texts: tuple[Tensor, Tensor]) -> None:
+    labels = torch.tensor([0, 1, 2, 0, 1, 2])
+    plain = make(name, dropout=0.0).train()
+    optimizer = torch.optim.Adam(plain.parameters(), lr=0.02 if name == "cnn_lstm" else 0.01)
+    for _ in range(80):
+        optimizer.zero_grad()
+        loss = F.cross_entropy(plain(*texts)[0], labels)
+        loss.backward()
+        optimizer.step()
+    assert (plain(*texts)[0].argmax(1) == labels).all()
+    assert loss.item() < 0.05
+
+
+SWITCHES = {"attention": 2, "residual": 3, "gates": 1}  # and how many parts each takes out
+
+
+@pytest.mark.parametrize("part", sorted(SWITCHES))
+def test_a_part_can_be_left_out(part: str, texts: tuple[Tensor, Tensor]) -> None:
+    whole, without = make("v1").eval(), make("v1", **{part: False}).eval()
+    kinds = {
+        "attention": (MultiHeadSelfAttention, AttentionPooling),
+        "residual": (nn.Conv1d,),
+        "gates": (GatedFusion,),
+    }[part]
+    counts = [sum(isinstance(m, kinds) for m in one.modules()) for one in (whole, without)]
+    assert counts[0] - counts[1] == SWITCHES[part]
+    logits, maps = without(*texts)
+    padded, _ = without(*(F.pad(ids, (0, 9)) for ids in texts))
+    torch.testing.assert_close(padded, logits, rtol=0, atol=rounding(without))
+    torch.testing.assert_close(
+        maps["title_heads"].sum(2), torch.ones(6, 1 if part == "attention" else 4)
+    )
+
+
+def test_v4_is_dilated_and_its_letters_start_as_told() -> None:
+    model = registry.build("v4", vocab_size=WORDS)
+    dilations = [block.conv1.dilation[0] for block in model.abstract_blocks]
+    assert dilations == [1, 1, 1, 2, 2, 2, 4, 4, 4]
+    assert model.characters.table.std().item() == pytest.approx(0.1, rel=0.1)
+    loud = registry.build("v4", vocab_size=WORDS, letters=1.0)
+    assert loud.characters.table.std().item() == pytest.approx(1.0, rel=0.1)
+
+
+def test_v4_reads_the_letters_of_a_word() -> None:
+    model = make("v4").eval()
+    distinct = torch.arange(2, WORDS)
+    before = model.embed(distinct)
+    model.set_vocabulary(["other"] * WORDS)
+    assert (model.embed(distinct) != before).any(1).all()
+
+
+def test_an_unknown_model_is_named() -> None:
+    with pytest.raises(UserError, match="'v9' does not exist; choose from baseline, v1"):
+        registry.build("v9")
+
+
+@pytest.mark.parametrize(("name", "part"), [("cnn_lstm", "gates"), ("v1", "letters")])
+def test_an_argument_that_a_model_lacks_is_told(name: str, part: str) -> None:
+    with pytest.raises(UserError, match=f"{name} has no {part}; it takes .*lstm_hidden"):
+        registry.build(name, vocab_size=9, **{part: 1})
+    assert registry.build("v4", vocab_size=9, letters=1.0, gates=False)

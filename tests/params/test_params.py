@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import ROOT, merged
+
+from arxiv_hybrid.params import Params, for_member, load, parse
+from arxiv_hybrid.system.errors import UserError
+
+
+def write(tmp_path: Path, content: dict[str, Any]) -> Path:
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return path
+
+
+def test_shipped_params_are_valid_and_the_documented_sweep_changes_something() -> None:
+    params = load(ROOT / "params.yaml")
+    assert params.dropout == 0.5
+    assert params.labels.scheme == "primary"
+    assert params.split.by == "paper"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"dropout": 1.5}, ["dropout", "1.5", "less than or equal to 0.99"]),
+        ({"model": "v9"}, ["model", "v9", "v1"]),
+        ({"epochs": 0}, ["epochs", "0"]),
+        ({"learning_rate": -0.1}, ["learning_rate", "-0.1", "greater than 0"]),
+        ({"learning_rate": float("nan")}, ["learning_rate", "nan"]),
+        ({"drpout": 0.5}, ["drpout", "unknown key"]),
+        ({"split": {"seeed": 1}}, ["split.seeed", "unknown key"]),
+        ({"labels": {"classes": 5}}, ["labels.classes", "5"]),
+        ({"class_weights": [1.0, 2.0]}, ["class_weights", "2", "labels.classes=3"]),
+        ({"class_weights": [1.0, 2.0, -1.0]}, ["class_weights", "positive"]),
+        ({"fetch": {"source": "csv", "path": None}}, ["fetch", "fetch.path"]),
+        ({"architecture": {"lstm_hidden": 75}}, ["lstm_hidden", "75", "multiple of 2"]),
+        ({"model": "v4", "architecture": {"lstm_hidden": 6}}, ["lstm_hidden", "multiple of 4"]),
+        ({"model": "cnn_lstm", "architecture": {"gates": False}}, ["architecture.gates", "v1"]),
+        ({"architecture": {"letters": 0.1}}, ["architecture.letters", "only v4"]),
+        ({"model": "v4", "architecture": {"letters": 0}}, ["architecture.letters", "0", "above"]),
+        ({"class_weights": {"cs.AL": 2.0}}, ["class_weights", "cs.AL is no class", "cs.AI"]),
+        ({"class_weights": {"cs.CL": 0}}, ["class_weights", "positive"]),
+        ({"class_weights": {"cs.CL": "x"}}, ["class_weights.cs.CL", "'x'", "a valid number"]),
+        ({"class_weights": [1, "x", 2]}, ["class_weights.1", "'x'", "a valid number"]),
+        ({"class_weights": 2.0}, ["class_weights: 2.0", "'balanced', or a valid list"]),
+        ({"fetch": {"since": date(2025, 11, 17)}}, ["fetch.since", "2025-11-17, in quotes"]),
+        ({"dropout": 0.999}, ["dropout", "0.99"]),
+        ({"recipe": "own"}, ["recipe", "own", "published"]),
+        ({"seed": "auto"}, ["seed", "auto"]),
+        ({"split": {"seed": 2**32}}, ["split.seed", "4294967296"]),
+        ({"device": "tpu"}, ["device", "tpu"]),
+        ({"split": {"val": 0.45, "test": 0.49}}, ["split.val", "10 %"]),
+        ({"ensemble": {"members": [{"name": "a"}, {"name": "a"}]}}, ["members", "differ"]),
+        ({"ensemble": {"members": [{"name": "linear"}]}}, ["members", "linear", "another voter"]),
+        ({"ensemble": {"members": [{"name": "../x"}]}}, ["ensemble.members.0.name", "../x"]),
+        ({"ensemble": {"members": [{"name": "a", "dropuot": 1}]}}, ["members[a]", "dropuot"]),
+        ({"ensemble": {"members": [{"name": "a", "fetch": {}}]}}, ["fetch", "shared"]),
+    ],
+)
+def test_impossible_values_give_one_line_with_key_and_value(
+    tmp_path: Path, default_content: dict[str, Any], change: dict[str, Any], words: list[str]
+) -> None:
+    with pytest.raises(UserError) as caught:
+        load(write(tmp_path, merged(default_content, change)))
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in [*words, "params.yaml"]:
+        assert word in message
+
+
+def test_a_missing_key_is_named(tmp_path: Path, default_content: dict[str, Any]) -> None:
+    content = {key: value for key, value in default_content.items() if key != "seed"}
+    with pytest.raises(UserError, match="seed: missing"):
+        load(write(tmp_path, content))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: [1", "not valid YAML"),
+        ("- 1", "expected keys and values"),
+        ("seed: 1\nseed: 2", "stands twice, again in line 2"),
+        ("seed: {{x}}", "a key in line 1 is not a name"),
+    ],
+)
+def test_broken_files_are_named(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=words):
+        load(path)
+
+
+def test_missing_file_and_wrong_encoding(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="not found"):
+        load(tmp_path / "params.yaml")
+    (tmp_path / "params.yaml").write_bytes(b"seed: \xff\xfe")
+    with pytest.raises(UserError, match="not UTF-8"):
+        load(tmp_path / "params.yaml")
+
+
+def test_members_inherit_and_override(tiny_content: dict[str, Any]) -> None:
+    members = [{"name": "a", "seed": 7, "dropout": 0.1, "architecture": {"lstm_hidden": 4}}]
+    params = parse(merged(tiny_content, {"ensemble": {"members": members}}), "p")
+    member = for_member(params, "a")
+    assert (member.seed, member.dropout, member.epochs) == (7, 0.1, params.epochs)
+    assert member.architecture.lstm_hidden == 4
+    assert member.architecture.num_filters == params.architecture.num_filters
+    with pytest.raises(UserError, match="no 'b'; it has a"):
+        for_member(params, "b")
+
+
+@pytest.mark.parametrize("name", ["ours", "published"])
+@pytest.mark.parametrize("model", ["baseline", "v1", "v2", "v3", "v4", "v5", "cnn_lstm"])
+def test_every_model_has_both_recipes(default_content: dict[str, Any], name: str, model: str):
+    params = parse({**default_content, "recipe": name, "model": model}, "p")
+    assert params.loss == ("focal" if model == "v2" else "cross_entropy")
+    scratch = {"ours": "random", "published": "wide"}[name]
+    assert params.embeddings == (scratch if model in ("baseline", "v2") else "pretrained")
+    assert params.patience <= params.epochs or name == "ours"
+    letters = {"ours": 0.1, "published": 1.0}[name]
+    assert params.architecture.given() == ({"letters": letters} if model == "v4" else {})
+
+
+def test_published_recipes_are_those_of_the_table(default_content: dict[str, Any]) -> None:
+    def published(model: str, **changes: Any) -> Params:
+        return parse(
+            merged(default_content, {"recipe": "published", "model": model, **changes}), "p"
+        )
+
+    v1 = published("v1")
+    assert (v1.epochs, v1.patience, v1.dropout, v1.batch_size) == (30, 7, 0.6, 64)
+    assert (v1.learning_rate, v1.weight_decay, v1.label_smoothing) == (1e-3, 1e-3, 0.1)
+    assert (v1.optimizer, v1.scheduler, v1.class_weights) == (
+        "adamw",
+        "plateau",
+        {"cs.CL": 2.0, "cs.CV": 1.8},
+    )
+    assert (v1.augment.fraction, v1.augment.alpha) == (0.3, 0.1)
+    v4 = published("v4")
+    assert (v4.batch_size, v4.accumulate, v4.epochs, v4.scheduler) == (32, 4, 40, "warmup_cosine")
+    assert (v4.label_smoothing, v4.mixup) == (0.15, 0.3)
+    assert (v4.augment.fraction, v4.augment.alpha) == (0.5, 0.15)
+    base = published("baseline")
+    assert (base.optimizer, base.epochs, base.patience, base.dropout) == ("adam", 20, 5, 0.5)
+    assert base.vocab.abstract_length == 200
+    assert base.class_weights == {"cs.AI": 2.0}
+    assert v4.class_weights == "none"
+    assert published("cnn_lstm").class_weights == v1.class_weights
+    assert published("v2").class_weights == {"cs.CL": 1.5, "cs.CV": 1.5}
+    assert published("v3").class_weights == {"cs.CL": 1.8, "cs.CV": 1.6}
+    assert published("v2", loss="cross_entropy", dropout=0.1).loss == "cross_entropy"
+
+
+def test_members_share_the_main_models_augmented_papers(default_content: dict[str, Any]) -> None:
+    members = [{"name": "a", "recipe": "published"}, {"name": "b", "model": "v4"}]
+    content = merged(default_content, {"ensemble": {"members": members}, "augment": {"alpha": 0.2}})
+    params = parse(content, "p")
+    for name in "ab":
+        assert for_member(params, name).augment == params.augment
+    assert for_member(params, "a").dropout == 0.6
+
+
+def test_a_member_has_the_recipe_of_its_own_model(default_content: dict[str, Any]) -> None:
+    members = [{"name": "a", "model": "v2"}, {"name": "b", "model": "v2", "loss": "cross_entropy"}]
+    params = parse(merged(default_content, {"ensemble": {"members": members}}), "p")
+    assert params.loss == "cross_entropy"
+    assert for_member(params, "a").loss == "focal"
+    assert for_member(params, "b").loss == "cross_entropy"
+    assert for_member(params, "a").embeddings == "random"

@@ -1,0 +1,315 @@
+"""The metadata dump: what is chosen from it, and what a damaged one is told."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import lzma
+import zipfile
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from conftest import ROOT, merged
+
+from arxiv_hybrid.data.labels import CATEGORIES
+from arxiv_hybrid.params import Fetch, parse
+from arxiv_hybrid.sources.fetch import Places, fetch_snapshot
+from arxiv_hybrid.sources.snapshot_source import Selection, Window, read_snapshot
+from arxiv_hybrid.system import streams
+from arxiv_hybrid.system.errors import UserError
+
+FIELDS = ("math.CO", "cs.AIX", "cs.LO", *CATEGORIES)
+
+
+def record(number: int, categories: str, **changes: Any) -> dict[str, Any]:
+    month = number // 50  # fifty papers a month from 2024-01 on
+    return {
+        "id": f"{24 + month // 12:02}{month % 12 + 1:02}.{number % 50 + 1:05}",
+        "submitter": "N. N.",
+        "title": f"On topic\n  {number}",
+        "abstract": f'  We study number {number}, "categories": "cs.AI" and é.\n',
+        "categories": categories,
+        "versions": [{"version": "v1", "created": _created(month, number)}],
+        **changes,
+    }
+
+
+def _created(month: int, number: int) -> str:
+    day = date(2024 + month // 12, month % 12 + 1, number % 50 // 2 + 1)
+    return f"{day:%a, %d %b %Y} 10:00:00 GMT"
+
+
+def records(count: int = 1200, seed: int = 3) -> list[dict[str, Any]]:
+    """Papers in no order, each with one to three categories."""
+    random = np.random.default_rng(seed)
+    made = [
+        record(i, " ".join(random.permutation(FIELDS)[: random.integers(1, 4)]))
+        for i in range(count)
+    ]
+    return [made[i] for i in random.permutation(count)]
+
+
+def write(path: Path, lines: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def read(path: Path, **changes: Any) -> Selection:
+    settings: dict[str, Any] = {
+        "per_category": 40, "sample": "newest", "seed": 1, "window": Window(), **changes
+    }  # fmt: skip
+    return read_snapshot(path, **settings)
+
+
+@pytest.fixture
+def dump(tmp_path: Path) -> Path:
+    return write(tmp_path / "dump.json", records())
+
+
+def test_the_newest_of_each_category_in_order(dump: Path) -> None:
+    table = read(dump).table()
+    for name in CATEGORIES:
+        listing = [r for r in records() if name in r["categories"].split()]
+        wanted = sorted((r["id"] for r in listing), reverse=True)[:40]
+        assert table.loc[table["category"] == name, "id"].tolist() == wanted
+    paper = table.iloc[0]
+    source = next(r for r in records() if r["id"] == paper["id"])
+    assert paper["title"] == " ".join(source["title"].split())
+    assert paper["abstract"] == " ".join(source["abstract"].split())
+    assert paper["all_categories"] == source["categories"].replace(" ", ",")
+    assert paper["primary_category"] == source["categories"].split()[0]
+    assert paper["published"][:7] == f"20{paper['id'][:2]}-{paper['id'][2:4]}"
+
+
+def pack_gz(path: Path, content: bytes) -> None:
+    path.write_bytes(gzip.compress(content))
+
+
+def pack_xz(path: Path, content: bytes) -> None:
+    path.write_bytes(lzma.compress(content))
+
+
+def pack_zip(path: Path, content: bytes) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("dump.json", content)
+
+
+PACKERS: dict[str, Callable[[Path, bytes], None]] = {"gz": pack_gz, "xz": pack_xz, "zip": pack_zip}
+
+
+@pytest.mark.parametrize("kind", PACKERS)
+@pytest.mark.parametrize("block", [100, 1000, 8 << 20])
+def test_every_packing_and_block_size_gives_the_same(
+    dump: Path, kind: str, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = read(dump)
+    packed = dump.with_name(f"dump.json.{kind}")
+    PACKERS[kind](packed, dump.read_bytes().rstrip(b"\n"))
+    monkeypatch.setattr(streams, "BLOCK", block)
+    again = read(packed)
+    pd.testing.assert_frame_equal(plain.table(), again.table())
+    assert again.lines == plain.lines == 1200
+
+
+def test_processes_change_nothing(dump: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "BLOCK", 20_000)
+    pd.testing.assert_frame_equal(read(dump, processes=1).table(), read(dump, processes=2).table())
+
+
+def test_a_random_sample_depends_on_seed_and_paper_only(tmp_path: Path, dump: Path) -> None:
+    chosen = read(dump, sample="random").table()
+    assert not chosen.equals(read(dump, sample="random", seed=2).table())
+    assert not chosen.equals(read(dump).table())
+    other = write(tmp_path / "other.json", sorted(records(), key=lambda r: str(r["id"])))
+    pd.testing.assert_frame_equal(chosen, read(other, sample="random").table())
+    # without a paper that was not chosen the choice is the same
+    left = [r for r in records() if r["id"] in set(chosen["id"]) or r["id"].startswith("2401")]
+    pd.testing.assert_frame_equal(
+        chosen, read(write(tmp_path / "left.json", left), sample="random").table()
+    )
+
+
+def test_the_window_counts_both_its_days(dump: Path) -> None:
+    window = Window(date(2024, 3, 5), date(2024, 3, 9))
+    days = set(read(dump, window=window).table()["published"])
+    assert days == {f"2024-03-0{day}" for day in range(5, 10)}
+
+
+def test_without_versions_the_month_of_the_id_counts(tmp_path: Path) -> None:
+    lines = records()
+    for line in lines:
+        del line["versions"]
+    path = write(tmp_path / "bare.json", lines)
+    table = read(path, window=Window(date(2024, 3, 1), date(2024, 3, 9))).table()
+    assert set(table["id"].str[:4]) == {"2403"}
+    assert set(table["published"]) == {""}
+
+
+def test_old_identifiers_are_older(tmp_path: Path) -> None:
+    lines = [
+        record(0, "cs.AI", id="cs/9912001"), record(1, "cs.AI", id="cs.LG/0101002"),
+        record(2, "cs.AI", id="0704.0001"), record(3, "cs.AI"),
+    ]  # fmt: skip
+    ids = read(write(tmp_path / "old.json", lines)).table()["id"].tolist()
+    assert ids == ["2401.00004", "0704.0001", "cs.LG/0101002", "cs/9912001"]
+
+
+def test_papers_without_text_are_counted_and_left_out(tmp_path: Path) -> None:
+    lines = [
+        record(0, "cs.AI"), record(1, "cs.AI", abstract=" \n"), record(2, "cs.CL", title="42"),
+        record(3, "cs.LG", abstract="None"),
+    ]  # fmt: skip
+    selection = read(write(tmp_path / "dump.json", lines))
+    assert selection.unreadable == 3
+    assert len(selection.table()) == 1
+
+
+def test_odd_but_readable_lines(tmp_path: Path) -> None:
+    lines = [
+        record(0, "cs.AI,cs.LG"), record(1, "cs.CL cs.CL"), record(2, "stat.ML"),
+        record(3, "cs.CV", title="Half a \ud835 pair"), record(3, "cs.CV"),
+        record(4, "cs.AI", id="2401.00005v2"),
+    ]  # fmt: skip
+    path = write(tmp_path / "dump.json", lines)
+    text = path.read_text().replace('"stat.ML"', '"stat.ML\\u0020cs.LG"')
+    path.write_text(text + "\n\n")
+    selection = read(path, per_category=2)
+    table = selection.table()
+    assert table["id"].tolist() == [
+        "2401.00005", "2401.00001", "2401.00002", "2401.00004", "2401.00003", "2401.00001"
+    ]  # fmt: skip
+    assert table["all_categories"].tolist()[-2:] == ["stat.ML,cs.LG", "cs.AI,cs.LG"]
+    assert table["title"].str.encode("utf-8").notna().all()
+    assert selection.lines == 6
+
+
+def test_a_file_without_line_ends_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "BLOCK", 1000)
+    monkeypatch.setattr(streams, "LONGEST_LINE", 5000)
+    path = tmp_path / "dump.json"
+    path.write_text(json.dumps(records(60)))
+    with pytest.raises(UserError, match="line 1 is longer than"):
+        read(path)
+
+
+def test_a_zip_with_a_password_is_named(tmp_path: Path, dump: Path) -> None:
+    path = tmp_path / "dump.zip"
+    pack_zip(path, dump.read_bytes())
+    content = bytearray(path.read_bytes())
+    content[6] |= 1  # the flag of an encrypted member, in both of its headers
+    content[content.rfind(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(bytes(content))
+    with pytest.raises(UserError, match=r"this kind of \.zip cannot be read"):
+        read(path)
+
+
+def damaged(tmp_path: Path, kind: str) -> Path:
+    """One file a kind of damage."""
+    good = "".join(json.dumps(r) + "\n" for r in records(60)).encode()
+    lines = good.splitlines(keepends=True)
+    path = tmp_path / f"dump.json.{kind if kind in ('gz', 'xz', 'zip') else 'txt'}"
+    if kind in PACKERS:
+        PACKERS[kind](path, good)
+        path.write_bytes(path.read_bytes()[: -len(good) // 40])
+    elif kind == "html.gz":
+        path = tmp_path / "dump.json.gz"
+        path.write_bytes(b"<html>Moved</html>")
+    elif kind == "two":
+        path = tmp_path / "dump.zip"
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("a.json", good)
+            archive.writestr("b.json", good)
+    elif kind == "cut":
+        path.write_bytes(good[:-40])
+    elif kind == "words":
+        path.write_bytes(b"".join([*lines[:2], b"hello\n", *lines[2:]]))
+    elif kind == "list":
+        path.write_bytes(b"".join([*lines[:2], b"[1]\n", *lines[2:]]))
+    elif kind == "no categories":
+        path.write_bytes(b"".join([*lines[:2], b'{"id": "2401.00001"}\n', *lines[2:]]))
+    elif kind == "broken":
+        path.write_bytes(
+            b"".join([*lines[:2], json.dumps(record(5, "cs.CV"))[:-9].encode(), b"\n"])
+        )
+    elif kind == "empty":
+        path.write_bytes(b"")
+    else:
+        changes = {
+            "no title": {"title": None},
+            "id": {"id": "12"},
+            "versions": {"versions": [{"created": 5}]},
+        }
+        path.write_bytes(lines[0] + json.dumps(record(5, "cs.CV", **changes[kind])).encode())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("gz", "the .gz file is truncated or damaged"),
+        ("xz", "the .xz file is truncated or damaged"),
+        ("zip", "the .zip file is truncated or damaged"),
+        ("html.gz", "cannot be read: Not a gzipped file"),
+        ("two", "expected one file to read"),
+        ("cut", "line 60: not sound JSON"),
+        ("words", "line 3: not sound JSON"),
+        ("list", "line 3: not a JSON object"),
+        ("no categories", "line 3: no categories"),
+        ("broken", "line 3: not sound JSON"),
+        ("empty", "is empty"),
+        ("no title", "line 2: title is missing"),
+        ("id", "line 2: id '12' is not an arXiv id"),
+        ("versions", "line 2: versions is not sound"),
+    ],
+)
+def test_a_damaged_file_is_named(tmp_path: Path, kind: str, words: str) -> None:
+    path = damaged(tmp_path, kind)
+    with pytest.raises(UserError) as told:
+        read(path)
+    assert words in str(told.value)
+    assert str(path) in str(told.value)
+    assert "\n" not in str(told.value)
+
+
+def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such file"):
+        read(tmp_path / "none.json")
+    with pytest.raises(UserError, match="is a folder"):
+        read(tmp_path)
+
+
+def fetch_params(**changes: Any) -> Fetch:
+    content = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    return parse(merged(content, {"fetch": {"source": "snapshot", **changes}}), "params").fetch
+
+
+def test_fewer_papers_than_asked_for_is_an_error(dump: Path) -> None:
+    settings = fetch_params(path=str(dump), per_category=2000)
+    places = Places(root=dump.parent, cache=lambda: dump.parent)
+    with pytest.raises(UserError, match=r"of cs\.AI.*fetch\.allow_fewer"):
+        fetch_snapshot(settings, places)
+    few = fetch_snapshot(settings.model_copy(update={"allow_fewer": True}), places)
+    assert 0 < len(few.papers) < 8000
+    enough = fetch_snapshot(settings.model_copy(update={"per_category": 40}), places)
+    assert enough.papers["category"].value_counts().eq(40).all()
+    assert enough.origin["lines"] == 1200
+
+
+def test_the_window_in_params_is_checked() -> None:
+    fetch = fetch_params(path="x", since="2025-01-01", until="2025-02-01")
+    assert Window.of(fetch.since, fetch.until) == Window(date(2025, 1, 1), date(2025, 2, 1))
+    with pytest.raises(UserError, match="lies after"):
+        fetch_params(path="x", since="2025-03-01", until="2025-02-01")
+    for wrong in ("yesterday", "20251117", "2025-02-30"):
+        with pytest.raises(UserError, match=r"fetch\.until.*expected a day"):
+            fetch_params(path="x", until=wrong)
+    with pytest.raises(UserError, match="snapshot needs"):
+        fetch_params(path=None)

@@ -1,0 +1,145 @@
+"""Several processes on one model: the same steps as one process makes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import ROOT, merged
+from safetensors.torch import load_file
+
+from arxiv_hybrid.params import parse
+from arxiv_hybrid.system.errors import UserError
+from arxiv_hybrid.training.batches import shuffled_batches
+from arxiv_hybrid.training.distributed import ALONE, Group, processes
+
+TRAIN = """\
+import json, sys
+from pathlib import Path
+import pandas as pd
+import torch
+from arxiv_hybrid.params import parse
+from arxiv_hybrid.text.tokenize import tokenize_all
+from arxiv_hybrid.text.vocabulary import Vocabulary
+from arxiv_hybrid.inference import checkpoint
+from arxiv_hybrid.training.distributed import processes
+from arxiv_hybrid.training.classifier import curves, train_classifier
+
+folder = Path(sys.argv[1])
+params = parse(json.loads((folder / "params.json").read_text()), "p")
+train, val = (pd.read_parquet(folder / f"{name}.parquet") for name in ("train", "val"))
+tokens = tokenize_all(train["title"] + " " + train["abstract"])
+words = Vocabulary.build(tokens, max_size=3000, min_freq=2)
+with processes(1, torch.device("cpu")) as group:
+    spoken = []
+    classifier, history = train_classifier(
+        params, train, val, words, None, group=group, on_epoch=spoken.append
+    )
+    out = folder / sys.argv[2] / str(group.rank)
+    checkpoint.save(out, classifier.model, words, classifier.config)
+    curves(history).to_csv(out / "curves.csv", index=False)
+    (out / "spoken").write_text(str(len(spoken)))
+"""
+
+
+def trained(folder: Path, count: int) -> list[Path]:
+    """Train in `count` processes; each one's folder."""
+    script = folder / "train.py"
+    script.write_text(TRAIN, encoding="utf-8")
+    name = f"of-{count}"
+    runner = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    launcher = [*runner, f"--nproc-per-node={count}"] if count > 1 else [sys.executable]
+    done = subprocess.run(
+        [*launcher, str(script), str(folder), name],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
+    return [folder / name / str(rank) for rank in range(count)]
+
+
+@pytest.fixture
+def prepared(
+    tmp_path: Path, splits: dict[str, pd.DataFrame], tiny_content: dict[str, Any]
+) -> tuple[Path, dict[str, Any]]:
+    for name in ("train", "val"):
+        splits[name].to_parquet(tmp_path / f"{name}.parquet")
+    changes = {"model": "v5", "dropout": 0.0, "word_dropout": 0.0, "precision": "fp32",
+               "epochs": 2, "batch_size": 32, "learning_rate": 0.002}  # fmt: skip
+    return tmp_path, merged(tiny_content, changes)
+
+
+def test_two_processes_learn_what_one_learns(prepared: tuple[Path, dict[str, Any]]) -> None:
+    folder, content = prepared
+    content = merged(content, {"class_weights": [1.0, 3.0, 0.5]})
+    (folder / "params.json").write_text(json.dumps(content))
+    (alone,), (first, second) = trained(folder, 1), trained(folder, 2)
+    one, two, other = (load_file(path / "model.safetensors") for path in (alone, first, second))
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], other[name], rtol=0, atol=0)
+        torch.testing.assert_close(two[name], value, rtol=0, atol=2e-4)
+    curves, expected = (pd.read_csv(path / "curves.csv") for path in (first, alone))
+    np.testing.assert_allclose(curves, expected, atol=1e-3)
+    assert expected["train_loss"].nunique() == 2, "it has moved"
+    assert [(path / "spoken").read_text() for path in (first, second)] == ["2", "0"]
+
+
+def test_v1_with_all_its_noise_ends_alike_in_all_processes(
+    prepared: tuple[Path, dict[str, Any]],
+) -> None:
+    folder, content = prepared
+    content = merged(content, {"model": "v1", "dropout": 0.3, "word_dropout": 0.1, "mixup": 0.5})
+    (folder / "params.json").write_text(json.dumps(content))
+    first, second = (load_file(path / "model.safetensors") for path in trained(folder, 2))
+    assert any("running_mean" in name for name in first)
+    for name, value in first.items():
+        torch.testing.assert_close(second[name], value, rtol=0, atol=0)
+
+
+def test_every_row_of_a_batch_is_one_processes() -> None:
+    rows = np.arange(11)
+    shares = [Group(rank, 3).share(rows) for rank in range(3)]
+    assert sorted(np.concatenate(shares).tolist()) == rows.tolist()
+    assert {len(share) for share in shares} == {3, 4}
+
+
+def test_no_process_goes_without_rows() -> None:
+    for count in range(8, 80):
+        batches = shuffled_batches(np.arange(count), 16, np.random.default_rng(0), fewest=8)
+        assert sum(len(rows) for rows in batches) == count
+        assert min(len(rows) for rows in batches) >= 8
+
+
+def test_a_process_of_its_own_is_a_group_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RANK", raising=False)
+    with processes(1, torch.device("cpu")) as group:
+        assert group == ALONE
+        assert group.first
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"processes": 4, "device": "cuda:1"}, ["cuda:1 is one GPU"]),
+        ({"processes": 8, "batch_size": 8}, ["batch_size: 8", "8 processes"]),
+        ({"processes": 0}, ["processes: 0"]),
+    ],
+)
+def test_impossible_processes_are_refused(
+    tiny_content: dict[str, Any], changes: dict[str, Any], words: list[str]
+) -> None:
+    with pytest.raises(UserError) as caught:
+        parse(merged(tiny_content, changes), "params.yaml")
+    for word in words:
+        assert word in str(caught.value)
