@@ -1,8 +1,11 @@
-"""Let the main model, the members and, if asked for, the linear baseline vote."""
+"""Let the main model and the members vote, and measure how they differ."""
 
-from _stage import BASELINE, MEMBERS, METRICS, MODEL, PLOTS, ROOT, SPLITS, WORKSPACE, run
+from pathlib import Path
 
-from arxiv_hybrid.params import Params
+from _stage import prepare, run
+
+prepare()
+
 from arxiv_hybrid.evaluation.ensemble import (
     Noise,
     calibrated,
@@ -15,9 +18,11 @@ from arxiv_hybrid.evaluation.ensemble import (
     vote,
 )
 from arxiv_hybrid.evaluation.report import full_report, prediction_rows
-from arxiv_hybrid.system.files import read_parquet, write_csv, write_json
-from arxiv_hybrid.tracking.run import track
 from arxiv_hybrid.inference import checkpoint
+from arxiv_hybrid.params import Params
+from arxiv_hybrid.paths import BASELINE, MEMBERS, METRICS, MODEL, PLOTS, SPLITS, repository_root
+from arxiv_hybrid.system.files import read_parquet, write_csv, write_json
+from arxiv_hybrid.tracking import track
 
 
 def main(params: Params) -> None:
@@ -27,7 +32,7 @@ def main(params: Params) -> None:
     # only the members that params name: a folder may hold those of an earlier list
     folders = {"main": MODEL, **{m.name: MEMBERS / m.name for m in settings.members}}
     labels = {name: papers["label"].to_numpy() for name, papers in parts.items()}
-    with track("ensemble", params, root=ROOT, workspace=WORKSPACE) as mlrun:
+    with track("ensemble", params, root=repository_root(), workspace=Path.cwd()) as mlrun:
         mlrun.tags({f"model.digest.{n}": checkpoint.digest(f) for n, f in folders.items()})
         voters = {
             name: checkpoint.load(folder, device=params.device, precision=params.precision)

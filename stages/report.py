@@ -1,15 +1,15 @@
 """Write reports/index.html, the last run on one page; no DVC stage, `make report` runs it."""
 
 import pandas as pd
-from _stage import METRICS, MODEL, PARAMS, PLOTS, REPORTS, SPLITS, WORKSPACE, run
 
-from arxiv_hybrid.params import Params
-from arxiv_hybrid.evaluation.label_issues import confidently_wrong, hardest
+from _stage import METRICS, MODEL, PARAMS, PLOTS, REPORTS, SPLITS, WORKSPACE, run
 from arxiv_hybrid.evaluation.attention import explain
-from arxiv_hybrid.system.files import read_json, read_parquet, require, write_text
+from arxiv_hybrid.evaluation.label_issues import confidently_wrong, hardest
+from arxiv_hybrid.inference import checkpoint
+from arxiv_hybrid.params import Params
 from arxiv_hybrid.reporting.changes import changes
 from arxiv_hybrid.reporting.run_page import LastRun, run_page
-from arxiv_hybrid.inference import checkpoint
+from arxiv_hybrid.system.files import read_json, read_parquet, require, write_text
 
 SHOWN = 10  # papers of each kind
 NAMES = ("audit", "vocab", "baseline", "train", "evaluate", "ensemble")

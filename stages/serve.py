@@ -4,10 +4,9 @@ import os
 from argparse import ArgumentParser
 
 from _stage import MODEL, ROOT, run
-
+from arxiv_hybrid.inference import checkpoint
 from arxiv_hybrid.params import Params
 from arxiv_hybrid.tracking.run import serving
-from arxiv_hybrid.inference import checkpoint
 
 NAME = "arxiv-hybrid"  # where tracking.register_as says no other
 

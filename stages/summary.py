@@ -1,9 +1,8 @@
 """Print what the last run reached; not a DVC stage, `make repro` ends with it."""
 
 from _stage import METRICS, MODEL, REPORTS, ROOT, run
-
-from arxiv_hybrid.params import Params
 from arxiv_hybrid.evaluation.report import summary
+from arxiv_hybrid.params import Params
 from arxiv_hybrid.system.files import read_json
 
 

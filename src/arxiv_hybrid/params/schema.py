@@ -162,14 +162,16 @@ class Architecture(Strict):
     attention: bool | None
     residual: bool | None
     gates: bool | None
-    letters: Literal["auto"] | float | None
+    char_init_std: Literal["auto"] | float | None
 
-    @field_validator("letters")
+    @field_validator("char_init_std")
     @classmethod
-    def _letters(cls, letters: Literal["auto"] | float | None) -> Literal["auto"] | float | None:
-        if isinstance(letters, float) and not 0 < letters <= 10:
+    def _above_zero(
+        cls, char_init_std: Literal["auto"] | float | None
+    ) -> Literal["auto"] | float | None:
+        if isinstance(char_init_std, float) and not 0 < char_init_std <= 10:
             raise ValueError("must be above 0 and at most 10")
-        return letters
+        return char_init_std
 
     def given(self) -> dict[str, int | bool | float]:
         """Only what the user or a recipe set."""
@@ -311,5 +313,5 @@ class Params(Strict):
         for part in ("attention", "residual", "gates"):
             if part in given and self.model not in GATED:
                 raise ValueError(f"architecture.{part}: only {', '.join(GATED)} have that part")
-        if "letters" in given and self.model != "v4":
-            raise ValueError("architecture.letters: only v4 reads letters")
+        if "char_init_std" in given and self.model != "v4":
+            raise ValueError("architecture.char_init_std: only v4 reads characters")
