@@ -18,7 +18,8 @@ import yaml
 
 from arxiv_hybrid.data.labels import label_papers
 from arxiv_hybrid.data.splits import split_documents
-from arxiv_hybrid.models import blocks, characters, serial
+from arxiv_hybrid.models import characters
+from arxiv_hybrid.ops import embedding, ragged
 from arxiv_hybrid.params import Params, parse
 from arxiv_hybrid.sources import synthetic
 
@@ -68,18 +69,18 @@ def tiny_params(tiny_content: dict[str, Any]) -> Params:
 
 @pytest.fixture
 def pretend_gpu(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """From its call on, models take this machine for one whose ids lie on a GPU."""
+    """After this is called, models behave as if their ids were on a GPU."""
 
     def pretend() -> None:
-        for module in (blocks, characters, serial):
-            monkeypatch.setattr(module, "on_host", lambda _: False)
+        for module in (characters, embedding, ragged):
+            monkeypatch.setattr(module, "sizes_are_free", lambda _: False)
 
     return pretend
 
 
 @pytest.fixture
 def on_a_gpu(pretend_gpu: Callable[[], None]) -> None:
-    """Models take this machine for one whose ids lie on a GPU."""
+    """Models behave as if their ids were on a GPU."""
     pretend_gpu()
 
 

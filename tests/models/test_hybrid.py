@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from arxiv_hybrid.models.attention import AttentionPooling, GatedFusion, MultiHeadSelfAttention
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from arxiv_hybrid.models import registry
-from arxiv_hybrid.models.attention import AttentionPooling, GatedFusion, MultiHeadSelfAttention
 from arxiv_hybrid.models.base import PaperClassifier
 from arxiv_hybrid.models.hybrid import CharacterHybrid, HybridCNNLSTM
 from arxiv_hybrid.system.errors import UserError

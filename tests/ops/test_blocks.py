@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
-
 from arxiv_hybrid.models.attention import (
     AttentionPooling,
     MultiHeadSelfAttention,
@@ -23,6 +19,10 @@ from arxiv_hybrid.models.blocks import (
     dropout,
     relu_dropout,
 )
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
 from arxiv_hybrid.models.hybrid import BiLSTM
 
 LENGTHS = (9, 1, 4, 6)

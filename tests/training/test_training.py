@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from arxiv_hybrid.training.loop import Epoch, fit
 from conftest import merged
 from torch import nn
 from torch.nn import functional as F
@@ -28,7 +29,6 @@ from arxiv_hybrid.text.vocabulary import Vocabulary
 from arxiv_hybrid.training import loop
 from arxiv_hybrid.training.batches import drop_words, shuffled_batches
 from arxiv_hybrid.training.classifier import train_classifier
-from arxiv_hybrid.training.loop import Epoch, fit
 from arxiv_hybrid.training.losses import FOCAL_GAMMA, Mixup, class_weights, make_loss
 from arxiv_hybrid.training.optimizers import Optimization, RowAdam, clip_gradients, warmup_cosine
 from arxiv_hybrid.training.seed import seed_everything
