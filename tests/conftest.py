@@ -14,16 +14,21 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 import pandas as pd
 import pytest
+import torch
 import yaml
 
 from arxiv_hybrid.data.labels import label_papers
 from arxiv_hybrid.data.splits import split_documents
+from arxiv_hybrid.data.table import texts_of
 from arxiv_hybrid.models import characters
 from arxiv_hybrid.ops import embedding, ragged
 from arxiv_hybrid.params import Params, parse
 from arxiv_hybrid.sources import synthetic
+from arxiv_hybrid.text.tokenize import tokenize_all
+from arxiv_hybrid.text.vocabulary import Vocabulary
 
 ROOT = Path(__file__).resolve().parents[1]
+CPU = torch.device("cpu")
 TINY: dict[str, Any] = {
     "epochs": 2,
     "batch_size": 16,
@@ -94,6 +99,13 @@ def papers() -> pd.DataFrame:
 def splits(papers: pd.DataFrame) -> dict[str, pd.DataFrame]:
     documents = label_papers(papers, scheme="primary", classes=3)
     return split_documents(documents, by="paper", val=0.15, test=0.15, seed=1, classes=3)
+
+
+@pytest.fixture(scope="session")
+def vocabulary(splits: dict[str, pd.DataFrame]) -> Vocabulary:
+    """The words of the training papers."""
+    texts = texts_of(splits["train"])
+    return Vocabulary.build(tokenize_all(texts), max_size=5000, min_freq=2)
 
 
 @pytest.fixture

@@ -230,7 +230,7 @@ def test_v4_is_dilated_and_its_letters_start_as_told() -> None:
     dilations = [block.conv1.dilation[0] for block in model.abstract_blocks]
     assert dilations == [1, 1, 1, 2, 2, 2, 4, 4, 4]
     assert model.characters.table.std().item() == pytest.approx(0.1, rel=0.1)
-    loud = registry.build("v4", vocab_size=WORDS, letters=1.0)
+    loud = registry.build("v4", vocab_size=WORDS, char_init_std=1.0)
     assert loud.characters.table.std().item() == pytest.approx(1.0, rel=0.1)
 
 
@@ -247,8 +247,8 @@ def test_an_unknown_model_is_named() -> None:
         registry.build("v9")
 
 
-@pytest.mark.parametrize(("name", "part"), [("cnn_lstm", "gates"), ("v1", "letters")])
+@pytest.mark.parametrize(("name", "part"), [("cnn_lstm", "gates"), ("v1", "char_init_std")])
 def test_an_argument_that_a_model_lacks_is_told(name: str, part: str) -> None:
     with pytest.raises(UserError, match=f"{name} has no {part}; it takes .*lstm_hidden"):
         registry.build(name, vocab_size=9, **{part: 1})
-    assert registry.build("v4", vocab_size=9, letters=1.0, gates=False)
+    assert registry.build("v4", vocab_size=9, char_init_std=1.0, gates=False)

@@ -70,9 +70,9 @@ def explain(classifier: Classifier, papers: pd.DataFrame) -> list[Explanation]:
     """Attention, head by head, for each of `papers` (id, title, abstract, perhaps label)."""
     classifier.model.eval()
     encoded, classes = classifier.encode(papers), classifier.config.classes
-    titles, abstracts, _ = encoded.batch(np.arange(len(papers)))
+    batch = encoded.batch(np.arange(len(papers)))
     with classifier.device_config.autocast():
-        logits, maps = classifier.model(titles, abstracts)
+        logits, maps = batch.classify(classifier.model)
     probabilities = calibration.probabilities(logits, classifier.config.temperature).tolist()
     fusion = maps["fusion_weights"].tolist()
 

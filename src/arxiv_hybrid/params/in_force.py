@@ -48,4 +48,4 @@ def _training(params: Params) -> dict[str, Any]:
     nested: dict[str, Any] = dict(_TRAINING_NESTED)
     include = {**dict.fromkeys(_TRAINING, True), **nested}
     values: dict[str, Any] = params.model_dump(mode="json", include=include)
-    return values
+    return values | {"architecture": params.architecture.given()}
