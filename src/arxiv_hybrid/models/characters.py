@@ -61,7 +61,9 @@ class CharacterCNN(nn.Module):
         """Character codes of words (U, 20) to features (U, 50)."""
         real = codes != 0
         lengths = real.sum(1)
-        longest = max(int(lengths.max()), 1) if sizes_are_free(codes) else LONGEST
+        longest = LONGEST
+        if sizes_are_free(codes):
+            longest = max([1, *lengths.tolist()])
         vectors = F.embedding(codes[:, :longest].long(), self.table)
         vectors = (vectors * real[:, :longest].unsqueeze(-1)).transpose(1, 2)
         # only windows that start within the word count, whatever the longest word of the batch is

@@ -122,7 +122,7 @@ class TokenEmbedding(nn.Embedding):
 
 
 class _SparseRows(torch.autograd.Function):
-    """Rows of a matrix. Their gradient is sparse and known to be coalesced: nothing sorts it."""
+    """Rows of a matrix. Their gradient is sparse, with each row once and in rising order."""
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, unique: Tensor) -> Tensor:
