@@ -142,7 +142,7 @@ def test_the_scoring_server_answers_the_documented_question(project: Path) -> No
     question = re.search(r"-d '([^']*)'", curl)
     assert question is not None
     with subprocess.Popen(
-        ["python", "stages/serve.py", "--port", "5047"], cwd=project, env=environment(),
+        ["python", "-m", "arxiv_hybrid", "serve", "--port", "5047"], cwd=project, env=environment(),
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
     ) as server:  # fmt: skip
         try:

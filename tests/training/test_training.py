@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from arxiv_hybrid.data.labels import CLASSES
-from arxiv_hybrid.evaluation.attention import explain, words
+from arxiv_hybrid.evaluation.attention import attention_table, explain
 from arxiv_hybrid.inference import checkpoint, devices
 from arxiv_hybrid.inference.calibration import fit_temperature
 from arxiv_hybrid.inference.encoding import encode_papers, sorted_batches
@@ -591,7 +591,7 @@ def test_a_classifier_survives_a_round_trip(
         fusion = [paper.title.fusion, paper.abstract.fusion]
         assert fusion == pytest.approx(maps["fusion_weights"][0].tolist(), abs=1e-5)
     assert [p.predicted for p in papers] == exact.classify(test.head(3))["category"].tolist()
-    shown = words(papers)
+    shown = attention_table(papers)
     assert set(shown["part"]) == {"title", "abstract"}
     title = shown[shown["part"] == "title"].groupby("id")["weight"].sum()
     assert title.to_numpy() == pytest.approx(1.0, abs=1e-4)
@@ -619,7 +619,7 @@ def test_explanations_show_20_title_and_50_abstract_words(
     classifier, _ = run(parse(merged(tiny_content, changes), "params"), splits, vocabulary)
     papers = splits["test"].head(2)
     papers = papers.assign(title=papers["title"] + " " + papers["abstract"])
-    shown = words(explain(classifier, papers))
+    shown = attention_table(explain(classifier, papers))
     assert shown.groupby("part")["position"].max().to_dict() == {"abstract": 50, "title": 20}
 
 

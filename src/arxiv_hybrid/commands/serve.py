@@ -1,34 +1,28 @@
-"""Serve the champion, or the last trained model, by MLflow's scoring server; `make serve`."""
+"""`serve`: the champion, or the last trained model, behind MLflow's scoring server."""
+
+from __future__ import annotations
 
 import os
-from argparse import ArgumentParser
+from argparse import Namespace
 
-from _stage import MODEL, ROOT, run
-
-from arxiv_hybrid.params import Params
-from arxiv_hybrid.tracking.run import serving
 from arxiv_hybrid.inference import checkpoint
+from arxiv_hybrid.params import load
+from arxiv_hybrid.paths import MODEL, PARAMS, repository_root
+from arxiv_hybrid.tracking import find_model_to_serve
 
-NAME = "arxiv-hybrid"  # where tracking.register_as says no other
+REGISTERED_NAME = "arxiv-hybrid"  # unless tracking.register_as names another
 
 
-def digest() -> str:
-    checkpoint.load(MODEL)  # a model that is missing or damaged is told before a server starts
+def run(options: Namespace) -> None:
+    """Replace this process by the server; UserError if there is no model to serve."""
+    name = load(PARAMS).tracking.register_as or REGISTERED_NAME
+    model = find_model_to_serve(repository_root(), name, _checked_digest)
+    print(f"{model.uri} -> http://{options.host}:{options.port}/invocations", flush=True)
+    command = model.command(options.host, options.port)
+    os.execvpe(command[0], command, model.environment())  # noqa: S606 (MLflow's own server)
+
+
+def _checked_digest() -> str:
+    """The digest of the last trained model, which is loaded to see that it is not damaged."""
+    checkpoint.load(MODEL)
     return checkpoint.digest(MODEL)
-
-
-def main(params: Params, host: str, port: int) -> None:
-    store, address = serving(ROOT, params.tracking.register_as or NAME, digest)
-    print(f"{address} -> http://{host}:{port}/invocations", flush=True)
-    command = ["mlflow", "models", "serve", "-m", address, "--env-manager", "local"]
-    os.execvpe(  # noqa: S606 (MLflow's own server takes this process's place)
-        command[0], [*command, "--host", host, "--port", str(port)], {**os.environ, **store}
-    )
-
-
-if __name__ == "__main__":
-    parser = ArgumentParser(description=__doc__)
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=5001)
-    chosen = parser.parse_args()
-    run(lambda params: main(params, chosen.host, chosen.port), quiet=True)

@@ -1,23 +1,26 @@
-"""Print what the last run reached; not a DVC stage, `make repro` ends with it."""
+"""`summary`: the scores of the last run, and where its outputs are."""
 
-from _stage import METRICS, MODEL, REPORTS, ROOT, run
+from __future__ import annotations
 
-from arxiv_hybrid.params import Params
-from arxiv_hybrid.evaluation.report import summary
+from argparse import Namespace
+
+from arxiv_hybrid.evaluation.report import summary_table
+from arxiv_hybrid.paths import METRICS, MODEL, REPORTS, repository_root
 from arxiv_hybrid.system.files import read_json
+from arxiv_hybrid.tracking.store import DATABASE
+
+METRICS_SHOWN = ("audit", "baseline", "evaluate", "ensemble")
 
 
-def main(_: Params) -> None:
-    names = ("audit", "baseline", "evaluate", "ensemble")
+def run(options: Namespace) -> None:
+    """Print the table; UserError if the pipeline has not run."""
+    del options
     places = {
         "model": f"{MODEL}/",
         "metrics": f"{METRICS}/ (dvc metrics show, dvc metrics diff)",
         "data audit": f"{REPORTS / 'audit.html'}",
         "plots": "dvc plots show -> dvc_plots/index.html",
-        "MLflow runs": f"make ui (store: {ROOT / 'mlflow.db'})",
+        "MLflow runs": f"make ui (store: {repository_root() / DATABASE})",
     }
-    print(summary({name: read_json(METRICS / f"{name}.json") for name in names}, places))
-
-
-if __name__ == "__main__":
-    run(main, quiet=True)
+    metrics = {name: read_json(METRICS / f"{name}.json") for name in METRICS_SHOWN}
+    print(summary_table(metrics, places))
