@@ -9,6 +9,7 @@ import pytest
 
 from arxiv_hybrid.tracking.lineage import dependency_md5s, run_tags
 
+pytestmark = pytest.mark.usefixtures("outside_settings_unset")
 LOCK = """\
 schema: '2.0'
 stages:

@@ -14,6 +14,7 @@ from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.text.vocabulary import Vocabulary
 from arxiv_hybrid.tracking import find_model_to_serve, track, training_seconds
 
+pytestmark = pytest.mark.usefixtures("outside_settings_unset")
 VOCABULARY = Vocabulary(("<PAD>", "<UNK>", "deep"))
 CLASSES = ["cs.AI-LG", "cs.CL", "cs.CV"]
 

@@ -14,6 +14,8 @@ import pytest
 from arxiv_hybrid.params import Params
 from arxiv_hybrid.tracking import Run, track
 
+pytestmark = pytest.mark.usefixtures("outside_settings_unset")
+
 
 def test_importing_tracking_loads_nothing_large(tmp_path: Path) -> None:
     code = (

@@ -8,6 +8,8 @@ import pytest
 
 from arxiv_hybrid.tracking.store import local_database, store_uri
 
+pytestmark = pytest.mark.usefixtures("outside_settings_unset")
+
 
 @pytest.mark.parametrize(
     ("uri", "expected"),

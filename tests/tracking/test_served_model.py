@@ -21,6 +21,8 @@ from arxiv_hybrid.text.tokenize import tokenize_all
 from arxiv_hybrid.text.vocabulary import Vocabulary
 from arxiv_hybrid.tracking import track
 
+pytestmark = pytest.mark.usefixtures("outside_settings_unset")
+
 # argv: the model's folder, a JSON file of papers. mlflow itself imports pydantic and yaml, so
 # what predicting imports is listed before mlflow is
 LOAD_ALONE = """

@@ -49,9 +49,9 @@ def occlusion(classifier: Classifier, title: str, abstract: str) -> Occlusion:
 
 
 def _occlude_each_word(paper: EncodedPapers) -> tuple[EncodedPapers, list[int]]:
-    """One paper to 1 + W papers, and the ids of its W distinct known words.
+    """1 + W variants of a paper, and the ids of its W distinct known words.
 
-    The first is the paper as it is; each other one has a word replaced by `<UNK>`.
+    The first variant is the paper as it is. In each other variant a word is replaced by `<UNK>`.
     """
     ids = torch.cat([paper.title_ids, paper.abstract_ids], dim=1)
     word_ids = [i for i in ids.unique().tolist() if i not in (PAD, UNK)]
