@@ -7,14 +7,14 @@ from _stage import prepare, run
 prepare()
 
 from arxiv_hybrid.evaluation.ensemble import (
-    Noise,
+    TestTimeAugmentation,
     calibrated,
     diversity,
     equal_weights,
-    fit_votes,
+    fit_vote_temperature,
     fitted_weights,
     member_scores,
-    probabilities,
+    member_probabilities,
     vote,
 )
 from arxiv_hybrid.evaluation.report import full_report, prediction_rows
@@ -39,15 +39,17 @@ def main(params: Params) -> None:
             for name, folder in folders.items()
         }
         names = voters["main"].config.classes
-        noise = Noise(settings.tta, params.augment.alpha, params.seed)
-        members = {part: probabilities(voters, papers, noise) for part, papers in parts.items()}
+        noise = TestTimeAugmentation(settings.tta, params.augment.alpha, params.seed)
+        members = {
+            part: member_probabilities(voters, papers, noise) for part, papers in parts.items()
+        }
         linear = {part: table[names].to_numpy() for part, table in baseline.items()}
         if settings.linear:
             members = {part: {**members[part], "linear": linear[part]} for part in parts}
         weights = equal_weights(members["test"])
         if settings.weights == "fitted":
             weights = fitted_weights(labels["val"], members["val"])
-        temperature = fit_votes(labels["val"], vote(members["val"], weights))
+        temperature = fit_vote_temperature(labels["val"], vote(members["val"], weights))
         votes = calibrated(vote(members["test"], weights), temperature)
         report = full_report(parts["test"], votes, linear["test"], names, params)
         report["members"] = member_scores(labels["test"], members["test"], weights)

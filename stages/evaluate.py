@@ -9,7 +9,7 @@ from _stage import prepare, run
 prepare()
 
 from arxiv_hybrid.data.table import labelled_digest
-from arxiv_hybrid.evaluation.attention import explain, words
+from arxiv_hybrid.evaluation.attention import attention_table, explain
 from arxiv_hybrid.evaluation.metrics import confusion, reliability
 from arxiv_hybrid.evaluation.report import class_rows, full_report, prediction_rows
 from arxiv_hybrid.inference import checkpoint
@@ -34,7 +34,7 @@ def main(params: Params) -> None:
         write_csv(PLOTS / "confusion.csv", prediction_rows(labels, probabilities, names))
         write_csv(PLOTS / "reliability.csv", bins)
         write_csv(PLOTS / "classes.csv", class_rows(report))
-        write_csv(PLOTS / "attention.csv", words(explained))
+        write_csv(PLOTS / "attention.csv", attention_table(explained))
         write_text(REPORTS / "attention.html", attention_page(explained, classifier.config.model))
         for number, paper in enumerate(explained, 1):
             picture = figures.png(figures.attention(paper))

@@ -127,6 +127,14 @@ def model_folder(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture
+def outside_settings_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment variables of MLflow and DVC are not set."""
+    names = ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME", "DVC_STAGE", "DVC_EXP_BASELINE_REV")
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.fixture(scope="session")
 def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository with tiny parameters after its first `dvc repro`.
