@@ -63,7 +63,7 @@ def papers(params: Params) -> pd.DataFrame:
     none = pd.DataFrame({"id": [], "title": [], "abstract": []}, dtype=str)
     leave_out = none
     if params.leave_out:
-        leave_out = read_texts(user_file(ROOT, params.leave_out), key="leave_out")
+        leave_out = read_texts(user_file(ROOT, params.leave_out), option="leave_out")
     found = others(leave_out, user_file(ROOT, params.texts), key="texts")
     if len(found) < FEWEST:
         raise UserError(f"{params.texts}: {len(found)} papers to learn from, need {FEWEST} (texts)")

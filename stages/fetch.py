@@ -3,15 +3,15 @@
 from _stage import ORIGIN, PAPERS, ROOT, cache, run
 
 from arxiv_hybrid.params import Params
-from arxiv_hybrid.sources.fetch import SOURCES, Places
+from arxiv_hybrid.sources.fetch import SOURCES, Workspace
 from arxiv_hybrid.system.files import write_csv, write_json
 
 
 def main(params: Params) -> None:
-    fetched = SOURCES[params.fetch.source](params.fetch, Places(ROOT, cache))
+    fetched = SOURCES[params.fetch.source](params.fetch, Workspace(ROOT, cache))
     write_csv(PAPERS, fetched.papers)
     write_json(ORIGIN, fetched.origin)
-    fetched.done()
+    fetched.cleanup()
     papers = fetched.papers["id"].nunique()
     if fetched.remark:
         print(f"{params.fetch.source}: {fetched.remark}")

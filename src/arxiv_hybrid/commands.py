@@ -24,7 +24,7 @@ def inspect(chosen: Namespace) -> None:
     from arxiv_hybrid.data.schema import check_papers
     from arxiv_hybrid.sources.csv_source import read_csv
 
-    papers = check_papers(read_csv(chosen.file, key="FILE"), str(chosen.file))
+    papers = check_papers(read_csv(chosen.file, option="FILE"), str(chosen.file))
     print(render(inspect(papers)))
 
 
@@ -145,7 +145,7 @@ def _known_papers(path: Path, ids: list[str]) -> pd.DataFrame:
     from arxiv_hybrid.system.files import require
 
     require(path)
-    known = read_csv(path, key="--papers").drop_duplicates("id").set_index("id")
+    known = read_csv(path, option="--papers").drop_duplicates("id").set_index("id")
     wanted = [canonical(name) for name in ids]
     if missing := [name for name in wanted if name not in known.index]:
         raise UserError(f"{path}: no paper {missing[0]}; the first is {known.index[0]}")

@@ -87,7 +87,7 @@ def test_a_report_needs_a_run(tmp_path: Path, repo: Path) -> None:
     done = sh(tmp_path, "python", "stages/report.py", ok=False)
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
-        "error: data/splits/test.parquet: not found; run `dvc repro` to make it"
+        "error: data/splits/test.parquet: not found; run `dvc repro` to create it"
     ]
 
 

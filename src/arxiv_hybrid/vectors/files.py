@@ -52,7 +52,7 @@ def read_vectors(path: Path, wanted: Collection[str], *, dim: int, key: str) -> 
     """
     collected = _Collected(path, dim, key, {word.encode(): -1 for word in wanted})
     lines = promised = 0
-    blocks = line_blocks(path, key=key, choose=partial(_member, dim=dim))
+    blocks = line_blocks(path, option=key, members=partial(_member, dim=dim))
     with closing(blocks):
         for first, block in blocks:
             if first == 1:

@@ -51,6 +51,6 @@ def others(
 
 def _extra(path: Path, key: str) -> Iterator[tuple[str, str, str]]:
     if path.name.endswith((".csv", ".csv.gz")):
-        yield from csv_source.read_texts(path, key=key).itertuples(index=False, name=None)
+        yield from csv_source.read_texts(path, option=key).itertuples(index=False, name=None)
     else:
-        yield from snapshot_source.read_texts(path, key=key)
+        yield from snapshot_source.read_texts(path, option=key)
