@@ -263,7 +263,7 @@ def run_network(
     from arxiv_hybrid.training.loop import say
 
     start = encoder(sources.folder(member))
-    start.refuse({*parts["val"]["id"], *parts["test"]["id"]})
+    start.check_held_out({*parts["val"]["id"], *parts["test"]["id"]})
     started = time.perf_counter()
     classifier, _ = train_classifier(
         params_of(run, member),

@@ -21,7 +21,7 @@ from arxiv_hybrid.params import Strict, load_section  # noqa: E402
 from arxiv_hybrid.sources.csv_source import read_texts  # noqa: E402
 from arxiv_hybrid.system.errors import UserError, exit_on_user_error  # noqa: E402
 from arxiv_hybrid.system.files import user_file  # noqa: E402
-from arxiv_hybrid.vectors.texts import others  # noqa: E402
+from arxiv_hybrid.vectors.corpus import new_papers  # noqa: E402
 
 VECTORS, MODEL, METRICS = HERE / "vectors", HERE / "model", HERE / "metrics"
 FEWEST = 32  # papers: fewer are no batch to tell a title apart in
@@ -64,7 +64,7 @@ def papers(params: Params) -> pd.DataFrame:
     leave_out = none
     if params.leave_out:
         leave_out = read_texts(user_file(ROOT, params.leave_out), option="leave_out")
-    found = others(leave_out, user_file(ROOT, params.texts), key="texts")
+    found = new_papers(leave_out, user_file(ROOT, params.texts), option="texts")
     if len(found) < FEWEST:
         raise UserError(f"{params.texts}: {len(found)} papers to learn from, need {FEWEST} (texts)")
     return found

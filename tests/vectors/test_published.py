@@ -44,7 +44,7 @@ def test_published_name_is_downloaded_and_read_from_the_zip(
         glove(default_content, source="glove.6B", dim=50), tmp_path, lambda: tmp_path
     )
     assert path == tmp_path / "glove/glove.6B.zip"
-    vectors = read_vectors(path, {"w7", "w9"}, dim=50, key="glove.source")
+    vectors = read_vectors(path, {"w7", "w9"}, dim=50, option="glove.source")
     assert vectors.words == ["w7", "w9"]
     other = glove(default_content, source="glove.6B", dim=50, sha256="0" * 64)
     with pytest.raises(UserError, match=rf"glove\.sha256: 0000.* does not match .*{SHA256}"):

@@ -25,7 +25,7 @@ from arxiv_hybrid.training.distributed import ALONE, Group
 from arxiv_hybrid.training.loop import Epoch, History, fit
 from arxiv_hybrid.training.pretraining import load_encoder
 from arxiv_hybrid.training.seed import seed_everything
-from arxiv_hybrid.vectors.matrix import SPREAD
+from arxiv_hybrid.vectors.matrix import EMBEDDING_STD
 from arxiv_hybrid.vectors.pretrained import MODEL, Pretrained
 
 
@@ -71,7 +71,7 @@ def train_classifier(
         if embeddings is not None and params.embeddings == "pretrained":
             model.embedding.weight.copy_(torch.from_numpy(embeddings))
         elif params.embeddings != "wide":
-            model.embedding.weight.mul_(SPREAD)
+            model.embedding.weight.mul_(EMBEDDING_STD)
     if pretrained is not None and params.model == MODEL:
         load_encoder(model, pretrained)
     model.to(device_config.device)
