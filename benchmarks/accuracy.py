@@ -49,7 +49,8 @@ from arxiv_hybrid.evaluation.linear import fit_linear
 from arxiv_hybrid.evaluation.metrics import scores
 from arxiv_hybrid.params import Params, parse
 from arxiv_hybrid.sources.csv_source import read_csv
-from arxiv_hybrid.sources.snapshot_source import Window, read_snapshot
+from arxiv_hybrid.sources.snapshot_scan import Window
+from arxiv_hybrid.sources.snapshot_source import read_snapshot
 from arxiv_hybrid.system.downloads import sha256_of
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.files import atomic, user_file
@@ -118,7 +119,7 @@ class Sources:
 
     @cached_property
     def papers(self) -> pd.DataFrame:
-        return read_csv(self.data, key="--data")
+        return read_csv(self.data, option="--data")
 
     def folder(self, member: Member) -> Path:
         """The encoder that a member starts from."""
@@ -262,7 +263,7 @@ def run_network(
     from arxiv_hybrid.training.loop import say
 
     start = encoder(sources.folder(member))
-    start.refuse({*parts["val"]["id"], *parts["test"]["id"]})
+    start.check_held_out({*parts["val"]["id"], *parts["test"]["id"]})
     started = time.perf_counter()
     classifier, _ = train_classifier(
         params_of(run, member),

@@ -21,7 +21,8 @@ import numpy as np
 
 from arxiv_hybrid.data.labels import CATEGORIES
 from arxiv_hybrid.sources import synthetic
-from arxiv_hybrid.sources.snapshot_source import Window, read_snapshot
+from arxiv_hybrid.sources.snapshot_scan import Window
+from arxiv_hybrid.sources.snapshot_source import read_snapshot
 
 OTHERS = ("hep-th", "math.AP", "cond-mat.mtrl-sci", "astro-ph.GA", "quant-ph", "cs.RO")
 WANTED = 0.15  # share of the dump's papers that list one of the four categories

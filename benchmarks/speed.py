@@ -73,7 +73,7 @@ class Chosen:
     def rows(self) -> pd.DataFrame:
         """All rows of the file, or the synthetic corpus."""
         if self.data:
-            return read_csv(self.data, key="--data")
+            return read_csv(self.data, option="--data")
         return synthetic.generate(papers=2400, label_noise=0.05, seed=1)[0]
 
     def papers(self, count: int) -> pd.DataFrame:

@@ -40,8 +40,8 @@ from arxiv_hybrid.text.tokenize import tokenize_all
 from arxiv_hybrid.text.vocabulary import Vocabulary
 from arxiv_hybrid.training.classifier import train_classifier
 from arxiv_hybrid.training.seed import seed_everything
-from arxiv_hybrid.vectors.learn import word_vectors
 from arxiv_hybrid.vectors.matrix import embedding_matrix
+from arxiv_hybrid.vectors.train import word_vectors
 
 SYNTHETIC_PAPERS = 4_000
 

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from arxiv_hybrid.vectors.files import read_vectors
-from arxiv_hybrid.vectors.learn import load_vectors, save_vectors
+from arxiv_hybrid.vectors.storage import load_vectors, save_vectors
 
 DIM = 300
 DISTINCT_ROWS = 2000  # rows of numbers are drawn from so many: writing a million takes minutes
@@ -61,7 +61,7 @@ def compare(words: int, vocabulary: int) -> tuple[float, float, float]:
         generate(path, words)
         print(f"{words:,} x {DIM} in {path.stat().st_size / 2**20:,.0f} MiB of .zip")
         started = time.perf_counter()
-        found = read_vectors(path, wanted, dim=DIM, key="--file")
+        found = read_vectors(path, wanted, dim=DIM, option="--file")
         ours = time.perf_counter() - started
         started = time.perf_counter()
         reference = plain(path, wanted)

@@ -36,13 +36,13 @@ def unlabelled_papers(params: PretrainingParams) -> pd.DataFrame:
     from arxiv_hybrid.sources.csv_source import read_texts
     from arxiv_hybrid.system.errors import UserError
     from arxiv_hybrid.system.files import user_file
-    from arxiv_hybrid.vectors.texts import others
+    from arxiv_hybrid.vectors.corpus import new_papers
 
     root = Path(os.environ.get("DVC_ROOT", HERE.parent)).resolve()
     leave_out = pd.DataFrame({"id": [], "title": [], "abstract": []}, dtype=str)
     if params.leave_out:
-        leave_out = read_texts(user_file(root, params.leave_out), key="leave_out")
-    papers = others(leave_out, user_file(root, params.texts), key="texts")
+        leave_out = read_texts(user_file(root, params.leave_out), option="leave_out")
+    papers = new_papers(leave_out, user_file(root, params.texts), option="texts")
     if len(papers) < MIN_PAPERS:
         raise UserError(
             f"{params.texts}: {len(papers)} papers to learn from, need {MIN_PAPERS} (texts)"

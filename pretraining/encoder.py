@@ -18,8 +18,8 @@ from arxiv_hybrid.system.runtime import keep_freed_memory
 from arxiv_hybrid.text.vocabulary import SPECIAL, Vocabulary
 from arxiv_hybrid.training.pretraining import Settings, pretrain, print_epoch, save_pretrained
 from arxiv_hybrid.training.seed import seed_everything
-from arxiv_hybrid.vectors.learn import load_vectors
 from arxiv_hybrid.vectors.matrix import embedding_matrix
+from arxiv_hybrid.vectors.storage import load_vectors
 
 
 def main(params: PretrainingParams) -> None:

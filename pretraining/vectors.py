@@ -7,7 +7,8 @@ prepare()
 from arxiv_hybrid.data.table import texts_of
 from arxiv_hybrid.params.pretraining import PretrainingParams
 from arxiv_hybrid.text.tokenize import tokenize_all
-from arxiv_hybrid.vectors.learn import save_vectors, word2vec
+from arxiv_hybrid.vectors.storage import save_vectors
+from arxiv_hybrid.vectors.train import word2vec
 
 
 def main(params: PretrainingParams) -> None:

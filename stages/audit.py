@@ -6,7 +6,7 @@ prepare()
 
 from arxiv_hybrid.audit.drift import by_month, rising_words
 from arxiv_hybrid.audit.duplicates import near_duplicates
-from arxiv_hybrid.audit.labels import audit
+from arxiv_hybrid.audit.report import audit_report
 from arxiv_hybrid.data.table import read_papers
 from arxiv_hybrid.params import Params
 from arxiv_hybrid.paths import METRICS, ORIGIN, PAPERS, PLOTS, REPORTS, SPLIT_NAMES, SPLITS
@@ -24,7 +24,7 @@ def main(params: Params) -> None:
     papers, origin = read_papers(PAPERS), read_json(ORIGIN)
     splits = {name: read_parquet(SPLITS / f"{name}.parquet") for name in SPLIT_NAMES}
     pairs, months = near_duplicates(splits), by_month(splits)
-    report = audit(
+    report = audit_report(
         papers,
         splits,
         scheme=params.labels.scheme,

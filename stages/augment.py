@@ -8,7 +8,7 @@ from arxiv_hybrid.params import Params
 from arxiv_hybrid.paths import AUGMENTED, SPLITS, VECTORS
 from arxiv_hybrid.system.files import read_parquet, write_parquet
 from arxiv_hybrid.text.augment import add_variants, neighbours
-from arxiv_hybrid.vectors.learn import load_vectors
+from arxiv_hybrid.vectors.storage import load_vectors
 
 
 def main(params: Params) -> None:
@@ -17,7 +17,11 @@ def main(params: Params) -> None:
     if settings.fraction and settings.synonyms == "vectors":
         near = neighbours(*load_vectors(VECTORS))
     augmented = add_variants(
-        train, fraction=settings.fraction, alpha=settings.alpha, seed=params.seed, near=near
+        train,
+        fraction=settings.fraction,
+        alpha=settings.alpha,
+        seed=params.seed,
+        extra_synonyms=near,
     )
     write_parquet(AUGMENTED, augmented)
     print(f"{len(train):,} papers + {len(augmented) - len(train):,} EDA variants -> {AUGMENTED}")

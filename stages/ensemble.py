@@ -13,8 +13,8 @@ from arxiv_hybrid.evaluation.ensemble import (
     equal_weights,
     fit_vote_temperature,
     fitted_weights,
-    member_scores,
     member_probabilities,
+    member_scores,
     vote,
 )
 from arxiv_hybrid.evaluation.report import full_report, prediction_rows

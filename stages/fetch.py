@@ -6,16 +6,16 @@ prepare()
 
 from arxiv_hybrid.params import Params
 from arxiv_hybrid.paths import ORIGIN, PAPERS, download_cache, repository_root
-from arxiv_hybrid.sources.fetch import SOURCES, Places
+from arxiv_hybrid.sources.fetch import SOURCES, Workspace
 from arxiv_hybrid.system.files import write_csv, write_json
 
 
 def main(params: Params) -> None:
     source = params.fetch.source
-    fetched = SOURCES[source](params.fetch, Places(repository_root(), download_cache))
+    fetched = SOURCES[source](params.fetch, Workspace(repository_root(), download_cache))
     write_csv(PAPERS, fetched.papers)
     write_json(ORIGIN, fetched.origin)
-    fetched.done()
+    fetched.cleanup()
     papers = fetched.papers["id"].nunique()
     if fetched.remark:
         print(f"{source}: {fetched.remark}")

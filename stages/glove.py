@@ -9,10 +9,11 @@ from arxiv_hybrid.params import Params
 from arxiv_hybrid.paths import PAPERS, SPLITS, VECTORS, download_cache, repository_root
 from arxiv_hybrid.system.files import read_parquet, user_file
 from arxiv_hybrid.text.tokenize import tokenize_all
-from arxiv_hybrid.vectors.learn import only, save_vectors, word_vectors
+from arxiv_hybrid.vectors.corpus import extra_texts, learnable_texts
 from arxiv_hybrid.vectors.pretrained import load_pretrained
 from arxiv_hybrid.vectors.published import vector_file
-from arxiv_hybrid.vectors.texts import learnable_texts, more_texts
+from arxiv_hybrid.vectors.storage import save_vectors, select_words
+from arxiv_hybrid.vectors.train import word_vectors
 
 
 def main(params: Params) -> None:
@@ -22,18 +23,18 @@ def main(params: Params) -> None:
     more = []
     if params.pretrained:
         encoder = load_pretrained(user_file(root, params.pretrained))
-        encoder.refuse(held_out)
+        encoder.check_held_out(held_out)
         words, vectors = encoder.word_vectors()
     else:
         file = vector_file(params.glove, root, download_cache)
         if params.glove.source == "corpus" and params.glove.extra_text:
             extra = user_file(root, params.glove.extra_text)
-            more = tokenize_all(more_texts(papers, held_out, extra))
+            more = tokenize_all(extra_texts(papers, held_out, extra))
         words, vectors = word_vectors(
             [*documents, *more], params.glove, seed=params.seed, file=file
         )
     if more or params.pretrained:  # later stages look up the papers' words only
-        words, vectors = only(words, vectors, {word for text in documents for word in text})
+        words, vectors = select_words(words, vectors, {word for text in documents for word in text})
     save_vectors(VECTORS, words, vectors)
     print(
         f"{params.pretrained or params.glove.source}: {len(words):,} vectors of "

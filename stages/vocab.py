@@ -18,9 +18,9 @@ from arxiv_hybrid.paths import (
 from arxiv_hybrid.system.files import read_parquet, user_file, write_json, write_lines
 from arxiv_hybrid.text.tokenize import tokenize_all
 from arxiv_hybrid.text.vocabulary import Vocabulary
-from arxiv_hybrid.vectors.learn import load_vectors
 from arxiv_hybrid.vectors.matrix import coverage, embedding_matrix, save_matrix
 from arxiv_hybrid.vectors.pretrained import load_pretrained
+from arxiv_hybrid.vectors.storage import load_vectors
 
 
 def main(params: Params) -> None:

@@ -1,4 +1,4 @@
-"""`python -m arxiv_hybrid data inspect`."""
+"""Summary tables of `python -m arxiv_hybrid data inspect`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PAPERS = pd.DataFrame(
 )  # fmt: skip
 
 
-def test_the_tables_count_what_is_there() -> None:
+def test_tables_count_papers_categories_and_lengths() -> None:
     tables = inspect(PAPERS)
     overview = tables["papers"].iloc[:, 0]
     assert overview["rows"] == "4"
@@ -43,24 +43,24 @@ def test_the_tables_count_what_is_there() -> None:
     assert tables["submitted"]["papers"].to_dict() == {"2025-01": 1, "2025-02": 2}
 
 
-def test_many_months_are_shown_as_years() -> None:
+def test_many_months_are_counted_by_year() -> None:
     dates = [f"{year}-{month:02}-01" for year in (2019, 2020, 2021) for month in range(1, 13)]
     papers = pd.DataFrame({**PAPERS.iloc[0].to_dict(), "id": [f"x{i}" for i in range(36)]})
-    shown = inspect(papers.assign(published=dates))["submitted"]["papers"]
-    assert shown.to_dict() == {"2019": 12, "2020": 12, "2021": 12}
+    counts = inspect(papers.assign(published=dates))["submitted"]["papers"]
+    assert counts.to_dict() == {"2019": 12, "2020": 12, "2021": 12}
 
 
-def test_the_command_prints_tables_or_one_line(
+def test_command_prints_tables_or_one_error_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     PAPERS.to_csv(tmp_path / "papers.csv", index=False)
     assert main(["data", "inspect", str(tmp_path / "papers.csv")]) == 0
-    shown = capsys.readouterr().out
-    for words in ("50.0%", "listed together", "three quarters", "2025-02"):
-        assert words in shown
+    printed = capsys.readouterr().out
+    for fragment in ("50.0%", "listed together", "median", "2025-02"):
+        assert fragment in printed
     PAPERS.assign(title="42").to_csv(tmp_path / "bad.csv", index=False)
     assert main(["data", "inspect", str(tmp_path / "bad.csv")]) == 2
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert "row 1, column title" in told.err
-    assert len(told.err.splitlines()) == 1
+    refused = capsys.readouterr()
+    assert refused.out == ""
+    assert "row 1, column title" in refused.err
+    assert len(refused.err.splitlines()) == 1

@@ -190,4 +190,4 @@ def test_an_encoder_that_read_the_test_papers_is_refused(
     (files["pretrained"] / "papers.txt").write_text("\n".join(papers) + "\n")
     command = ["--data", str(files["data"]), "--pretrained", str(files["pretrained"])]
     assert accuracy.main([*command, "--members", "1", "--protocols", "time"]) == 2
-    assert "it learned from 60 validation or test papers" in capsys.readouterr().err
+    assert "it was trained on 60 validation or test papers" in capsys.readouterr().err

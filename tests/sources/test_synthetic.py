@@ -1,3 +1,5 @@
+"""The synthetic corpus: reproducible, arXiv-like, and as hard as it states."""
+
 from __future__ import annotations
 
 import pandas as pd
@@ -12,11 +14,11 @@ from arxiv_hybrid.sources import synthetic
 
 @pytest.fixture(scope="module")
 def corpus() -> tuple[pd.DataFrame, dict[str, float]]:
-    """The shipped default corpus."""
+    """The default corpus of params.yaml."""
     return synthetic.generate(papers=2400, label_noise=0.05, seed=1)
 
 
-def test_the_same_seed_gives_the_same_papers() -> None:
+def test_seed_determines_the_papers() -> None:
     first, _ = synthetic.generate(papers=100, label_noise=0.05, seed=4)
     again, _ = synthetic.generate(papers=100, label_noise=0.05, seed=4)
     other, _ = synthetic.generate(papers=100, label_noise=0.05, seed=5)
@@ -24,7 +26,7 @@ def test_the_same_seed_gives_the_same_papers() -> None:
     assert not first["abstract"].equals(other["abstract"].reindex(first.index))
 
 
-def test_rows_are_sound_and_look_like_arxiv(corpus: tuple[pd.DataFrame, dict[str, float]]) -> None:
+def test_rows_are_valid_and_look_like_arxiv(corpus: tuple[pd.DataFrame, dict[str, float]]) -> None:
     papers, _ = corpus
     check_papers(papers, "corpus")
     assert papers["id"].nunique() == 2400
@@ -40,7 +42,7 @@ def test_rows_are_sound_and_look_like_arxiv(corpus: tuple[pd.DataFrame, dict[str
     assert once["published"].is_monotonic_increasing
 
 
-def test_noise_lowers_the_ceiling() -> None:
+def test_label_noise_lowers_the_ceiling() -> None:
     clean = synthetic.generate(papers=300, label_noise=0.0, seed=1)[1]
     noisy = synthetic.generate(papers=300, label_noise=0.3, seed=1)[1]
     assert clean["3"] > noisy["3"] + 0.1
@@ -48,10 +50,10 @@ def test_noise_lowers_the_ceiling() -> None:
 
 
 @pytest.mark.parametrize("classes", [3, 4])
-def test_the_corpus_is_neither_trivial_nor_hopeless(
+def test_corpus_is_neither_trivial_nor_hopeless(
     corpus: tuple[pd.DataFrame, dict[str, float]], classes: int
 ) -> None:
-    """TF-IDF + linear stays between 75 and 92 %, and below the stated ceiling."""
+    """TF-IDF with a linear model reaches 75 to 92 %, below the stated ceiling."""
     papers, ceiling = corpus
     documents = label_papers(papers, scheme="primary", classes=classes)
     parts = split_documents(documents, by="paper", val=0.15, test=0.15, seed=42, classes=classes)

@@ -1,92 +1,73 @@
-"""Large files: resumed, checked, from whichever host gives them."""
+"""Large files: downloads resume, are verified, and fall back on other hosts."""
 
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import signal
 import subprocess
 import sys
 import time
-import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from conftest import ROOT, merged
-from standin import StandIn, serving
+from conftest import ROOT
+from fake_server import FakeServer, serving, vectors_zip
 
-from arxiv_hybrid.params import parse
 from arxiv_hybrid.system import downloads
-from arxiv_hybrid.system.downloads import Remote, download
+from arxiv_hybrid.system.downloads import RemoteFile, download
 from arxiv_hybrid.system.errors import UserError
-from arxiv_hybrid.system.web import RetryPolicy
-from arxiv_hybrid.vectors import published
-from arxiv_hybrid.vectors.files import read_vectors
-from arxiv_hybrid.vectors.published import vector_file
+from arxiv_hybrid.system.retry import RetryPolicy
 
-QUICK = RetryPolicy(tries=3, first_wait=0.01, silence=0.5)
-
-
-def archive(rows: int = 6000) -> bytes:
-    """A .zip of word vectors, about a megabyte."""
-    random = np.random.default_rng(4)
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as made:
-        text = "".join(
-            f"w{i} {' '.join(f'{x:.4f}' for x in row)}\n"
-            for i, row in enumerate(random.normal(size=(rows, 50)))
-        )
-        made.writestr("vectors.50d.txt", text)
-    return buffer.getvalue()
-
-
-CONTENT = archive()
-SUM = hashlib.sha256(CONTENT).hexdigest()
+FAST = RetryPolicy(attempts=3, first_wait=0.01, timeout=0.5)
+CONTENT = vectors_zip()
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
 @pytest.fixture
-def host() -> Iterator[StandIn]:
-    with serving(files={"/a/f.zip": CONTENT, "/b/f.zip": CONTENT}) as server:
-        yield server
+def server() -> Iterator[FakeServer]:
+    with serving(files={"/a/f.zip": CONTENT, "/b/f.zip": CONTENT}) as running:
+        yield running
 
 
-def remote(host: StandIn, *paths: str, known: bool = True) -> Remote:
-    urls = tuple(host.address + path for path in paths or ("/a/f.zip", "/b/f.zip"))
+def remote(server: FakeServer, *paths: str, known: bool = True) -> RemoteFile:
+    """f.zip on one or two "hosts"; known: whether its size and checksum are known."""
+    urls = tuple(server.address + path for path in paths or ("/a/f.zip", "/b/f.zip"))
     if known:
-        return Remote("f.zip", urls, len(CONTENT), SUM)
-    return Remote("f.zip", urls)
+        return RemoteFile("f.zip", urls, len(CONTENT), SHA256)
+    return RemoteFile("f.zip", urls)
 
 
-def get(wanted: Remote, folder: Path) -> Path:
-    return download(wanted, folder, key="glove.source", policy=QUICK)
+def get(file: RemoteFile, folder: Path) -> Path:
+    return download(
+        file, folder, option="glove.source", checksum_option="glove.sha256", policy=FAST
+    )
 
 
 def is_clean(folder: Path) -> bool:
-    """Whether nothing but the file, its lock and its checksum is there."""
+    """Whether the folder contains nothing but the file, its lock and its checksum."""
     names = {path.name for path in folder.iterdir()}
     return names <= {"f.zip", "f.zip.lock", "f.zip.sha256"}
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_a_file_is_fetched_once(host: StandIn, tmp_path: Path, known: bool) -> None:
+def test_file_is_downloaded_once(server: FakeServer, tmp_path: Path, known: bool) -> None:
     for _ in range(2):
-        path = get(remote(host, known=known), tmp_path)
+        path = get(remote(server, known=known), tmp_path)
         assert path.read_bytes() == CONTENT
-    assert host.asked() == ["/a/f.zip"]
+    assert server.paths() == ["/a/f.zip"]
     assert is_clean(tmp_path)
 
 
-ONCE = [
+FAULTS = [
     "cut",
     "html",
     "hang",
     "shifted",
-    "packed",
+    "compressed",
     {"status": 503},
     {"status": 429, "Retry-After": 0},
     {"status": 416},
@@ -96,216 +77,220 @@ ONCE = [
 
 @pytest.mark.parametrize(
     ("fault", "known"),
-    # without a checksum a wrong byte is seen when the archive is read
-    [("wrong", True), *((fault, known) for fault in ONCE for known in (True, False))],
+    # without a checksum a wrong byte is noticed only when the archive is read
+    [("wrong", True), *((fault, known) for fault in FAULTS for known in (True, False))],
     ids=str,
 )
-def test_after_a_fault_the_file_is_whole(
-    host: StandIn, tmp_path: Path, fault: Any, known: bool
+def test_file_is_complete_after_a_fault(
+    server: FakeServer, tmp_path: Path, fault: Any, known: bool
 ) -> None:
-    host.faults = ["cut", fault]
-    path = get(remote(host, known=known), tmp_path)
+    server.faults = ["cut", fault]
+    path = get(remote(server, known=known), tmp_path)
     assert path.read_bytes() == CONTENT
     assert is_clean(tmp_path)
 
 
 @pytest.mark.parametrize("status", [416, 206])
-def test_an_answer_to_no_question_is_no_traceback(
-    host: StandIn, tmp_path: Path, status: int
+def test_range_status_without_a_range_request_is_handled(
+    server: FakeServer, tmp_path: Path, status: int
 ) -> None:
-    host.faults = [{"status": status}]
-    assert get(remote(host), tmp_path).read_bytes() == CONTENT
+    server.faults = [{"status": status}]
+    assert get(remote(server), tmp_path).read_bytes() == CONTENT
 
 
-def test_a_part_of_another_version_is_not_gone_on_with(host: StandIn, tmp_path: Path) -> None:
-    host.faults = ["cut", {"status": 404}]
+def test_range_of_another_version_is_not_appended(server: FakeServer, tmp_path: Path) -> None:
+    server.faults = ["cut", {"status": 404}]
     with pytest.raises(UserError):
-        get(remote(host, "/a/f.zip", known=False), tmp_path)
-    host.files["/a/f.zip"] = changed = archive(7000)
-    host.faults = ["no If-Range"]
-    assert get(remote(host, "/a/f.zip", known=False), tmp_path).read_bytes() == changed
+        get(remote(server, "/a/f.zip", known=False), tmp_path)
+    server.files["/a/f.zip"] = changed = vectors_zip(7000)
+    server.faults = ["no If-Range"]
+    assert get(remote(server, "/a/f.zip", known=False), tmp_path).read_bytes() == changed
 
 
-def test_a_file_that_is_too_long_is_not_fetched_for_ever(host: StandIn, tmp_path: Path) -> None:
-    host.faults = ["longer"]
-    assert get(remote(host), tmp_path).read_bytes() == CONTENT
-    assert host.asked() == ["/a/f.zip", "/b/f.zip"]
+def test_download_stops_at_the_known_size(server: FakeServer, tmp_path: Path) -> None:
+    server.faults = ["longer"]
+    assert get(remote(server), tmp_path).read_bytes() == CONTENT
+    assert server.paths() == ["/a/f.zip", "/b/f.zip"]
 
 
-def test_a_redirect_in_a_circle_is_left(host: StandIn, tmp_path: Path) -> None:
-    host.faults = ["circle"]
-    with pytest.raises(UserError, match="redirects in a circle"):
-        get(remote(host, "/a/f.zip"), tmp_path)
-    assert len(host.requests) < 6
+def test_redirect_loop_fails(server: FakeServer, tmp_path: Path) -> None:
+    server.faults = ["redirect loop"]
+    with pytest.raises(UserError, match="too many redirects"):
+        get(remote(server, "/a/f.zip"), tmp_path)
+    assert len(server.requests) < 6
 
 
-def test_an_archive_with_a_damaged_file_inside_is_no_whole_one(
-    host: StandIn, tmp_path: Path
-) -> None:
+def test_zip_with_a_damaged_member_is_rejected(server: FakeServer, tmp_path: Path) -> None:
     middle = len(CONTENT) // 2
     spliced = CONTENT[:middle] + b"\0" * 2000 + CONTENT[middle + 2000 :]
-    host.files = dict.fromkeys(host.files, spliced)
-    with pytest.raises(UserError, match=r"is no whole \.zip"):
-        get(remote(host, known=False), tmp_path)
+    server.files = dict.fromkeys(server.files, spliced)
+    with pytest.raises(UserError, match=r"is not a complete \.zip"):
+        get(remote(server, known=False), tmp_path)
 
 
-def test_a_typing_error_in_a_checksum_removes_nothing(host: StandIn, tmp_path: Path) -> None:
-    path = get(remote(host, known=False), tmp_path)
-    wrong = Remote("f.zip", remote(host).urls, None, "0" * 64)
-    with pytest.raises(UserError, match=f"sha256 is {SUM} as it was when it came, expected 0000"):
+def test_typo_in_the_checksum_deletes_nothing(server: FakeServer, tmp_path: Path) -> None:
+    path = get(remote(server, known=False), tmp_path)
+    wrong = RemoteFile("f.zip", remote(server).urls, None, "0" * 64)
+    expected = rf"sha256 is {SHA256}, unchanged since the download, expected 0000.*glove\.sha256"
+    with pytest.raises(UserError, match=expected):
         get(wrong, tmp_path)
     assert path.read_bytes() == CONTENT
-    assert len(host.requests) == 1
+    assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize(
-    ("url", "words"),
+    ("url", "message"),
     [
-        ("http://[::1", "none of http or https|cannot be asked"),
-        ("example.invalid/f.zip", "none of http or https"),
-        ("ftp://example.invalid/f.zip", "none of http or https"),
+        ("http://[::1", "not http or https|cannot be sent"),
+        ("example.invalid/f.zip", "not http or https"),
+        ("ftp://example.invalid/f.zip", "not http or https"),
         ("http://user:secret@127.0.0.1:9/resolve/f.zip", "127.0.0.1:9: no connection"),
     ],
 )
-def test_addresses_that_cannot_be_asked(tmp_path: Path, url: str, words: str) -> None:
-    with pytest.raises(UserError, match=words) as told:
-        get(Remote("f.zip", (url,)), tmp_path)
-    assert "secret" not in str(told.value)
-    assert "\n" not in str(told.value)
+def test_unusable_urls(tmp_path: Path, url: str, message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        get(RemoteFile("f.zip", (url,)), tmp_path)
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
     "fault", ["html", "hang", "wrong", {"status": 404}, {"status": 503}], ids=str
 )
-def test_another_host_helps_out(host: StandIn, tmp_path: Path, fault: Any) -> None:
-    tries = 1 if fault in ("html", "wrong", {"status": 404}) else QUICK.tries
-    host.faults = [fault] * tries
-    assert get(remote(host), tmp_path).read_bytes() == CONTENT
-    assert host.asked() == ["/a/f.zip"] * tries + ["/b/f.zip"]
+def test_next_host_is_tried(server: FakeServer, tmp_path: Path, fault: Any) -> None:
+    attempts = 1 if fault in ("html", "wrong", {"status": 404}) else FAST.attempts
+    server.faults = [fault] * attempts
+    assert get(remote(server), tmp_path).read_bytes() == CONTENT
+    assert server.paths() == ["/a/f.zip"] * attempts + ["/b/f.zip"]
 
 
-def test_only_what_is_missing_is_asked_for(host: StandIn, tmp_path: Path) -> None:
-    host.faults = ["cut", "cut"]
-    get(remote(host, "/a/f.zip"), tmp_path)
-    asked = [request["range"] for request in host.requests]
+def test_only_missing_bytes_are_requested(server: FakeServer, tmp_path: Path) -> None:
+    server.faults = ["cut", "cut"]
+    get(remote(server, "/a/f.zip"), tmp_path)
+    ranges = [request["range"] for request in server.requests]
     half = len(CONTENT) // 2
-    assert asked[:2] == [None, f"bytes={half}-"]
-    starts = [int(str(one).removeprefix("bytes=").rstrip("-")) for one in asked[1:]]
+    assert ranges[:2] == [None, f"bytes={half}-"]
+    starts = [int(str(value).removeprefix("bytes=").rstrip("-")) for value in ranges[1:]]
     assert starts == sorted(set(starts))
 
 
-def test_a_host_that_cuts_often_but_goes_on_is_kept(
-    host: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_host_that_cuts_often_but_makes_progress_is_kept(
+    server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(downloads, "PROGRESS", 1000)
-    host.faults = ["cut"] * 8
-    get(remote(host), tmp_path)
-    assert set(host.asked()) == {"/a/f.zip"}
+    monkeypatch.setattr(downloads, "MIN_PROGRESS", 1000)
+    server.faults = ["cut"] * 8
+    get(remote(server), tmp_path)
+    assert set(server.paths()) == {"/a/f.zip"}
 
 
-def test_a_host_without_ranges_starts_over(host: StandIn, tmp_path: Path) -> None:
-    host.ranges = False
-    host.faults = ["cut"]
-    assert get(remote(host), tmp_path).read_bytes() == CONTENT
+def test_host_without_ranges_starts_over(server: FakeServer, tmp_path: Path) -> None:
+    server.ranges = False
+    server.faults = ["cut"]
+    assert get(remote(server), tmp_path).read_bytes() == CONTENT
 
 
-def test_a_drip_is_too_slow(host: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(downloads, "SLOW_FOR", 0.2)
-    host.faults = ["drip"] * QUICK.tries
-    assert get(remote(host), tmp_path).read_bytes() == CONTENT
-    assert host.asked()[-1] == "/b/f.zip"
+def test_slow_host_is_given_up(
+    server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(downloads, "SPEED_WINDOW", 0.2)
+    server.faults = ["drip"] * FAST.attempts
+    assert get(remote(server), tmp_path).read_bytes() == CONTENT
+    assert server.paths()[-1] == "/b/f.zip"
 
 
-def test_a_redirect_is_followed_but_not_to_a_page(host: StandIn, tmp_path: Path) -> None:
-    host.redirects = {"/old/f.zip": "/b/f.zip"}
-    assert get(remote(host, "/old/f.zip"), tmp_path / "1").read_bytes() == CONTENT
-    host.faults = ["html"]
+def test_redirect_is_followed_but_not_to_a_web_page(server: FakeServer, tmp_path: Path) -> None:
+    server.redirects = {"/old/f.zip": "/b/f.zip"}
+    assert get(remote(server, "/old/f.zip"), tmp_path / "1").read_bytes() == CONTENT
+    server.faults = ["html"]
     with pytest.raises(UserError, match="sent a web page instead of the file"):
-        get(remote(host, "/old/f.zip"), tmp_path / "2")
+        get(remote(server, "/old/f.zip"), tmp_path / "2")
 
 
-def test_a_file_that_changed_meanwhile_is_fetched_anew(host: StandIn, tmp_path: Path) -> None:
-    host.faults = ["cut", {"status": 404}]
+def test_changed_file_is_downloaded_from_the_start(server: FakeServer, tmp_path: Path) -> None:
+    server.faults = ["cut", {"status": 404}]
     with pytest.raises(UserError):
-        get(remote(host, "/a/f.zip", known=False), tmp_path)
-    host.files["/a/f.zip"] = changed = archive(7000)
-    assert get(remote(host, "/a/f.zip", known=False), tmp_path).read_bytes() == changed
+        get(remote(server, "/a/f.zip", known=False), tmp_path)
+    server.files["/a/f.zip"] = changed = vectors_zip(7000)
+    assert get(remote(server, "/a/f.zip", known=False), tmp_path).read_bytes() == changed
 
 
-def test_a_part_of_another_host_is_not_gone_on_with_unless_the_checksum_is_known(
-    host: StandIn, tmp_path: Path
+def test_part_of_another_host_is_not_resumed_without_a_checksum(
+    server: FakeServer, tmp_path: Path
 ) -> None:
-    host.files["/b/f.zip"] = other = archive(5000)
-    host.faults = ["cut", {"status": 404}]
-    path = get(remote(host, known=False), tmp_path)
+    server.files["/b/f.zip"] = other = vectors_zip(5000)
+    server.faults = ["cut", {"status": 404}]
+    path = get(remote(server, known=False), tmp_path)
     assert path.read_bytes() == other
-    assert host.requests[-1]["range"] is None
+    assert server.requests[-1]["range"] is None
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_what_is_wrong_everywhere_is_never_taken(
-    host: StandIn, tmp_path: Path, known: bool
+def test_file_that_is_wrong_on_every_host_is_rejected(
+    server: FakeServer, tmp_path: Path, known: bool
 ) -> None:
-    host.files = dict.fromkeys(host.files, CONTENT[:-5000])
-    with pytest.raises(UserError) as told:
-        get(remote(host, known=known), tmp_path)
-    line = str(told.value)
+    server.files = dict.fromkeys(server.files, CONTENT[:-5000])
+    with pytest.raises(UserError) as caught:
+        get(remote(server, known=known), tmp_path)
+    line = str(caught.value)
     assert "\n" not in line
     assert "f.zip" in line
     assert "glove.source" in line
-    assert (f"expected {len(CONTENT):,}" if known else "is no whole .zip") in line
+    assert (f"expected {len(CONTENT):,}" if known else "is not a complete .zip") in line
     assert not (tmp_path / "f.zip").exists()
 
 
-def test_a_wrong_checksum_everywhere_is_told_with_both(host: StandIn, tmp_path: Path) -> None:
+def test_wrong_checksum_on_every_host_is_reported_with_both_values(
+    server: FakeServer, tmp_path: Path
+) -> None:
     wrong = bytes([CONTENT[0] ^ 1]) + CONTENT[1:]
-    host.files = dict.fromkeys(host.files, wrong)
-    with pytest.raises(UserError) as told:
-        get(remote(host), tmp_path)
-    assert hashlib.sha256(wrong).hexdigest() in str(told.value)
-    assert SUM in str(told.value)
+    server.files = dict.fromkeys(server.files, wrong)
+    with pytest.raises(UserError) as caught:
+        get(remote(server), tmp_path)
+    assert hashlib.sha256(wrong).hexdigest() in str(caught.value)
+    assert SHA256 in str(caught.value)
     assert {path.name for path in tmp_path.iterdir()} == {"f.zip.lock"}
 
 
-def test_a_file_damaged_later_is_fetched_again(host: StandIn, tmp_path: Path) -> None:
+def test_file_damaged_later_is_downloaded_again(server: FakeServer, tmp_path: Path) -> None:
     for known in (True, False):
-        path = get(remote(host, known=known), tmp_path / str(known))
+        path = get(remote(server, known=known), tmp_path / str(known))
         path.write_bytes(CONTENT[:-1])
-        assert get(remote(host, known=known), tmp_path / str(known)).read_bytes() == CONTENT
+        assert get(remote(server, known=known), tmp_path / str(known)).read_bytes() == CONTENT
 
 
-def test_a_full_disk_is_told_before(
-    host: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_full_disk_is_reported_before_the_download(
+    server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(downloads, "SPARE", 1 << 60)
-    with pytest.raises(UserError, match=r"MiB are free, f\.zip needs .*ARXIV_HYBRID_CACHE"):
-        get(remote(host), tmp_path)
-    assert not host.requests
+    monkeypatch.setattr(downloads, "DISK_RESERVE", 1 << 60)
+    with pytest.raises(UserError, match=r"MiB free, f\.zip needs .*ARXIV_HYBRID_CACHE"):
+        get(remote(server), tmp_path)
+    assert not server.requests
 
 
-def test_two_at_once_fetch_it_once(host: StandIn, tmp_path: Path) -> None:
-    host.faults = ["crawl"]
+def test_concurrent_downloads_fetch_the_file_once(server: FakeServer, tmp_path: Path) -> None:
+    server.faults = ["throttle"]
     with ThreadPoolExecutor(2) as pool:
-        paths = list(pool.map(lambda _: get(remote(host), tmp_path), range(2)))
+        paths = list(pool.map(lambda _: get(remote(server), tmp_path), range(2)))
     assert paths[0] == paths[1]
     assert paths[0].read_bytes() == CONTENT
-    assert len(host.requests) == 1
+    assert len(server.requests) == 1
 
 
-KILLED = """
+SCRIPT = """
 import sys
 from pathlib import Path
-from arxiv_hybrid.system.downloads import Remote, download
+from arxiv_hybrid.system.downloads import RemoteFile, download
 url, size, digest, folder = sys.argv[1:]
-download(Remote("f.zip", (url,), int(size), digest), Path(folder), key="glove.source")
+remote = RemoteFile("f.zip", (url,), int(size), digest)
+download(remote, Path(folder), option="glove.source", checksum_option="glove.sha256")
 """
 
 
-def test_after_kill_9_only_the_rest_is_fetched(host: StandIn, tmp_path: Path) -> None:
-    url = f"{host.address}/a/f.zip"
-    command = [sys.executable, "-c", KILLED, url, str(len(CONTENT)), SUM, str(tmp_path)]
+def test_download_resumes_after_sigkill(server: FakeServer, tmp_path: Path) -> None:
+    url = f"{server.address}/a/f.zip"
+    command = [sys.executable, "-c", SCRIPT, url, str(len(CONTENT)), SHA256, str(tmp_path)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-    host.faults = ["crawl"]
+    server.faults = ["throttle"]
     first = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
     part = tmp_path / "f.zip.part"
     while not part.exists() or part.stat().st_size < len(CONTENT) // 4:
@@ -313,56 +298,11 @@ def test_after_kill_9_only_the_rest_is_fetched(host: StandIn, tmp_path: Path) ->
         time.sleep(0.01)
     first.send_signal(signal.SIGKILL)
     first.communicate()
-    had = part.stat().st_size
-    assert had < len(CONTENT)
+    size = part.stat().st_size
+    assert size < len(CONTENT)
     assert not (tmp_path / "f.zip").exists()
     second = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert second.returncode == 0, second.stderr
-    assert host.requests[-1]["range"] == f"bytes={had}-"
+    assert server.requests[-1]["range"] == f"bytes={size}-"
     assert (tmp_path / "f.zip").read_bytes() == CONTENT
     assert is_clean(tmp_path)
-
-
-def glove(content: dict[str, Any], **changes: Any) -> Any:
-    return parse(merged(content, {"glove": changes}), "params").glove
-
-
-def test_glove_by_name_is_read_where_it_lies(
-    host: StandIn, tmp_path: Path, default_content: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    local = Remote("glove.6B.zip", (f"{host.address}/a/f.zip",), len(CONTENT), SUM)
-    monkeypatch.setattr(published, "GLOVE_6B", local)
-    path = vector_file(
-        glove(default_content, source="glove.6B", dim=50), tmp_path, lambda: tmp_path
-    )
-    assert path == tmp_path / "glove/glove.6B.zip"
-    found = read_vectors(path, {"w7", "w9"}, dim=50, key="glove.source")
-    assert found.words == ["w7", "w9"]
-    other = glove(default_content, source="glove.6B", dim=50, sha256="0" * 64)
-    with pytest.raises(UserError, match=rf"glove\.sha256: 0000.* is not that of .*{SUM}"):
-        vector_file(other, tmp_path, lambda: tmp_path)
-
-
-def test_a_mirror_of_your_own_is_tried_first(
-    host: StandIn,
-    tmp_path: Path,
-    default_content: dict[str, Any],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.setenv("GLOVE_MIRROR_URL", f"{host.address}/mine/")
-    host.files["/mine/glove.2024.wikigiga.50d.zip"] = CONTENT
-    settings = glove(default_content, source="glove.2024.wikigiga", dim=50)
-    assert vector_file(settings, tmp_path, lambda: tmp_path) is not None
-    assert f"sha256 is {SUM}" in capsys.readouterr().out
-    pinned = glove(default_content, source="glove.2024.wikigiga", dim=50, sha256=SUM)
-    assert vector_file(pinned, tmp_path, lambda: tmp_path) is not None
-    assert len(host.requests) == 1
-
-
-def test_what_is_published_is_named_as_published() -> None:
-    known = published.remote("glove.6B", 300)
-    assert known.size == 862_182_613
-    assert [url.rpartition("/")[2] for url in known.urls] == ["glove.6B.zip"] * 3
-    assert published.remote("glove.2024.dolma", 300).name == "glove.2024.dolma.300d.zip"
-    assert len(published.remote("glove.2024.wikigiga", 100).urls) == 2

@@ -1,4 +1,4 @@
-"""How many of DVC's queue jobs share the cores."""
+"""How many cores there are, and how many DVC queue jobs share them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ import time
 
 import pytest
 
-from arxiv_hybrid.system.errors import UserError, exit_on_user_error
 from arxiv_hybrid.system.runtime import cores, queue_jobs
 
 
-def test_workers_of_the_queue_are_counted_by_their_name() -> None:
+def test_queue_workers_are_counted_by_name() -> None:
     before = queue_jobs()
     sleep = "import time; time.sleep(60)"
     names = ["dvc-exp-1a2b3c-1@localhost", "dvc-exp-1a2b3c-1@localhost", "dvc-exp-1a2b3c-2@host",
@@ -30,27 +29,16 @@ def test_workers_of_the_queue_are_counted_by_their_name() -> None:
             process.wait()
 
 
-def test_there_is_a_core() -> None:
-    assert 1 <= cores() <= (os.cpu_count() or 1)
+def test_cores_are_those_of_the_affinity_mask(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 2, 5}, raising=False)
+    assert cores() == 3
 
 
-@pytest.mark.parametrize(
-    ("error", "code", "line"),
-    [
-        (UserError("seed: -1 is not allowed"), 2, "error: seed: -1 is not allowed"),
-        (KeyboardInterrupt(), 130, "stopped here"),
-        (PermissionError(13, "Permission denied", "out.csv"), 2, "error: out.csv: cannot be"),
-    ],
-)
-def test_mistakes_end_with_a_line_and_a_status(
-    error: BaseException, code: int, line: str, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("count", "expected"), [(64, 64), (None, 1)])
+def test_cores_without_an_affinity_mask(
+    monkeypatch: pytest.MonkeyPatch, count: int | None, expected: int
 ) -> None:
-    with pytest.raises(SystemExit) as ended, exit_on_user_error("stopped here"):
-        raise error
-    assert ended.value.code == code
-    assert capsys.readouterr().err.startswith(line)
-
-
-def test_a_defect_is_not_hidden() -> None:
-    with pytest.raises(FileNotFoundError), exit_on_user_error("stopped"):
-        raise FileNotFoundError(2, "No such file or directory", "x")
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: count)
+    assert cores() == expected

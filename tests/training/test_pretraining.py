@@ -165,7 +165,7 @@ def test_another_architecture_is_refused(folder: Path, vocabulary: Vocabulary) -
 def test_a_missing_or_damaged_file_is_named(folder: Path, name: str) -> None:
     content = (folder / name).read_bytes()
     (folder / name).write_bytes(content[: len(content) // 2])
-    with pytest.raises(UserError, match="not a sound encoder"):
+    with pytest.raises(UserError, match="not a valid encoder"):
         load_pretrained(folder)
     (folder / name).unlink()
     with pytest.raises(UserError, match=f"{name}: not found"):
@@ -178,15 +178,17 @@ def test_a_missing_or_damaged_file_is_named(folder: Path, name: str) -> None:
 )
 def test_config_of_another_model_is_refused(folder: Path, config: dict[str, Any]) -> None:
     (folder / CONFIG).write_text(json.dumps(config))
-    with pytest.raises(UserError, match="not a sound encoder"):
+    with pytest.raises(UserError, match="not a valid encoder"):
         load_pretrained(folder)
 
 
 def test_papers_it_learned_from_cannot_be_tested_on(folder: Path) -> None:
     pretrained = load_pretrained(folder)
-    pretrained.refuse({"2501.00003"})
-    with pytest.raises(UserError, match=r"1 validation or test papers, as 2501.00002; pre-train"):
-        pretrained.refuse({"2501.00002", "2501.00003"})
+    pretrained.check_held_out({"2501.00003"})
+    with pytest.raises(
+        UserError, match=r"1 validation or test papers, such as 2501.00002; pre-train"
+    ):
+        pretrained.check_held_out({"2501.00002", "2501.00003"})
 
 
 def test_words_of_another_pretraining_are_refused(

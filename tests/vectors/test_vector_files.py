@@ -1,4 +1,4 @@
-"""Files of word vectors, sound and damaged."""
+"""Files of word vectors: every format, and the errors for damaged files."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from arxiv_hybrid.params import parse
 from arxiv_hybrid.system import streams
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.vectors.files import VectorFile, read_vectors
-from arxiv_hybrid.vectors.learn import word_vectors
 from arxiv_hybrid.vectors.published import vector_file
+from arxiv_hybrid.vectors.train import word_vectors
 
 WORDS = [",", "the", "model", "of", "state-of-the-art", "zebra", "é", "last"]
 VECTORS = np.random.default_rng(0).normal(0, 0.4, (len(WORDS), 6)).astype(np.float32)
@@ -31,7 +31,7 @@ def lines(end: str = "") -> list[str]:
 
 
 def read(path: Path, *wanted: str, dim: int = 6) -> VectorFile:
-    return read_vectors(path, set(wanted) or set(WORDS), dim=dim, key="glove.source")
+    return read_vectors(path, set(wanted) or set(WORDS), dim=dim, option="glove.source")
 
 
 def write(path: Path, text: list[str]) -> Path:
@@ -50,7 +50,7 @@ def header(text: list[str]) -> list[str]:
 def test_each_format_gives_the_same_vectors(
     tmp_path: Path, kind: str, block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streams, "BLOCK", block)
+    monkeypatch.setattr(streams, "BLOCK_SIZE", block)
     text = {
         "glove": lines(),
         "word2vec": header(lines()),
@@ -59,22 +59,22 @@ def test_each_format_gives_the_same_vectors(
         "byte order mark": ["\ufeff" + lines()[0], *lines()[1:]],
         "no last line end": [*lines()[:-1], lines()[-1].rstrip("\n")],
     }[kind]
-    held = read(write(tmp_path / "v.txt", text))
-    assert held.words == WORDS
-    assert held.lines == len(WORDS)
-    np.testing.assert_allclose(held.vectors, VECTORS, atol=1e-5)
+    file = read(write(tmp_path / "v.txt", text))
+    assert file.words == WORDS
+    assert file.lines == len(WORDS)
+    np.testing.assert_allclose(file.vectors, VECTORS, atol=1e-5)
 
 
-def test_only_wanted_words_are_kept_in_the_file_order(tmp_path: Path) -> None:
-    held = read(write(tmp_path / "v.txt", lines()), "zebra", "model", "absent")
-    assert held.words == ["model", "zebra"]
-    np.testing.assert_allclose(held.vectors, VECTORS[[2, 5]], atol=1e-5)
-    none = read(tmp_path / "v.txt", "absent")
-    assert none.words == []
-    assert none.vectors.shape == (0, 6)
+def test_only_wanted_words_are_kept_in_file_order(tmp_path: Path) -> None:
+    file = read(write(tmp_path / "v.txt", lines()), "zebra", "model", "absent")
+    assert file.words == ["model", "zebra"]
+    np.testing.assert_allclose(file.vectors, VECTORS[[2, 5]], atol=1e-5)
+    empty = read(tmp_path / "v.txt", "absent")
+    assert empty.words == []
+    assert empty.vectors.shape == (0, 6)
 
 
-def test_packed_files_are_read_where_they_are(tmp_path: Path) -> None:
+def test_compressed_files_are_read_in_place(tmp_path: Path) -> None:
     text = "".join(lines()).encode()
     (tmp_path / "v.txt.gz").write_bytes(gzip.compress(text))
     with zipfile.ZipFile(tmp_path / "v.zip", "w", zipfile.ZIP_DEFLATED) as archive:
@@ -95,14 +95,14 @@ def test_repeated_words_and_words_with_spaces(tmp_path: Path) -> None:
     text.insert(3, "the 9 9 9 9 9 9\n")
     text.insert(1, "the model 8 8 8 8 8 8\n")
     text.insert(1, "of a@b.c 8 8 8 8 8 8\n")
-    held = read(write(tmp_path / "v.txt", text))
-    assert held.words == WORDS
-    assert held.repeated == 1
-    np.testing.assert_allclose(held.vectors, VECTORS, atol=1e-5)
+    file = read(write(tmp_path / "v.txt", text))
+    assert file.words == WORDS
+    assert file.repeated == 1
+    np.testing.assert_allclose(file.vectors, VECTORS, atol=1e-5)
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "message"),
     [
         (b"<!DOCTYPE html>\n<html>", "a web page"),
         (b"<html><head><title>301 Moved Permanently</title>", "a web page"),
@@ -115,23 +115,23 @@ def test_repeated_words_and_words_with_spaces(tmp_path: Path) -> None:
         (b", 1 2 3 4 5 6\nthe 1 2 x 4 5 6\n", "the vector of 'the' is not 6 numbers"),
         (b", 1 2 3 4 5 6\nthe 1 2 nan 4 5 6\n", "the vector of 'the' is not 6 numbers"),
         (b", 1 2 3 4 5 6\nthe 1 2 1e60 4 5 6\n", "the vector of 'the' is not 6 numbers"),
-        (b"the\t1\t2\t3\t4\t5\t6\n", "line 1 is no word with numbers"),
-        (b"3 6\nthe 1 2 3 4 5 6\n, 1 2 3 4 5 6\n", "promises 3 words, it holds 2"),
-        (b", 1 2 3 4 5 6\nunwanted 1 2 3", "its last line is cut"),
-        (b"", "holds no vectors"),
+        (b"the\t1\t2\t3\t4\t5\t6\n", "line 1 is not a word followed by numbers"),
+        (b"3 6\nthe 1 2 3 4 5 6\n, 1 2 3 4 5 6\n", "promises 3 words, the file has 2"),
+        (b", 1 2 3 4 5 6\nunwanted 1 2 3", "the last line is truncated"),
+        (b"", "contains no vectors"),
     ],
 )
-def test_what_is_no_vector_file_is_named(tmp_path: Path, content: bytes, words: str) -> None:
+def test_unusable_files_are_reported(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "v.txt"
     path.write_bytes(content)
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as caught:
         read(path)
-    assert words in str(told.value)
-    assert str(path) in str(told.value)
-    assert "glove.source" in str(told.value)
+    assert message in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert "glove.source" in str(caught.value)
 
 
-def test_the_glove_source_may_be_a_file(tmp_path: Path, default_content: dict[str, Any]) -> None:
+def test_glove_source_can_be_a_file(tmp_path: Path, default_content: dict[str, Any]) -> None:
     write(tmp_path / "v.txt", lines())
 
     def vectors(**glove: Any) -> tuple[list[str], Any]:
@@ -158,7 +158,7 @@ def test_the_glove_source_may_be_a_file(tmp_path: Path, default_content: dict[st
         vectors(source="other.txt", dim=6)
 
 
-def test_a_cut_archive_is_named(tmp_path: Path) -> None:
+def test_truncated_archive_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "v.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("v.txt", "".join(lines()) * 50)

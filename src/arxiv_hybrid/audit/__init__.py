@@ -1,1 +1,1 @@
-"""What the data is worth: label noise, duplicates, drift."""
+"""Data quality: label noise, duplicates, leakage, drift."""

@@ -1,4 +1,4 @@
-"""How the papers change with time: counts and unknown words by month, words on the rise."""
+"""Drift over time: documents and unknown words per month, words that become more frequent."""
 
 from __future__ import annotations
 
@@ -16,34 +16,35 @@ from arxiv_hybrid.data.table import texts_of
 from arxiv_hybrid.text.tokenize import tokenize_all
 
 UNKNOWN = "unknown"
-_FEWEST = 5  # papers expected on either side
+_MIN_EXPECTED = 5  # papers on either side, for the normal approximation
+_SIGNIFICANCE = 0.05
 
 
 def month_of(identifier: str, published: str) -> str:
-    """YYYY-MM of the date, or of an arXiv id where there is none, or `unknown`."""
+    """YYYY-MM of the date, else of the arXiv id, else `unknown`."""
     if published:
         return published[:7]
-    came = submitted(identifier)
-    return f"{came.year}-{came.month:02}" if came else UNKNOWN
+    order = submitted(identifier)
+    return f"{order.year}-{order.month:02}" if order else UNKNOWN
 
 
 def by_month(splits: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """Documents of each split by month, and how many of the test words no training paper has.
+    """Count the documents of each split per month, and the test words unknown to training.
 
-    splits: rows with id, published, title and abstract, by name, `train` and `test` among
-    them. Columns: month, one a split, unknown_words (a share; empty in months without test
-    papers).
+    splits: rows with id, published, title and abstract by name of the split, `train` and
+    `test` among them. Returns the columns month, one per split, and unknown_words (a share;
+    NaN in months without test papers).
     """
     months = {name: _months(part) for name, part in splits.items()}
     counts = pd.DataFrame({name: month.value_counts() for name, month in months.items()})
     counts = counts.fillna(0).astype(int).sort_index()
-    known = {word for document in _tokens(splits["train"]) for word in document}
+    known = {word for tokens in _tokens(splits["train"]) for word in tokens}
     test = _tokens(splits["test"])
     words = pd.DataFrame(
         {
             "month": months["test"].to_numpy(),
-            "words": [len(document) for document in test],
-            "unknown": [sum(word not in known for word in document) for document in test],
+            "words": [len(tokens) for tokens in test],
+            "unknown": [sum(word not in known for word in tokens) for tokens in test],
         }
     )
     sums = words.groupby("month").sum()
@@ -52,41 +53,41 @@ def by_month(splits: dict[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 @dataclass(frozen=True)
-class Rising:
-    """Words on the rise: columns word, before, after (shares of papers) and z.
+class RisingWords:
+    """Words with the largest rise: columns word, before, after (shares of papers) and z.
 
-    `chance` is the z that, without any change, the luckiest of all `tested` words exceeds in
-    one of twenty cases.
+    tested: number of words compared. critical_z: without any change, the largest z of all
+    `tested` words exceeds it with a probability of 5 % (Bonferroni).
     """
 
-    words: pd.DataFrame
+    table: pd.DataFrame
     tested: int
-    chance: float
+    critical_z: float
 
 
-def rising_words(before: pd.DataFrame, after: pd.DataFrame, number: int = 12) -> Rising:
-    """Words that a larger share of papers uses in `after` than in `before`; both need papers.
+def rising_words(before: pd.DataFrame, after: pd.DataFrame, number: int = 12) -> RisingWords:
+    """Find words that a larger share of papers uses in `after` than in `before`.
 
-    z is the difference over its standard error under equal shares. Papers are counted, not
-    occurrences, because one paper repeats its words; words too rare for a normal
-    approximation (fewer than five papers expected on either side) are left out.
+    z is the difference of the shares over its standard error under equal shares. It counts
+    papers, not occurrences, because one paper repeats its words. Words that are too rare for
+    the normal approximation are left out. Both tables need papers.
     """
-    old, new = (
+    counters = [
         Counter(chain.from_iterable(map(set, _tokens(part.drop_duplicates("id")))))
         for part in (before, after)
-    )
+    ]
     sizes = before["id"].nunique(), after["id"].nunique()
-    everywhere = old + new
-    enough = _FEWEST * sum(sizes) / min(sizes)
-    words = sorted(word for word, count in everywhere.items() if count >= enough)
-    counts = [np.array([count[word] for word in words], dtype=float) for count in (old, new)]
+    total = counters[0] + counters[1]
+    min_count = _MIN_EXPECTED * sum(sizes) / min(sizes)
+    words = sorted(word for word, count in total.items() if count >= min_count)
+    counts = [np.array([counter[word] for word in words], dtype=float) for counter in counters]
     shares = [count / size for count, size in zip(counts, sizes, strict=True)]
     pooled = sum(counts) / sum(sizes)
     error = np.sqrt(pooled * (1 - pooled) * (1 / sizes[0] + 1 / sizes[1]))
     z = (shares[1] - shares[0]) / np.where(error > 0, error, 1)
     table = pd.DataFrame({"word": words, "before": shares[0], "after": shares[1], "z": z})
-    chance = float(norm.isf(0.05 / max(len(words), 1)))
-    return Rising(table.nlargest(number, "z").reset_index(drop=True), len(words), chance)
+    critical_z = float(norm.isf(_SIGNIFICANCE / max(len(words), 1)))
+    return RisingWords(table.nlargest(number, "z").reset_index(drop=True), len(words), critical_z)
 
 
 def _months(part: pd.DataFrame) -> pd.Series:

@@ -1,9 +1,9 @@
-"""Papers whose texts are nearly the same although their ids differ: a leak that ids do not show.
+"""Near-duplicate papers across splits: similar texts under different ids, a leak that ids hide.
 
-Two texts are compared by the share of five-word runs that they have in common (Jaccard
-similarity of their shingles, Broder 1997). Pairs are found by each text's rarest runs: two
-texts that share half of their runs share one among the rarer half of each (the prefix filter
-of Chaudhuri, Ganti and Kaushik 2006), so that none is missed.
+Similarity is the Jaccard similarity of two texts' shingles, their runs of five words (Broder
+1997). Candidate pairs share one of each text's rarest shingles. This is the prefix filter of
+Chaudhuri, Ganti and Kaushik (2006): two texts with half of their shingles in common must share
+one among the rarer half of each, so no pair is missed.
 """
 
 from __future__ import annotations
@@ -18,122 +18,128 @@ from tqdm import tqdm
 from arxiv_hybrid.data.identifiers import text_key
 from arxiv_hybrid.data.table import texts_of
 
-SIMILAR = 0.5  # half of all five-word runs of both are common: one text edited, not one topic
-_RUN = 5  # words
-_ROWS, _PAIRS = 2048, 100_000  # at a time
+SIMILARITY_THRESHOLD = 0.5  # one edited text; two papers on one topic stay far below
+_SHINGLE_WORDS = 5
+_ROWS_PER_BLOCK, _PAIRS_PER_BLOCK = 2048, 100_000
 _COLUMNS = ["first", "second", "first_splits", "second_splits", "similarity", "same_label"]
 
 _Ints = npt.NDArray[np.int64]
 _Floats = npt.NDArray[np.float64]
+_Pairs = tuple[_Ints, _Ints, _Floats]  # row numbers of both texts, and their similarity
 
 
 def near_duplicates(splits: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """Pairs of papers with different ids and similar texts that stand in different splits.
+    """Find pairs of papers with different ids and similar texts in different splits.
 
-    splits: rows with id, title, abstract and label by name of the split. One row a pair, the
-    most similar first: first and second (ids), first_splits and second_splits (the names of
-    all splits that hold the paper, joined by commas), similarity (from `SIMILAR` to 1), and
-    same_label (whether the two have a label in common).
+    splits: rows with id, title, abstract and label, by name of the split. Returns one row per
+    pair, the most similar first: first and second (ids), first_splits and second_splits (the
+    names of all splits that contain the paper, joined by commas), similarity (from
+    `SIMILARITY_THRESHOLD` to 1), and same_label (whether the papers share a label).
     """
     rows = pd.concat([part.assign(split=name) for name, part in splits.items()], ignore_index=True)
     papers = rows.drop_duplicates("id").set_index("id")
     grouped = rows.groupby("id", sort=False)
-    held = grouped["split"].agg(lambda names: ",".join(n for n in splits if n in set(names)))
+    names = grouped["split"].agg(lambda values: ",".join(n for n in splits if n in set(values)))
     labels = grouped["label"].agg(frozenset)
-    first, second, similarity = _pairs(texts_of(papers))
+    first, second, similarity = _similar_texts(texts_of(papers))
     ids = papers.index.to_numpy()
     pairs = pd.DataFrame({"first": ids[first], "second": ids[second], "similarity": similarity})
-    pairs["first_splits"] = pairs["first"].map(held).astype(str)
-    pairs["second_splits"] = pairs["second"].map(held).astype(str)
-    both = zip(pairs["first"].map(labels), pairs["second"].map(labels), strict=True)
-    pairs["same_label"] = [bool(a & b) for a, b in both]
-    one_split = ~pairs["first_splits"].str.contains(",")
-    apart = pairs[~(one_split & (pairs["first_splits"] == pairs["second_splits"]))]
+    pairs["first_splits"] = pairs["first"].map(names).astype(str)
+    pairs["second_splits"] = pairs["second"].map(names).astype(str)
+    both_labels = zip(pairs["first"].map(labels), pairs["second"].map(labels), strict=True)
+    pairs["same_label"] = [bool(a & b) for a, b in both_labels]
+    in_one_split = ~pairs["first_splits"].str.contains(",")
+    across = pairs[~(in_one_split & (pairs["first_splits"] == pairs["second_splits"]))]
     order = ["similarity", "first", "second"]
-    return apart.sort_values(order, ascending=[False, True, True], ignore_index=True)[_COLUMNS]
+    return across.sort_values(order, ascending=[False, True, True], ignore_index=True)[_COLUMNS]
 
 
-def _pairs(texts: pd.Series) -> tuple[_Ints, _Ints, _Floats]:
-    """Numbers of similar texts, each pair once, and how similar they are."""
-    same = texts.map(text_key).reset_index(drop=True)
-    groups = same.groupby(same, sort=False).indices
+def _similar_texts(texts: pd.Series) -> _Pairs:
+    """All pairs of similar texts; identical texts are compared with the others only once."""
+    keys = texts.map(text_key).reset_index(drop=True)
+    groups = keys.groupby(keys, sort=False).indices
     members = [np.asarray(rows, dtype=np.int64) for rows in groups.values()]
-    kept = np.array([rows[0] for rows in members], dtype=np.int64)
-    runs = _runs(texts.iloc[kept])
-    sizes = np.diff(runs.indptr)
-    found = [_within(rows) for rows, size in zip(members, sizes, strict=True) if size]
-    for a, b, similarity in zip(*_similar(runs), strict=True):
-        one, two = np.meshgrid(members[a], members[b])
-        found.append((one.ravel(), two.ravel(), np.full(one.size, similarity)))
-    if not found:
+    representatives = np.array([rows[0] for rows in members], dtype=np.int64)
+    shingles = _shingles(texts.iloc[representatives])
+    sizes = np.diff(shingles.indptr)
+    pairs = [_all_pairs(rows) for rows, size in zip(members, sizes, strict=True) if size]
+    for a, b, similarity in zip(*_similar_rows(shingles), strict=True):
+        first, second = np.meshgrid(members[a], members[b])
+        pairs.append((first.ravel(), second.ravel(), np.full(first.size, similarity)))
+    return _concatenate(pairs)
+
+
+def _concatenate(pairs: list[_Pairs]) -> _Pairs:
+    if not pairs:
         return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
-    first, second, similarities = (np.concatenate(side) for side in zip(*found, strict=True))
-    return first, second, similarities
+    first, second, similarity = (np.concatenate(column) for column in zip(*pairs, strict=True))
+    return first, second, similarity
 
 
-def _within(rows: _Ints) -> tuple[_Ints, _Ints, _Floats]:
-    """All pairs of texts that are the same."""
+def _all_pairs(rows: _Ints) -> _Pairs:
+    """All pairs of rows whose texts are identical."""
     a, b = np.triu_indices(len(rows), 1)
     return rows[a], rows[b], np.ones(len(a))
 
 
-def _runs(texts: pd.Series) -> sparse.csr_matrix:
-    """Which runs of words each text has, by hash; shape (texts, 2**30)."""
+def _shingles(texts: pd.Series) -> sparse.csr_matrix:
+    """Hashed shingles of each text: binary, shape (texts, 2**30)."""
     hashing = HashingVectorizer(
-        token_pattern=r"[a-z0-9]+",  # noqa: S106 (no password)
-        ngram_range=(_RUN, _RUN),
+        token_pattern=r"[a-z0-9]+",  # noqa: S106 (not a password)
+        ngram_range=(_SHINGLE_WORDS, _SHINGLE_WORDS),
         n_features=2**30,
         binary=True,
         norm=None,
         alternate_sign=False,
         dtype=np.float32,
     )
-    blocks = [texts.iloc[start : start + _ROWS] for start in range(0, len(texts), _ROWS)]
+    starts = range(0, len(texts), _ROWS_PER_BLOCK)
+    blocks = [texts.iloc[start : start + _ROWS_PER_BLOCK] for start in starts]
     progress = tqdm(blocks, desc="near duplicates", unit="block", disable=None, leave=False)
     return sparse.vstack([hashing.transform(block) for block in progress], format="csr")
 
 
-def _rarest(runs: sparse.csr_matrix) -> sparse.csr_matrix:
-    """Of each text as many of its rarest runs as the prefix filter needs, numbered anew.
+def _rarest(shingles: sparse.csr_matrix) -> sparse.csr_matrix:
+    """Keep of each text as many of its rarest shingles as the prefix filter needs.
 
-    Runs of a single text are left out: they make no pair.
+    Columns are renumbered. Shingles of a single text are dropped, because they make no pair.
     """
-    sizes = np.diff(runs.indptr)
-    number, counts = np.unique(runs.indices, return_inverse=True, return_counts=True)[1:]
+    sizes = np.diff(shingles.indptr)
+    column, counts = np.unique(shingles.indices, return_inverse=True, return_counts=True)[1:]
     rows = np.repeat(np.arange(len(sizes)), sizes)
-    number = number[np.lexsort((number, counts[number], rows))]  # rarest first in every row
-    place = np.arange(len(number)) - runs.indptr[rows]
-    needed = sizes - np.ceil(SIMILAR * sizes).astype(np.int64) + 1
-    kept = (place < needed[rows]) & (counts[number] > 1)
+    column = column[np.lexsort((column, counts[column], rows))]  # in every row, rarest first
+    rank = np.arange(len(column)) - shingles.indptr[rows]
+    needed = sizes - np.ceil(SIMILARITY_THRESHOLD * sizes).astype(np.int64) + 1
+    kept = (rank < needed[rows]) & (counts[column] > 1)
     ones = np.ones(int(kept.sum()), dtype=np.float32)
-    return sparse.csr_matrix((ones, (rows[kept], number[kept])), (len(sizes), len(counts)))
+    return sparse.csr_matrix((ones, (rows[kept], column[kept])), (len(sizes), len(counts)))
 
 
-def _similar(runs: sparse.csr_matrix) -> tuple[_Ints, _Ints, _Floats]:
-    """Rows that are similar, each pair once, and how much."""
-    rare = _rarest(runs)
-    other = rare.T.tocsr()
-    found: list[tuple[_Ints, _Ints, _Floats]] = [
-        (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
-    ]
-    for start in range(0, runs.shape[0], _ROWS):
-        common = (rare[start : start + _ROWS] @ other).tocoo()
+def _similar_rows(shingles: sparse.csr_matrix) -> _Pairs:
+    """All pairs of rows whose similarity reaches the threshold, each once."""
+    rare = _rarest(shingles)
+    transposed = rare.T.tocsr()
+    pairs: list[_Pairs] = []
+    for start in range(0, shingles.shape[0], _ROWS_PER_BLOCK):
+        common = (rare[start : start + _ROWS_PER_BLOCK] @ transposed).tocoo()
         a, b = start + common.row.astype(np.int64), common.col.astype(np.int64)
         a, b = a[a < b], b[a < b]
-        found += [
-            _close(runs, a[piece : piece + _PAIRS], b[piece : piece + _PAIRS])
-            for piece in range(0, len(a), _PAIRS)
+        pairs += [
+            _verify(
+                shingles, a[block : block + _PAIRS_PER_BLOCK], b[block : block + _PAIRS_PER_BLOCK]
+            )
+            for block in range(0, len(a), _PAIRS_PER_BLOCK)
         ]
-    first, second, similarities = (np.concatenate(side) for side in zip(*found, strict=True))
-    return first, second, similarities
+    return _concatenate(pairs)
 
 
-def _close(runs: sparse.csr_matrix, a: _Ints, b: _Ints) -> tuple[_Ints, _Ints, _Floats]:
-    """Those of the candidates that are similar, by all of their runs."""
-    sizes = np.diff(runs.indptr)
-    likely = np.minimum(sizes[a], sizes[b]) >= SIMILAR * np.maximum(sizes[a], sizes[b])
-    a, b = a[likely], b[likely]
-    shared = np.asarray(runs[a].multiply(runs[b]).sum(1), dtype=np.float64).ravel()
-    similarity = shared / np.maximum(sizes[a] + sizes[b] - shared, 1)
-    close = similarity >= SIMILAR
-    return a[close], b[close], similarity[close]
+def _verify(shingles: sparse.csr_matrix, a: _Ints, b: _Ints) -> _Pairs:
+    """Keep the candidate pairs whose Jaccard similarity reaches the threshold."""
+    sizes = np.diff(shingles.indptr)
+    smaller, larger = np.minimum(sizes[a], sizes[b]), np.maximum(sizes[a], sizes[b])
+    possible = smaller >= SIMILARITY_THRESHOLD * larger
+    a, b = a[possible], b[possible]
+    common = np.asarray(shingles[a].multiply(shingles[b]).sum(1), dtype=np.float64).ravel()
+    similarity = common / np.maximum(sizes[a] + sizes[b] - common, 1)
+    similar = similarity >= SIMILARITY_THRESHOLD
+    return a[similar], b[similar], similarity[similar]

@@ -1,61 +1,62 @@
-"""What a file of papers holds, as tables for people: `python -m arxiv_hybrid data inspect`."""
+"""Summary tables of a file of papers: `python -m arxiv_hybrid data inspect`."""
 
 from __future__ import annotations
 
 import pandas as pd
 
 from arxiv_hybrid.audit.drift import month_of
-from arxiv_hybrid.audit.labels import contradicting_share
+from arxiv_hybrid.audit.report import contradicting_share
 from arxiv_hybrid.data.identifiers import text_key
 from arxiv_hybrid.data.labels import CATEGORIES, listed_classes
 from arxiv_hybrid.data.table import texts_of
 
 OVERVIEW = "papers"
-QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
+QUANTILES = {"min": 0.0, "25%": 0.25, "median": 0.5, "75%": 0.75, "max": 1.0}
+_MAX_MONTHS = 24  # with more months, dates are counted by year
 
 
 def inspect(papers: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Tables by title for rows with the columns of `schema.COLUMNS`."""
-    once = papers.drop_duplicates("id").reset_index(drop=True)
+    """Summary tables by title; `papers` has the columns of `schema.COLUMNS`."""
+    unique = papers.drop_duplicates("id").reset_index(drop=True)
     return {
-        OVERVIEW: _overview(papers, once),
-        "categories": _categories(papers, once),
-        "listed together (papers)": listed_together(once),
-        "words": _lengths(once),
-        "submitted": _dates(once),
+        OVERVIEW: _overview(papers, unique),
+        "categories": _categories(papers, unique),
+        "listed together (papers)": listed_together(unique),
+        "words": _lengths(unique),
+        "submitted": _dates(unique),
     }
 
 
 def render(tables: dict[str, pd.DataFrame]) -> str:
-    """The tables below each other, numbers with thousands separators."""
+    """Format the tables as text, numbers with thousands separators."""
     parts = []
     for title, table in tables.items():
-        text = table.map(_number).to_string(header=title != OVERVIEW)
+        text = table.map(_format).to_string(header=title != OVERVIEW)
         parts.append(f"{title}\n{'-' * len(title)}\n{text}")
     return "\n\n".join(parts)
 
 
-def _number(value: object) -> str:
+def _format(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def _overview(papers: pd.DataFrame, once: pd.DataFrame) -> pd.DataFrame:
-    text = texts_of(once).map(text_key)
-    config = {
+def _overview(papers: pd.DataFrame, unique: pd.DataFrame) -> pd.DataFrame:
+    keys = texts_of(unique).map(text_key)
+    facts = {
         "rows": f"{len(papers):,}",
-        "papers": f"{len(once):,}",
+        "papers": f"{len(unique):,}",
         "rows of papers under several categories": (
             f"{contradicting_share(papers['id'], papers['category']):.1%}"
         ),
-        "papers with the text of another": f"{int(text.duplicated(keep=False).sum()):,}",
-        "papers without a date": f"{int((once['published'] == '').sum()):,}",
+        "papers with the text of another": f"{int(keys.duplicated(keep=False).sum()):,}",
+        "papers without a date": f"{int((unique['published'] == '').sum()):,}",
     }
-    return pd.DataFrame({"": config})
+    return pd.DataFrame({"": facts})
 
 
-def _categories(papers: pd.DataFrame, once: pd.DataFrame) -> pd.DataFrame:
-    primary = once["primary_category"].value_counts()
-    listed = listed_classes(once["all_categories"], len(CATEGORIES)).sum(0)
+def _categories(papers: pd.DataFrame, unique: pd.DataFrame) -> pd.DataFrame:
+    primary = unique["primary_category"].value_counts()
+    listed = listed_classes(unique["all_categories"], len(CATEGORIES)).sum(0)
     table = pd.DataFrame(
         {
             "rows": papers["category"].value_counts().reindex(CATEGORIES, fill_value=0),
@@ -67,27 +68,25 @@ def _categories(papers: pd.DataFrame, once: pd.DataFrame) -> pd.DataFrame:
     return table.astype(object)
 
 
-def listed_together(once: pd.DataFrame) -> pd.DataFrame:
-    """How many papers list both of two categories, by `all_categories`; one row a paper."""
-    listed = listed_classes(once["all_categories"], len(CATEGORIES)).astype(int)
+def listed_together(unique: pd.DataFrame) -> pd.DataFrame:
+    """Number of papers that list both of two categories; `unique` has one row per paper."""
+    listed = listed_classes(unique["all_categories"], len(CATEGORIES)).astype(int)
     return pd.DataFrame(listed.T @ listed, index=CATEGORIES, columns=CATEGORIES).astype(object)
 
 
-def _lengths(once: pd.DataFrame) -> pd.DataFrame:
-    words = pd.DataFrame({name: once[name].str.split().str.len() for name in ("title", "abstract")})
-    table = words.quantile(list(QUANTILES)).T
-    table.columns = pd.Index(["least", "quarter", "median", "three quarters", "most"])
+def _lengths(unique: pd.DataFrame) -> pd.DataFrame:
+    lengths = pd.DataFrame(
+        {name: unique[name].str.split().str.len() for name in ("title", "abstract")}
+    )
+    table = lengths.quantile(list(QUANTILES.values())).T
+    table.columns = pd.Index(list(QUANTILES))
     return table.astype(int).astype(object)
 
 
-def _dates(once: pd.DataFrame) -> pd.DataFrame:
-    """Papers a month, or a year where there are more than 24 months.
-
-    Without a date the month that an arXiv id names counts.
-    """
-    known = pd.Series(list(map(month_of, once["id"], once["published"])))
-    if known.nunique() > 24:
-        known = known.str.replace(r"-\d\d$", "", regex=True)
-    return (
-        pd.DataFrame({"papers": known.value_counts().sort_index()}).rename_axis(None).astype(object)
-    )
+def _dates(unique: pd.DataFrame) -> pd.DataFrame:
+    """Number of papers per month of the date or the arXiv id, or per year if there are many."""
+    months = pd.Series(list(map(month_of, unique["id"], unique["published"])))
+    if months.nunique() > _MAX_MONTHS:
+        months = months.str.replace(r"-\d\d$", "", regex=True)
+    counts = months.value_counts().sort_index()
+    return pd.DataFrame({"papers": counts}).rename_axis(None).astype(object)

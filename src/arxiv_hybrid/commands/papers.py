@@ -17,7 +17,7 @@ def papers_by_id(path: Path, ids: list[str]) -> pd.DataFrame:
     from arxiv_hybrid.sources.csv_source import read_csv  # half a second, for pandera
 
     require(path)
-    known = read_csv(path, key="--papers").drop_duplicates("id").set_index("id")
+    known = read_csv(path, option="--papers").drop_duplicates("id").set_index("id")
     wanted = [canonical(identifier) for identifier in ids]
     if missing := [identifier for identifier in wanted if identifier not in known.index]:
         raise UserError(f"{path}: no paper {missing[0]}; the first is {known.index[0]}")

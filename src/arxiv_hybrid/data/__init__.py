@@ -1,1 +1,1 @@
-"""The table of papers: columns, identifiers, labels, splits."""
+"""The table of papers: schema, identifiers, labels, splits."""

@@ -1,4 +1,4 @@
-"""What a paper's label is: the query it was found by, or its primary category."""
+"""Labels of papers: the category query that found them, or their primary category."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ MERGED = {"cs.AI": "cs.AI-LG", "cs.LG": "cs.AI-LG"}
 
 
 def class_index(categories: pd.Series, classes: int) -> npt.NDArray[np.int64]:
-    """Class number of each category; -1 where it is none of cs.AI, cs.CL, cs.CV, cs.LG."""
+    """Class number of each category; -1 for categories outside `CATEGORIES`."""
     names = CLASSES[classes]
     lookup = {
         category: names.index(category if classes == 4 else MERGED.get(category, category))
         for category in CATEGORIES
     }
-    numbers = categories.map(lookup).fillna(-1).to_numpy().astype(np.int64)
-    return np.asarray(numbers, dtype=np.int64)
+    numbers: npt.NDArray[np.int64] = categories.map(lookup).fillna(-1).to_numpy().astype(np.int64)
+    return numbers
 
 
 def label_papers(papers: pd.DataFrame, *, scheme: str, classes: int) -> pd.DataFrame:
-    """Turn `papers.csv` rows into labelled documents with an integer column `label`.
+    """Turn rows of papers.csv into documents with an integer column `label`.
 
-    scheme `query`: every row stands, labelled by the category query that found it, so a
-    cross-listed paper stands several times (the published protocol). scheme `primary`:
-    one row a paper, labelled by its primary category; papers whose primary category is
-    none of the four are left out.
+    scheme `query`: keep every row, labelled by the category query that found it; a
+    cross-listed paper appears several times (the published protocol). scheme `primary`: one
+    row per paper, labelled by its primary category; papers with another primary category
+    than the four are left out. Raises UserError if a class has no paper.
     """
     if scheme == "query":
         labels = class_index(papers["category"], classes)
@@ -50,7 +50,7 @@ def label_papers(papers: pd.DataFrame, *, scheme: str, classes: int) -> pd.DataF
 
 
 def listed_classes(all_categories: pd.Series, classes: int) -> npt.NDArray[np.bool_]:
-    """Which classes each paper's authors listed; shape (papers, classes)."""
+    """Which classes each paper lists; boolean, shape (papers, classes)."""
     listed = np.zeros((len(all_categories), classes), dtype=bool)
     exploded = all_categories.reset_index(drop=True).str.split(",").explode().str.strip()
     numbers = class_index(exploded, classes)

@@ -1,4 +1,4 @@
-"""The table that every source produces, and the checks it passes before anything trains."""
+"""Schema of the table that every source returns, and the checks before anything trains."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ COLUMNS = (
     "all_categories",
     "published",
 )
-_NOT_TEXT = {"", "nan", "null", "none", "n/a", "na"}
-_LONGEST = max(map(len, _NOT_TEXT))
+_PLACEHOLDERS = {"", "nan", "null", "none", "n/a", "na"}
+_LONGEST_PLACEHOLDER = max(map(len, _PLACEHOLDERS))
 _LETTER = re.compile(r"[A-Za-z]")
 _CATEGORY = r"[a-z]+(-[a-z]+)*(\.[A-Za-z-]+)?"
 _ONE_CATEGORY = re.compile(f"^{_CATEGORY}$")
 
 
 def is_text(value: str) -> bool:
-    """Whether a title or abstract says anything: a letter from a to z, and more than `n/a`."""
-    bare = value.strip()
-    is_placeholder = len(bare) <= _LONGEST and bare.lower() in _NOT_TEXT
-    return not is_placeholder and bool(_LETTER.search(bare))
+    """Whether a title or abstract has a letter from a to z and is not a placeholder like `n/a`."""
+    stripped = value.strip()
+    is_placeholder = len(stripped) <= _LONGEST_PLACEHOLDER and stripped.lower() in _PLACEHOLDERS
+    return not is_placeholder and bool(_LETTER.search(stripped))
 
 
 def is_category(name: str) -> bool:
@@ -41,11 +41,11 @@ def is_category(name: str) -> bool:
 
 
 def one_line(text: str) -> str:
-    """One line, and nothing that UTF-8 cannot hold (half a surrogate pair becomes `?`)."""
+    """Collapse white space; characters that UTF-8 cannot encode (lone surrogates) become `?`."""
     return " ".join(text.split()).encode("utf-8", "replace").decode("utf-8")
 
 
-_READABLE = "text with at least one letter from a to z"  # other characters make no tokens
+_READABLE = "text with at least one letter from a to z"  # other letters give no tokens
 _TEXT = pa.Check(lambda values: values.map(is_text), name=_READABLE)
 
 PAPERS = pa.DataFrameSchema(
@@ -76,13 +76,13 @@ PAPERS = pa.DataFrameSchema(
 
 
 def check_papers(papers: pd.DataFrame, where: str) -> pd.DataFrame:
-    """Return `papers` if every row is sound, else raise UserError naming file, row and column.
+    """Return `papers` if every row is valid; else UserError with file, row and column.
 
-    Rows are counted from 1 by the index, the header left out. A paper may stand in several rows
-    (one a category query) but never with two different texts.
+    Rows are numbered by the index, starting at 1 after the header. A paper may have several
+    rows (one per category query), but only one text.
     """
     if papers.empty:
-        raise UserError(f"{where}: holds no rows")
+        raise UserError(f"{where}: has no rows")
     try:
         PAPERS.validate(papers, lazy=True)
     except SchemaErrors as error:
@@ -91,29 +91,30 @@ def check_papers(papers: pd.DataFrame, where: str) -> pd.DataFrame:
             raise UserError(f"{where}: {error.failure_cases['failure_case'].iloc[0]}") from None
         first = cases.sort_values("index", kind="stable").iloc[0]
         row, column = int(first["index"]), str(first["column"])
-        found = str(first["failure_case"])
-        shown = repr(found if len(found) <= 60 else found[:57] + "...")
+        value = str(first["failure_case"])
+        value = repr(value if len(value) <= 60 else value[:57] + "...")
         rows = cases["index"].nunique()
         more = f" ({rows - 1:,} more rows fail)" if rows > 1 else ""
         expected = PAPERS.columns[column].description
         raise UserError(
-            f"{where}: row {row + 1}, column {column}: found {shown}, expected {expected}{more}"
+            f"{where}: row {row + 1}, column {column}: found {value}, expected {expected}{more}"
         ) from None
-    _one_text_an_id(papers, where)
+    _check_ids(papers, where)
     return papers.reset_index(drop=True)
 
 
 def check_enough(counts: Mapping[str, int], wanted: int, where: str, allow_fewer: bool) -> None:
-    """Raise UserError where a category has fewer papers than `fetch.per_category`."""
+    """Raise UserError if a category has fewer papers than `fetch.per_category`."""
     short = ", ".join(f"{n:,} of {name}" for name, n in counts.items() if n < wanted)
     if short and not allow_fewer:
         raise UserError(
-            f"{where}: holds only {short}, {wanted:,} of each asked for (fetch.per_category); "
-            "widen fetch.since and fetch.until or set fetch.allow_fewer=true"
+            f"{where}: has only {short}; fetch.per_category asks for {wanted:,} of each: widen "
+            "fetch.since and fetch.until or set fetch.allow_fewer=true"
         )
 
 
-def _one_text_an_id(papers: pd.DataFrame, where: str) -> None:
+def _check_ids(papers: pd.DataFrame, where: str) -> None:
+    """Raise UserError if an id has two different papers, or twice the same category."""
     for column in ("title", "abstract", "primary_category"):
         clashing = papers.groupby("id")[column].transform("nunique") > 1
         if clashing.any():
@@ -122,12 +123,12 @@ def _one_text_an_id(papers: pd.DataFrame, where: str) -> None:
             rows = [int(i) + 1 for i in clash.index[clash["id"] == identifier][:2]]
             raise UserError(
                 f"{where}: id {identifier} has two different values of {column}, "
-                f"in rows {rows[0]} and {rows[1]}; one id is one paper"
+                f"in rows {rows[0]} and {rows[1]}; an id must name one paper"
             )
     repeated = papers.duplicated(["id", "category"])
     if repeated.any():
         row = int(papers.index[repeated][0])
         raise UserError(
-            f"{where}: row {row + 1}: paper {papers['id'][row]} stands twice in category "
-            f"{papers['category'][row]}; give each paper once a category"
+            f"{where}: row {row + 1}: paper {papers['id'][row]} appears twice in category "
+            f"{papers['category'][row]}; keep one row per paper and category"
         )

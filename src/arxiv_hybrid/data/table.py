@@ -1,4 +1,4 @@
-"""The papers.csv that the fetch stage wrote and checked, and the text of a paper."""
+"""Read papers.csv, and derive the text and the digest of a table of papers."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from arxiv_hybrid.system.files import require
 
 
 def read_papers(path: Path) -> pd.DataFrame:
-    """All columns as text, empty cells as empty strings."""
+    """Read papers.csv as strings; empty cells are empty strings."""
     require(path)
     return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
 
 
 def texts_of(papers: pd.DataFrame) -> pd.Series:
-    """Title and abstract of each paper as one running text, in the papers' order."""
+    """Title and abstract of each paper joined by a space."""
     return papers["title"] + " " + papers["abstract"]
 
 
 def labelled_digest(papers: pd.DataFrame) -> str:
-    """A digest of which papers these are and how they are labelled, in any order."""
-    told = sorted(
+    """Hash of the ids and labels; the order of the papers does not matter."""
+    lines = sorted(
         f"{name} {label}" for name, label in zip(papers["id"], papers["label"], strict=True)
     )
-    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from arxiv_hybrid.audit.labels import best_possible
+from arxiv_hybrid.audit.report import best_possible
 from arxiv_hybrid.data.labels import listed_classes
 from arxiv_hybrid.evaluation.metrics import bootstrap_interval, paired_comparison, scores
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from arxiv_hybrid.audit.drift import Rising
-from arxiv_hybrid.audit.duplicates import SIMILAR
+from arxiv_hybrid.audit.drift import RisingWords
+from arxiv_hybrid.audit.duplicates import SIMILARITY_THRESHOLD
 from arxiv_hybrid.audit.inspection import listed_together
-from arxiv_hybrid.audit.labels import best_possible
+from arxiv_hybrid.audit.report import best_possible
 from arxiv_hybrid.reporting.page import render
 
 
@@ -20,7 +20,7 @@ def audit_page(
     source: str,
     pairs: pd.DataFrame,
     months: pd.DataFrame,
-    rising: Rising,
+    rising: RisingWords,
 ) -> str:
     """HTML with the results of `audit`, `near_duplicates`, `by_month` and `rising_words`."""
     splits = [name for name in months.columns if name not in ("month", "unknown_words")]
@@ -31,7 +31,7 @@ def audit_page(
         "together": listed_together(papers.drop_duplicates("id")),
         "splits": splits,
         "pairs": pairs,
-        "similar": SIMILAR,
+        "similar": SIMILARITY_THRESHOLD,
         "months": months,
         "most": int(months[splits].sum(axis=1).max()),
         "rising": rising,

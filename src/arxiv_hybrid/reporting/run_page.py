@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from arxiv_hybrid.audit.labels import best_possible
+from arxiv_hybrid.audit.report import best_possible
 from arxiv_hybrid.evaluation.attention import Explanation
 from arxiv_hybrid.evaluation.label_issues import LabelIssue
 from arxiv_hybrid.params import Params

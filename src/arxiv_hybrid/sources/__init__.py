@@ -1,1 +1,1 @@
-"""Where papers come from: arXiv's API, a metadata dump, a CSV file, a synthetic corpus."""
+"""Where papers come from: arXiv's API, the metadata dump, a CSV file, or a generator."""

@@ -1,4 +1,4 @@
-"""Pages of arXiv's API, asked for politely: https://info.arxiv.org/help/api/user-manual.html."""
+"""Client for arXiv's API (https://info.arxiv.org/help/api/user-manual.html): one page at a time."""
 
 from __future__ import annotations
 
@@ -20,44 +20,35 @@ from tqdm import tqdm
 from arxiv_hybrid.data.schema import one_line
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.files import write_bytes
-from arxiv_hybrid.system.web import (
-    PassingError,
-    RateLimiter,
-    RetryPolicy,
-    WebError,
-    answer,
-    body,
-    retry,
-    session,
-)
+from arxiv_hybrid.system.http import get, new_session, read_body
+from arxiv_hybrid.system.locks import RateLimiter
+from arxiv_hybrid.system.retry import RequestError, RetryPolicy, TransientError, retry
 
-ADDRESS = Client.query_url_format.partition("?")[0]
-RETRY_POLICY = RetryPolicy(
-    pause=3.0
-)  # the terms of use: one request in three seconds, one connection
-SMALLEST_PAGE = 100
-_FEW_TRIES = 2  # for answers that may be right although they look odd
-_ERROR = "/api/errors"
+API_URL = Client.query_url_format.partition("?")[0]
+RETRY_POLICY = RetryPolicy(min_interval=3.0)  # terms of use: one request in three seconds
+MIN_PAGE_SIZE = 100
+_MAX_SUSPICIOUS = 2  # retries of a response that looks wrong but may be right
+_ERROR_ID = "/api/errors"
 
 Page: TypeAlias = ParsedFeed
 
 
-def say(line: str) -> None:
-    """Print a line past the progress bar."""
+def log(line: str) -> None:
+    """Print a line to stderr without breaking the progress bar."""
     tqdm.write(f"arXiv: {line}", file=sys.stderr)
 
 
 @dataclass(frozen=True)
 class Query:
-    """Papers of a category submitted from `since` to `until`, from number `start` on."""
+    """Papers of a category submitted between two moments, newest first, from offset `start`."""
 
     category: str
     since: datetime
     until: datetime
     start: int = 0
 
-    def arguments(self, size: int) -> dict[str, str]:
-        """What follows the question mark of the address."""
+    def parameters(self, size: int) -> dict[str, str]:
+        """Parameters of the URL's query string for a page of `size` papers."""
         span = f"{self.since:%Y%m%d%H%M} TO {self.until:%Y%m%d%H%M}"
         return {
             "search_query": f"cat:{self.category} AND submittedDate:[{span}]",
@@ -68,76 +59,80 @@ class Query:
         }
 
 
-class Api:
-    """Pages by query, from the folder of kept ones or from the server."""
+class ArxivClient:
+    """Fetches pages, stores them in `folder`, and reads stored ones from there.
 
-    def __init__(self, folder: Path, pause: RateLimiter, url: str, policy: RetryPolicy) -> None:
+    The attribute `requests` counts the HTTP requests so far.
+    """
+
+    def __init__(
+        self, folder: Path, rate_limiter: RateLimiter, url: str, policy: RetryPolicy
+    ) -> None:
         self.folder = folder
-        self.pause = pause
+        self.rate_limiter = rate_limiter
         self.url = url
         self.policy = policy
-        self.connection = session()
+        self.session = new_session()
         self.requests = 0
 
-    def page(self, query: Query, size: int, *, anew: bool) -> Page:
-        """Up to `size` papers; anew: do not take a kept page.
+    def fetch_page(self, query: Query, size: int, *, refresh: bool) -> Page:
+        """Return a page of up to `size` papers; refresh: ignore a stored page.
 
-        Raises UserError where patience does not help.
+        Raises UserError if retries do not help.
         """
-        arguments = urlencode(query.arguments(size))
-        kept = self.folder / f"{hashlib.sha256(arguments.encode()).hexdigest()[:32]}.xml.gz"
-        if not anew and (feed := _read_page(kept)):
-            return feed
-        attempt = _Attempt(self, query, size)
+        parameters = urlencode(query.parameters(size))
+        stored = self.folder / f"{hashlib.sha256(parameters.encode()).hexdigest()[:32]}.xml.gz"
+        if not refresh and (page := _read_page(stored)):
+            return page
+        attempts = _PageAttempts(self, query, size)
         try:
-            content, feed = retry(attempt.run, self.policy, say)
-        except WebError as error:
+            content, page = retry(attempts.run, self.policy, log)
+        except RequestError as error:
             raise UserError(
-                f"arXiv, {query.category}: {error}; what has come is kept for a day: "
-                "run the same command again to go on (fetch.source=arxiv)"
+                f"arXiv, {query.category}: {error}; downloaded pages are kept for a day: "
+                "run the same command again to resume (fetch.source=arxiv)"
             ) from None
-        if feed.results:
-            write_bytes(kept, gzip.compress(content, compresslevel=3, mtime=0))
-        return feed
+        if page.results:
+            write_bytes(stored, gzip.compress(content, compresslevel=3, mtime=0))
+        return page
 
-    def ask(self, query: Query, size: int) -> bytes:
-        """One request, no sooner than the terms of use allow."""
-        address = f"{self.url}?{urlencode(query.arguments(size))}"
-        with self.pause.kept():
+    def request(self, query: Query, size: int) -> bytes:
+        """Send one request within the rate limit and return the response body."""
+        url = f"{self.url}?{urlencode(query.parameters(size))}"
+        with self.rate_limiter.slot():
             self.requests += 1
-            with answer(self.connection, address, self.policy, allowed=(200, 400)) as response:
-                content = body(response, self.policy)
+            with get(self.session, url, self.policy, allowed=(200, 400)) as response:
+                content = read_body(response, self.policy)
                 if response.status_code == 400:
-                    raise WebError(_refusal(_parsed(content)) or "the API refuses the query")
+                    raise RequestError(_api_error(_parse(content)) or "the API refuses the query")
                 return content
 
 
-def _refusal(feed: Page) -> str | None:
-    """What an error that comes as a paper says: the manual's section 3.4."""
-    if feed.results and _ERROR in feed.results[0].entry_id:
-        return f"the API says: {one_line(feed.results[0].summary)}"
+def _api_error(page: Page) -> str | None:
+    """The API's error message; it arrives as a paper (section 3.4 of the manual)."""
+    if page.results and _ERROR_ID in page.results[0].entry_id:
+        return f"the API says: {one_line(page.results[0].summary)}"
     return None
 
 
-def _parsed(content: bytes) -> Page:
-    """The page that `content` holds; PassingError if a paper's date is none."""
+def _parse(content: bytes) -> Page:
     try:
         return parse(content)
     except (ValueError, OverflowError) as error:
-        raise PassingError(f"a paper with an unreadable date: {error}") from None
+        raise TransientError(f"a paper with an unreadable date: {error}") from None
 
 
 def _read_page(path: Path) -> Page | None:
-    """A kept page; None if there is none or it is damaged. Only pages with papers are kept."""
+    """Read a stored page; None if it is missing or damaged. Empty pages are never stored."""
     try:
-        feed = _parsed(gzip.decompress(path.read_bytes()))
-    except (OSError, EOFError, zlib.error, PassingError):
+        page = _parse(gzip.decompress(path.read_bytes()))
+    except (OSError, EOFError, zlib.error, TransientError):
         return None
-    return feed if feed.results else None
+    return page if page.results else None
 
 
-def _is_sound(content: bytes) -> bool:
-    """Whether XML is well-formed; the parser of the package takes what it can of any other."""
+def _is_well_formed(content: bytes) -> bool:
+    """Whether XML is well-formed; the package's parser accepts whatever it can read."""
     try:
         etree.fromstring(content, etree.XMLParser(resolve_entities=False, no_network=True))
     except etree.XMLSyntaxError:
@@ -145,37 +140,38 @@ def _is_sound(content: bytes) -> bool:
     return True
 
 
-class _Attempt:
-    """One page, tried until it looks right; a page that stays empty is asked for in parts."""
+class _PageAttempts:
+    """Attempts at one page until it looks right; a page that stays empty is halved."""
 
-    def __init__(self, api: Api, query: Query, size: int) -> None:
-        self.api, self.query, self.size = api, query, size
-        self.odd = 0
+    def __init__(self, client: ArxivClient, query: Query, size: int) -> None:
+        self.client, self.query, self.size = client, query, size
+        self.suspicious = 0
 
     def run(self) -> tuple[bytes, Page]:
-        content = self.api.ask(self.query, self.size)
+        content = self.client.request(self.query, self.size)
         if not content.rstrip().endswith(b"</feed>"):
-            raise PassingError("an answer that is no whole page of papers")
-        if not _is_sound(content):
-            self._try_again("a page that is not sound XML")
-        feed = _parsed(content)
-        if refusal := _refusal(feed):
-            raise WebError(refusal)
-        there = max(0, feed.header.total_results - self.query.start)
-        expected = min(self.size, there)
-        if len(feed.results) > there:
-            raise PassingError(f"a page of {len(feed.results):,} papers that counts {there:,}")
-        if not feed.results and expected:
-            self.odd += 1
-            if self.odd >= _FEW_TRIES:
-                self.size = max(min(SMALLEST_PAGE, self.size), self.size // 2)
-            raise PassingError(f"an empty page, {there:,} papers should follow")
-        if not expected or len(feed.results) < expected:
-            self._try_again(f"a page of {len(feed.results):,} papers for {expected:,}")
-        return content, feed
+            raise TransientError("the response is not a complete page of papers")
+        if not _is_well_formed(content):
+            self._retry_if_new("the page is not well-formed XML")
+        page = _parse(content)
+        if error := _api_error(page):
+            raise RequestError(error)
+        remaining = max(0, page.header.total_results - self.query.start)
+        expected = min(self.size, remaining)
+        count = len(page.results)
+        if count > remaining:
+            raise TransientError(f"the page has {count:,} papers, its total leaves {remaining:,}")
+        if not page.results and expected:
+            self.suspicious += 1
+            if self.suspicious >= _MAX_SUSPICIOUS:
+                self.size = max(min(MIN_PAGE_SIZE, self.size), self.size // 2)
+            raise TransientError(f"the page is empty, {remaining:,} papers should follow")
+        if not expected or count < expected:
+            self._retry_if_new(f"the page has {count:,} papers, expected {expected:,}")
+        return content, page
 
-    def _try_again(self, why: str) -> None:
-        """Raise for the first few odd answers; one that stays so is taken as it is."""
-        self.odd += 1
-        if self.odd <= _FEW_TRIES:
-            raise PassingError(why)
+    def _retry_if_new(self, reason: str) -> None:
+        """Raise TransientError on the first suspicious responses; later ones are accepted."""
+        self.suspicious += 1
+        if self.suspicious <= _MAX_SUSPICIOUS:
+            raise TransientError(reason)

@@ -18,22 +18,22 @@ from arxiv_hybrid.system.streams import explain_read_errors
 REQUIRED = ("id", "title", "abstract")
 
 
-def read_csv(path: Path, *, key: str = "fetch.path") -> pd.DataFrame:
-    """Read papers from a CSV into the columns of `schema.COLUMNS`; cells are not yet checked.
+def read_csv(path: Path, *, option: str = "fetch.path") -> pd.DataFrame:
+    """Read papers from a CSV into the columns of `schema.COLUMNS`; cells are not checked yet.
 
-    Needs id, title, abstract, and one of category, primary_category, all_categories; what
-    else is missing is derived: `primary_category` from the first listed category,
-    `category` from the first listed one that is a class (papers that list none are left
-    out), `published` stays empty. Forms of an arXiv id (arXiv:, an address, v1) become one.
-    key: the parameter that named the file, for messages.
+    Needs id, title, abstract, and one of category, primary_category, all_categories. The
+    rest is derived: `primary_category` is the first listed category, `category` the first
+    listed one that is a class (papers without one are left out), `published` stays empty.
+    arXiv ids are reduced to one form (no `arXiv:`, URL or version). option: the option that
+    named the file, for messages.
     Raises UserError if the file is missing, truncated, not UTF-8 or not a table.
     """
-    table = _read_table(path, key)
-    absent = _absent(table)
+    table = _read_table(path, option)
+    missing = _missing_columns(table)
     if not {"category", "primary_category", "all_categories"} & set(table.columns):
-        absent.append("category (or primary_category, or all_categories)")
-    _refuse(absent, table, path)
-    table = _complete(table, path)
+        missing.append("category (or primary_category, or all_categories)")
+    _raise_if_missing(missing, table, path)
+    table = _derive_columns(table, path)
     papers = table[list(COLUMNS)].copy()
     for column in ("id", "category", "primary_category", "published"):
         papers[column] = papers[column].str.strip()
@@ -44,25 +44,25 @@ def read_csv(path: Path, *, key: str = "fetch.path") -> pd.DataFrame:
     return papers
 
 
-def read_texts(path: Path, *, key: str) -> pd.DataFrame:
-    """Read the columns id, title and abstract only, for papers that need no category."""
-    table = _read_table(path, key)
-    _refuse(_absent(table), table, path)
+def read_texts(path: Path, *, option: str) -> pd.DataFrame:
+    """Read only id, title and abstract, of papers that need no category."""
+    table = _read_table(path, option)
+    _raise_if_missing(_missing_columns(table), table, path)
     return table[list(REQUIRED)].assign(id=table["id"].map(canonical))
 
 
-def _absent(table: pd.DataFrame) -> list[str]:
+def _missing_columns(table: pd.DataFrame) -> list[str]:
     return [name for name in REQUIRED if name not in table.columns]
 
 
-def _refuse(absent: list[str], table: pd.DataFrame, path: Path) -> None:
-    if absent:
-        found = ", ".join(map(str, table.columns[:12]))
-        raise UserError(f"{path}: no column {', no column '.join(absent)}; it has {found}")
+def _raise_if_missing(missing: list[str], table: pd.DataFrame, path: Path) -> None:
+    if missing:
+        columns = ", ".join(map(str, table.columns[:12]))
+        raise UserError(f"{path}: no column {', no column '.join(missing)}; it has {columns}")
 
 
-def _complete(table: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """Derive the category columns and the date that a file may leave out."""
+def _derive_columns(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Fill in the category columns and the date that a file may leave out."""
     if "all_categories" in table:
         table["all_categories"] = (
             table["all_categories"].str.strip().str.replace(r"[,;\s]+", ",", regex=True)
@@ -74,7 +74,7 @@ def _complete(table: pd.DataFrame, path: Path) -> pd.DataFrame:
         table["all_categories"] = table["primary_category"]
     if "category" not in table:
         table["category"] = [_first_class(listed) for listed in table["all_categories"]]
-        table = table[table["category"] != ""].copy()  # rows keep their numbers, for messages
+        table = table[table["category"] != ""].copy()  # the index keeps row numbers for messages
         if table.empty:
             raise UserError(f"{path}: no paper lists any of {', '.join(CATEGORIES)}")
     if "published" not in table:
@@ -86,14 +86,16 @@ def _first_class(listed: str) -> str:
     return next((name for name in listed.split(",") if name in CATEGORIES), "")
 
 
-def _read_table(path: Path, key: str) -> pd.DataFrame:
-    with _sound_csv(path, key):
-        table: pd.DataFrame = pd.read_csv(path, **_options(path))
-    _refuse_wider_rows(table, path)
+def _read_table(path: Path, option: str) -> pd.DataFrame:
+    with _explain_csv_errors(path, option):
+        table: pd.DataFrame = pd.read_csv(path, **_read_options(path))
+    # pandas turns surplus fields into an index instead of raising
+    if table.index.nlevels > 1 or not isinstance(table.index, pd.RangeIndex):
+        raise UserError(f"{path}: rows have more fields than the header has names")
     return table.fillna("")
 
 
-def _options(path: Path) -> dict[str, Any]:
+def _read_options(path: Path) -> dict[str, Any]:
     return {
         "dtype": str,
         "keep_default_na": False,
@@ -104,10 +106,10 @@ def _options(path: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def _sound_csv(path: Path, key: str) -> Iterator[None]:
-    """Say in one line what is wrong with a file."""
+def _explain_csv_errors(path: Path, option: str) -> Iterator[None]:
+    """Turn errors of reading a CSV inside the block into a UserError of one line."""
     try:
-        with explain_read_errors(path, key):
+        with explain_read_errors(path, option):
             yield
     except UnicodeDecodeError as error:
         raise UserError(
@@ -117,9 +119,4 @@ def _sound_csv(path: Path, key: str) -> Iterator[None]:
     except pd.errors.EmptyDataError:
         raise UserError(f"{path}: is empty, expected a CSV with a header line") from None
     except pd.errors.ParserError as error:
-        raise UserError(f"{path}: not a sound CSV: {error}") from None
-
-
-def _refuse_wider_rows(table: pd.DataFrame, path: Path) -> None:
-    if table.index.nlevels > 1 or not isinstance(table.index, pd.RangeIndex):
-        raise UserError(f"{path}: rows have more fields than the header has names")
+        raise UserError(f"{path}: not a valid CSV: {error}") from None

@@ -1,4 +1,4 @@
-"""One function a source: each returns the same table and what is known about its origin."""
+"""One function per source; each returns the same table and a record of its origin."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from arxiv_hybrid.data.labels import CATEGORIES
 from arxiv_hybrid.data.schema import check_enough, check_papers
 from arxiv_hybrid.params import Fetch
 from arxiv_hybrid.sources import csv_source, snapshot_source, synthetic
+from arxiv_hybrid.sources.snapshot_scan import Window
 from arxiv_hybrid.system.files import user_file
 
 
 @dataclass(frozen=True)
-class Places:
-    """Where a source may look: the repository's root, and a folder for what is under way.
+class Workspace:
+    """The repository root, and a function that creates and returns the cache folder.
 
-    `cache` makes that folder: only who needs it should fail where it cannot be made.
+    A function, so that a cache that cannot be created fails only the source that needs it.
     """
 
     root: Path
@@ -30,45 +31,45 @@ class Places:
 
 
 @dataclass(frozen=True)
-class Fetched:
-    """Papers with the columns of `schema.COLUMNS`, and facts about where they come from.
+class FetchResult:
+    """Papers with the columns of `schema.COLUMNS`, and where they come from.
 
-    `origin` has `source`, and `ceiling`: the best accuracy any classifier can reach on
-    primary labels, by number of classes, where the source knows it; else None. `remark` is
-    for people. `done` is to be called when the papers are written.
+    origin: `source`; `ceiling`, the best accuracy that any classifier can reach on primary
+    labels, by number of classes (None if the source does not know it); and counts of the
+    source. remark: one line for people. cleanup: to be called once the papers are written.
     """
 
     papers: pd.DataFrame
     origin: dict[str, Any]
     remark: str = ""
-    done: Callable[[], None] = lambda: None
+    cleanup: Callable[[], None] = lambda: None
 
 
-def fetch_csv(fetch: Fetch, places: Places) -> Fetched:
-    """Read the CSV file `fetch.path`; a relative path starts at the repository's root."""
-    path = user_file(places.root, fetch.path or "")
+def fetch_csv(fetch: Fetch, workspace: Workspace) -> FetchResult:
+    """Read the CSV file `fetch.path`; a relative path starts at the repository root."""
+    path = user_file(workspace.root, fetch.path or "")
     papers = check_papers(csv_source.read_csv(path), str(path))
-    return Fetched(papers, {"source": "csv", "ceiling": None})
+    return FetchResult(papers, {"source": "csv", "ceiling": None})
 
 
-def fetch_synthetic(fetch: Fetch, _: Places) -> Fetched:
-    """Write `fetch.papers` arXiv-like papers from `fetch.seed`."""
+def fetch_synthetic(fetch: Fetch, _: Workspace) -> FetchResult:
+    """Generate `fetch.papers` arXiv-like papers from `fetch.seed`."""
     papers, ceiling = synthetic.generate(
         papers=fetch.papers, label_noise=fetch.label_noise, seed=fetch.seed
     )
     origin = {"source": "synthetic", "ceiling": ceiling, "label_noise": fetch.label_noise}
-    return Fetched(check_papers(papers, "synthetic corpus"), origin)
+    return FetchResult(check_papers(papers, "synthetic corpus"), origin)
 
 
-def fetch_snapshot(fetch: Fetch, places: Places) -> Fetched:
+def fetch_snapshot(fetch: Fetch, workspace: Workspace) -> FetchResult:
     """Select papers from the metadata dump `fetch.path`; UserError if a category has too few."""
-    path = user_file(places.root, fetch.path or "")
+    path = user_file(workspace.root, fetch.path or "")
     selection = snapshot_source.read_snapshot(
         path,
         per_category=fetch.per_category,
         sample=fetch.sample,
         seed=fetch.seed,
-        window=snapshot_source.Window.of(fetch.since, fetch.until),
+        window=Window.parse(fetch.since, fetch.until),
     )
     papers = selection.table()
     counts = {name: int((papers["category"] == name).sum()) for name in CATEGORIES}
@@ -81,38 +82,38 @@ def fetch_snapshot(fetch: Fetch, places: Places) -> Fetched:
     }
     left_out = f"{selection.unreadable:,} papers without text left out"
     remark = left_out if selection.unreadable else ""
-    return Fetched(check_papers(papers, str(path)), origin, remark)
+    return FetchResult(check_papers(papers, str(path)), origin, remark)
 
 
-def fetch_arxiv(fetch: Fetch, places: Places) -> Fetched:
-    """Ask arXiv's API, or one like it at the address in ARXIV_API_URL, for the newest papers."""
-    # here: only this source needs the libraries for it
-    from arxiv_hybrid.sources import arxiv_api, arxiv_source
+def fetch_arxiv(fetch: Fetch, workspace: Workspace) -> FetchResult:
+    """Fetch the newest papers from arXiv's API, or from the URL in ARXIV_API_URL."""
+    # imported here, because only this source needs the arxiv and requests libraries
+    from arxiv_hybrid.sources import arxiv_api, arxiv_pagination, arxiv_source
 
     since, until = (date.fromisoformat(day) if day else None for day in (fetch.since, fetch.until))
-    harvest = arxiv_source.fetch(
-        arxiv_source.Wanted(fetch.per_category, since, until),
-        places.cache(),
-        url=os.environ.get("ARXIV_API_URL") or arxiv_api.ADDRESS,
+    fetched = arxiv_source.fetch(
+        arxiv_pagination.FetchSpec(fetch.per_category, since, until),
+        workspace.cache(),
+        url=os.environ.get("ARXIV_API_URL") or arxiv_api.API_URL,
         allow_fewer=fetch.allow_fewer,
     )
     origin = {
         "source": "arxiv",
         "ceiling": None,
-        "until": harvest.until,
-        "unreadable": harvest.unreadable,
-        "missing": harvest.missing,
+        "until": fetched.until,
+        "unreadable": fetched.unreadable,
+        "missing": fetched.missing,
     }
-    remarks = [f"newest papers up to {harvest.until}, {harvest.requests} requests"]
-    if harvest.unreadable:
-        remarks.append(f"{harvest.unreadable:,} papers without text left out")
-    if harvest.missing:
-        remarks.append(f"{harvest.missing:,} papers counted but not sent")
-    papers = check_papers(harvest.table(), "arXiv")
-    return Fetched(papers, origin, "; ".join(remarks), harvest.forget_pages)
+    remarks = [f"newest papers up to {fetched.until}, {fetched.requests} requests"]
+    if fetched.unreadable:
+        remarks.append(f"{fetched.unreadable:,} papers without text left out")
+    if fetched.missing:
+        remarks.append(f"{fetched.missing:,} papers counted but not sent")
+    papers = check_papers(fetched.table(), "arXiv")
+    return FetchResult(papers, origin, "; ".join(remarks), fetched.delete_checkpoint)
 
 
-SOURCES: dict[str, Callable[[Fetch, Places], Fetched]] = {
+SOURCES: dict[str, Callable[[Fetch, Workspace], FetchResult]] = {
     "arxiv": fetch_arxiv,
     "csv": fetch_csv,
     "snapshot": fetch_snapshot,

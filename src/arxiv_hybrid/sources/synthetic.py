@@ -1,10 +1,9 @@
 """A seeded generator of arXiv-like papers whose best possible accuracy is known.
 
-Each paper mixes one or two fields. Its primary category is drawn from that mixture and then
-flipped with a stated probability, so no classifier, however good, can expect more than
-`ceiling`: the mean over papers of the largest class probability given the mixture.
-The text shows the mixture only in part: many phrases are borrowed from other fields, shared
-by all, or carry nothing at all.
+Each paper mixes one or two fields. Its primary category is drawn from that mixture, then
+flipped with the probability `label_noise`. So no classifier can expect more than `ceiling`:
+the mean over papers of the largest class probability given the mixture. The text reveals the
+mixture only in part: many phrases come from other fields or are shared by all of them.
 """
 
 from __future__ import annotations
@@ -22,12 +21,12 @@ import yaml
 from arxiv_hybrid.data.labels import CATEGORIES, CLASSES, class_index
 from arxiv_hybrid.data.schema import COLUMNS
 
-CROSS_LISTED = 0.4  # share of papers with a second field; real cs papers: about 0.42
-OWN_PHRASES = 0.5  # share of phrases from the paper's own mixture of fields ...
-SHARED_PHRASES = 0.34  # ... and from the shared list; the rest is borrowed from any field
-SHARED_IN_TITLE = 0.3
-WORDS = (100, 250)  # abstracts, least and most
-WORDS_MEAN, WORDS_DEVIATION = 165, 38
+CROSS_LISTED = 0.4  # share of papers with a second field; about 0.42 of real cs papers
+FIELD_PHRASES = 0.5  # share of phrases from the paper's mixture of fields
+SHARED_PHRASES = 0.34  # share of phrases from the shared list; the rest comes from any field
+SHARED_PHRASES_IN_TITLE = 0.3
+ABSTRACT_WORDS = (100, 250)  # least and most
+ABSTRACT_WORDS_MEAN, ABSTRACT_WORDS_STD = 165, 38
 FIRST_DAY, DAYS = np.datetime64("2025-01-01"), 320
 
 FloatArray = npt.NDArray[np.float64]
@@ -37,7 +36,7 @@ _ARTICLE = re.compile(r"\b([Aa]) (?=[aeiou])")
 
 @dataclass(frozen=True)
 class _Lexicon:
-    """The word lists of lexicon.yaml; `topics[f]` has one phrase list a sub-topic."""
+    """The word lists of lexicon.yaml; `topics[field]` has one list of phrases per sub-topic."""
 
     topics: list[list[list[str]]]
     shared: list[str]
@@ -50,10 +49,10 @@ class _Lexicon:
 def generate(
     *, papers: int, label_noise: float, seed: int
 ) -> tuple[pd.DataFrame, dict[str, float]]:
-    """Generate `papers` papers as `schema.COLUMNS` rows, one a listed category.
+    """Generate papers; one row per listed category, with the columns of `schema.COLUMNS`.
 
-    Returns the table and the label ceiling by number of classes ("3", "4"): the accuracy
-    that knowing every paper's true mixture and the noise rate would give on primary labels.
+    Returns the table and the label ceiling by number of classes ("3", "4"): the accuracy on
+    primary labels of a classifier that knows every paper's mixture and the noise rate.
     """
     lexicon = _load_lexicon()
     random = np.random.default_rng(seed)
@@ -79,7 +78,7 @@ def generate(
 
 
 def _mixtures(random: np.random.Generator, papers: int) -> FloatArray:
-    """How much of each field a paper holds; rows sum to 1."""
+    """Share of each field in each paper, shape (papers, fields); rows sum to 1."""
     fields = len(CATEGORIES)
     main = random.integers(0, fields, papers)
     second = (main + random.integers(1, fields, papers)) % fields
@@ -91,7 +90,7 @@ def _mixtures(random: np.random.Generator, papers: int) -> FloatArray:
 
 
 def _label_probabilities(mixtures: FloatArray, noise: float) -> FloatArray:
-    """P(primary category | mixture), noise included: a flip goes to any other field alike."""
+    """P(primary category | mixture) with noise: a flip goes to every other field equally."""
     others = (1 - mixtures) / (mixtures.shape[1] - 1)
     return (1 - noise) * mixtures + noise * others
 
@@ -104,15 +103,15 @@ def _ceiling(probabilities: FloatArray, classes: int) -> float:
 
 
 def _listings(paper: dict[str, str], primary: int, mixture: FloatArray) -> list[dict[str, str]]:
-    """One row for each category that the paper is listed under, the primary one first."""
+    """One row per category that the paper is listed under, the primary one first."""
     listed = [primary, *(int(i) for i in np.argsort(-mixture) if mixture[i] > 0 and i != primary)]
     names = [CATEGORIES[i] for i in listed]
-    common = {**paper, "primary_category": names[0], "all_categories": ",".join(names)}
-    return [{**common, "category": name} for name in names]
+    shared = {**paper, "primary_category": names[0], "all_categories": ",".join(names)}
+    return [{**shared, "category": name} for name in names]
 
 
 class _Writer:
-    """Writes one paper from its mixture of fields; `age` in 0..1 shifts sub-topics over time."""
+    """Writes one paper; `age`, from 0 to 1 over the corpus, shifts the sub-topics."""
 
     def __init__(
         self, lexicon: _Lexicon, random: np.random.Generator, mixture: FloatArray, age: float
@@ -122,16 +121,17 @@ class _Writer:
         self._subtopics = [self._subtopic(len(topics), age) for topics in lexicon.topics]
 
     def title(self) -> str:
-        return _capitalised(self._fill(self._pick(self._lexicon.titles), SHARED_IN_TITLE))
+        return _capitalized(self._fill(self._pick(self._lexicon.titles), SHARED_PHRASES_IN_TITLE))
 
     def abstract(self) -> str:
-        wanted = self._random.normal(WORDS_MEAN, WORDS_DEVIATION)
-        wanted = min(max(wanted, WORDS[0]), WORDS[1] - 25)  # the last sentence may run over
+        least, most = ABSTRACT_WORDS
+        target = self._random.normal(ABSTRACT_WORDS_MEAN, ABSTRACT_WORDS_STD)
+        target = min(max(target, least), most - 25)  # the last sentence may exceed the target
         sentences: list[str] = []
         words = 0
-        while words < wanted:
+        while words < target:
             sentence = self._fill(self._pick(self._lexicon.sentences), SHARED_PHRASES)
-            sentences.append(_capitalised(sentence))
+            sentences.append(_capitalized(sentence))
             words += len(sentence.split())
         return " ".join(sentences)
 
@@ -156,7 +156,7 @@ class _Writer:
         draw = self._random.random()
         if draw < shared:
             return self._pick(self._lexicon.shared)
-        if draw < shared + OWN_PHRASES:
+        if draw < shared + FIELD_PHRASES:
             field = int(self._random.choice(len(self._mixture), p=self._mixture))
             return self._pick(self._lexicon.topics[field][self._subtopics[field]])
         topics = self._lexicon.topics[self._random.integers(len(self._lexicon.topics))]
@@ -166,7 +166,8 @@ class _Writer:
         return options[self._random.integers(len(options))]
 
 
-def _capitalised(sentence: str) -> str:
+def _capitalized(sentence: str) -> str:
+    """Capitalize the first letter, and turn `a` into `an` before a vowel."""
     return _ARTICLE.sub(r"\1n ", sentence[:1].upper() + sentence[1:])
 
 

@@ -1,1 +1,1 @@
-"""The machine around the project: files, streams, downloads, git, errors, the runtime."""
+"""Infrastructure below the project: errors, files, streams, HTTP, downloads, git, runtime."""

@@ -1,4 +1,4 @@
-"""Large files from the web: resumed where they broke off, checked, from whichever host answers."""
+"""Downloads of large files: resumable, verified, with several hosts to fall back on."""
 
 from __future__ import annotations
 
@@ -21,31 +21,22 @@ from tqdm import tqdm
 
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.files import write_json, write_lines
-from arxiv_hybrid.system.web import (
-    PassingError,
-    RetryPolicy,
-    Tell,
-    WebError,
-    answer,
-    chunks,
-    file_lock,
-    host,
-    retry,
-    session,
-)
+from arxiv_hybrid.system.http import get, host_name, iter_body, new_session
+from arxiv_hybrid.system.locks import file_lock
+from arxiv_hybrid.system.retry import Log, RequestError, RetryPolicy, TransientError, retry
 
-RETRY_POLICY = RetryPolicy(first_wait=2.0, tries=5, silence=30.0)
-SPARE = 64 << 20  # bytes of disk to leave free
-SLOWEST = 2048  # bytes a second, over `SLOW_FOR` seconds, before another host is tried
-SLOW_FOR = 60.0
-PROGRESS = 1 << 20  # a try that brought so many bytes does not count as a failed one
-_BLOCK = 1 << 20
-_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+RETRY_POLICY = RetryPolicy(first_wait=2.0, attempts=5, timeout=30.0)
+DISK_RESERVE = 64 << 20  # bytes to leave free
+MIN_SPEED = 2048  # bytes per second over `SPEED_WINDOW`; a slower host is given up
+SPEED_WINDOW = 60.0  # seconds
+MIN_PROGRESS = 1 << 20  # an attempt that brought so many bytes does not count as a failure
+_BLOCK_SIZE = 1 << 20
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 
 @dataclass(frozen=True)
-class Remote:
-    """A file that one or more hosts have; size in bytes and checksum where they are known."""
+class RemoteFile:
+    """A file on one or more hosts; size in bytes and SHA-256 where they are known."""
 
     name: str
     urls: tuple[str, ...]
@@ -54,268 +45,289 @@ class Remote:
 
 
 def download(
-    remote: Remote,
+    remote: RemoteFile,
     folder: Path,
     *,
-    key: str,
+    option: str,
+    checksum_option: str,
     policy: RetryPolicy = RETRY_POLICY,
-    tell: Tell = tqdm.write,
+    log: Log = tqdm.write,
 ) -> Path:
-    """Return the path of `remote` in `folder`, after getting what is not yet there.
+    """Return the path of `remote` in `folder`; download what is not there yet.
 
-    What broke off is kept as `NAME.part` and gone on with, from any host if the checksum is
-    known. Without one, the checksum of the first download is kept and shown. key: the
-    parameter that named the file, for messages. Raises UserError in one line if no host
-    gives the file, or only a wrong one.
+    An interrupted download is kept as `NAME.part` and resumes: from any host if the checksum
+    is known, else from the same URL if its file has not changed. Without a known checksum,
+    that of the first download is stored and printed. option, checksum_option: the options
+    that name the file and its checksum, for messages. Raises UserError if no host gives the
+    file, or every host a wrong one.
     """
-    waiting = f"{remote.name}: another process is getting it; waiting"
-    with file_lock(folder / f"{remote.name}.lock", tell, waiting):
-        fetching = _Fetching(remote, folder, key, policy, tell)
-        if fetching.is_there():
-            return fetching.target
-        fetching.check_room()
+    waiting = f"{remote.name}: another process is downloading it; waiting"
+    with file_lock(folder / f"{remote.name}.lock", log, waiting):
+        job = _Download(remote, folder, option, checksum_option, policy, log)
+        if job.is_complete():
+            return job.target
+        job.check_disk_space(max(0, (remote.size or 0) - job.part.size))
         with tqdm(
             total=remote.size, desc=remote.name, unit="B", unit_scale=True, disable=None
         ) as bar:
-            fetching.run(bar)
-        return fetching.target
+            job.run(bar)
+        return job.target
 
 
 def sha256_of(path: Path) -> str:
-    """Checksum of a file as 64 hexadecimal digits."""
+    """SHA-256 of a file as 64 hexadecimal digits."""
     digest = hashlib.sha256()
     with path.open("rb") as stream:
-        while block := stream.read(_BLOCK):
+        while block := stream.read(_BLOCK_SIZE):
             digest.update(block)
     return digest.hexdigest()
 
 
-@dataclass
-class _Fetching:
-    """One download: its files, the hosts that are left, and why others were given up."""
+@dataclass(frozen=True)
+class _PartialFile:
+    """The bytes received so far; beside them, where no checksum is known, URL and version."""
 
-    remote: Remote
+    path: Path
+
+    @property
+    def _origin_path(self) -> Path:
+        return self.path.with_name(f"{self.path.name}.json")
+
+    @property
+    def size(self) -> int:
+        return self.path.stat().st_size if self.path.is_file() else 0
+
+    def write_origin(self, url: str, version: str | None) -> None:
+        write_json(self._origin_path, {"url": url, "version": version})
+
+    def origin(self) -> dict[str, str]:
+        """`url` and `version` of the bytes; empty if unknown."""
+        try:
+            content: dict[str, str] = json.loads(self._origin_path.read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return {}
+        return content if isinstance(content, dict) else {}
+
+    def append(self, chunks: Iterator[bytes], max_size: int | None, bar: Any) -> None:
+        """Write chunks as they arrive; RequestError if the file grows above `max_size`."""
+        try:
+            with self.path.open("ab") as file:
+                for chunk in chunks:
+                    file.write(chunk)
+                    bar.update(len(chunk))
+                    if max_size is not None and file.tell() > max_size:
+                        raise RequestError(f"sent more than {max_size:,} bytes")
+        except OSError as error:
+            error.filename = error.filename or str(self.path)
+            raise
+
+    def move_to(self, target: Path) -> None:
+        os.replace(self.path, target)
+        self._origin_path.unlink(missing_ok=True)
+
+    def delete(self) -> None:
+        self.path.unlink(missing_ok=True)
+        self._origin_path.unlink(missing_ok=True)
+
+
+@dataclass
+class _Download:
+    """One download: its files on disk, and the hosts that failed with the reason."""
+
+    remote: RemoteFile
     folder: Path
-    key: str
+    option: str
+    checksum_option: str
     policy: RetryPolicy
-    tell: Tell
-    given_up: dict[str, str] = field(default_factory=dict)
-    connection: requests.Session = field(default_factory=session)
+    log: Log
+    failed: dict[str, str] = field(default_factory=dict)  # reason by URL
+    session: requests.Session = field(default_factory=new_session)
 
     @property
     def target(self) -> Path:
         return self.folder / self.remote.name
 
     @property
-    def part(self) -> Path:
-        return self.folder / f"{self.remote.name}.part"
+    def part(self) -> _PartialFile:
+        return _PartialFile(self.folder / f"{self.remote.name}.part")
 
     @property
-    def origin(self) -> Path:
-        """Beside a part whose checksum is unknown: where it is from, and which version."""
-        return self.folder / f"{self.remote.name}.part.json"
-
-    @property
-    def kept_sum(self) -> Path:
+    def stored_checksum(self) -> Path:
         return self.folder / f"{self.remote.name}.sha256"
 
-    def is_there(self) -> bool:
-        """Whether the whole file is there; a damaged one is removed."""
+    def is_complete(self) -> bool:
+        """Whether the target exists and matches its checksum; a damaged target is deleted."""
         if not self.target.is_file():
             return False
-        expected = self.remote.sha256
-        if expected is None and self.kept_sum.is_file():
-            expected = self.kept_sum.read_text(encoding="utf-8").strip()
-        found = sha256_of(self.target)
-        if expected in (None, found):
+        stored = None
+        if self.stored_checksum.is_file():
+            stored = self.stored_checksum.read_text(encoding="utf-8").strip()
+        expected = self.remote.sha256 or stored
+        actual = sha256_of(self.target)
+        if expected in (None, actual):
             return True
-        if self.kept_sum.is_file() and found == self.kept_sum.read_text(encoding="utf-8").strip():
+        if actual == stored:  # the file is intact: the expected checksum must be wrong
             raise UserError(
-                f"{self.target}: sha256 is {found} as it was when it came, expected {expected}; "
-                "put that right, or remove the file to get it again"
+                f"{self.target}: sha256 is {actual}, unchanged since the download, expected "
+                f"{expected}; correct {self.checksum_option}, or delete the file to download "
+                "it again"
             )
-        self.tell(f"{self.target}: sha256 is {found}, expected {expected}; getting it again")
+        self.log(f"{self.target}: sha256 is {actual}, expected {expected}; downloading it again")
         self.target.unlink()
         return False
 
-    def check_room(self, missing: int | None = None) -> None:
-        """Raise UserError if the disk cannot take what is missing, in bytes."""
-        if missing is None:
-            missing = max(0, (self.remote.size or 0) - self._have())
-        needed = missing + SPARE
+    def check_disk_space(self, missing: int) -> None:
+        """Raise UserError if the disk has no room for `missing` bytes."""
+        needed = missing + DISK_RESERVE
         free = shutil.disk_usage(self.folder).free
         if free < needed:
             raise UserError(
-                f"{self.folder}: {free >> 20:,} MiB are free, {self.remote.name} needs "
-                f"{needed >> 20:,}; set ARXIV_HYBRID_CACHE to a folder with more ({self.key})"
+                f"{self.folder}: {free >> 20:,} MiB free, {self.remote.name} needs "
+                f"{needed >> 20:,} MiB; set ARXIV_HYBRID_CACHE to a folder with more space "
+                f"({self.option})"
             )
 
     def run(self, bar: Any) -> None:
-        """Try one host after the other until the file is whole and its checksum right."""
-        while urls := [url for url in self.remote.urls if url not in self.given_up]:
+        """Try one host after the other until the file is complete and correct."""
+        while urls := [url for url in self.remote.urls if url not in self.failed]:
             url = urls[0]
-            resumed = self._have() > 0
+            resumed = self.part.size > 0
             try:
-                self._get(url, bar)
-            except WebError as error:
+                self._fetch(url, bar)
+            except RequestError as error:
                 self._give_up(url, str(error))
                 continue
-            if problem := self._problem():
-                self._forget_part(bar)
-                if resumed and self.remote.sha256:  # perhaps the part was wrong, not this host
-                    self.tell(f"{self.remote.name}: {problem}; getting all of it again")
-                else:
-                    self._give_up(url, problem)
-                continue
-            self._finish()
-            return
-        reasons = "; ".join(f"{host(url)}: {why}" for url, why in self.given_up.items())
+            problem = self._verify()
+            if problem is None:
+                self._finish()
+                return
+            self.part.delete()
+            bar.n = 0
+            bar.refresh()
+            if resumed and self.remote.sha256:  # perhaps an earlier part was wrong, not this host
+                self.log(f"{self.remote.name}: {problem}; downloading the whole file again")
+            else:
+                self._give_up(url, problem)
+        reasons = "; ".join(f"{host_name(url)}: {reason}" for url, reason in self.failed.items())
         size = f" of {self.remote.size >> 20:,}" if self.remote.size else ""
         raise UserError(
-            f"{self.remote.name}: {self._have() >> 20:,}{size} MiB are here, no host gave the "
-            f"rest ({reasons}); run the same command again to go on, or get the file by other "
-            f"means and set {self.key} to its path"
+            f"{self.remote.name}: {self.part.size >> 20:,}{size} MiB downloaded, then every host "
+            f"failed ({reasons}); run the same command again to resume, or get the file by other "
+            f"means and set {self.option} to its path"
         )
 
-    def _give_up(self, url: str, why: str) -> None:
-        self.given_up[url] = why
-        self._say(url, why)
+    def _give_up(self, url: str, reason: str) -> None:
+        self.failed[url] = reason
+        self._log_host(url, reason)
 
-    def _say(self, url: str, line: str) -> None:
-        self.tell(f"{self.remote.name}: {host(url)}: {line}")
+    def _log_host(self, url: str, line: str) -> None:
+        self.log(f"{self.remote.name}: {host_name(url)}: {line}")
 
-    def _get(self, url: str, bar: Any) -> None:
-        """All that is missing, from one host; WebError when it is no use to go on with it."""
+    def _fetch(self, url: str, bar: Any) -> None:
+        """Get all missing bytes from one host; RequestError if that host should be given up."""
         while True:
-            before = self._have()
+            before = self.part.size
             try:
-                retry(partial(self._stream, url, bar), self.policy, partial(self._say, url))
+                retry(partial(self._request, url, bar), self.policy, partial(self._log_host, url))
                 return
-            except PassingError:
-                if self._have() < before + PROGRESS:
+            except TransientError:
+                if self.part.size < before + MIN_PROGRESS:
                     raise
 
-    def _stream(self, url: str, bar: Any) -> None:
-        """One request for what is missing, written as it comes."""
-        have = self._have()
-        if have and have == self.remote.size:
+    def _request(self, url: str, bar: Any) -> None:
+        """Request the missing bytes once and append them as they arrive."""
+        size = self.part.size
+        if size and size == self.remote.size:
             return
-        if self.remote.size is not None and have > self.remote.size:
-            self.part.unlink(missing_ok=True)
-            have = 0
-        with answer(
-            self.connection, url, self.policy, self._headers(url, have), (200, 206, 416)
-        ) as response:
-            start = self._start(response, have)
+        if self.remote.size is not None and size > self.remote.size:
+            self.part.delete()
+            size = 0
+        headers = self._headers(url, size)
+        with get(self.session, url, self.policy, headers, (200, 206, 416)) as response:
+            start = self._start_offset(response, size)
             if start is None:
                 return
-            if not start:  # before the origin: a part must never be of another one's
-                self.part.unlink(missing_ok=True)
+            if start == 0:  # delete before writing the origin: the two must never mismatch
+                self.part.delete()
             if self.remote.sha256 is None:
-                write_json(self.origin, {"url": url, "version": _version(response)})
+                self.part.write_origin(url, _version(response))
             bar.n = start
             bar.refresh()
-            self._append(_not_too_slow(chunks(response, decode=False)), bar)
-        have = self._have()
-        if self.remote.size is not None and have != self.remote.size:
-            raise PassingError(f"the connection was cut at {have >> 20:,} MiB")
+            chunks = _reject_slow(iter_body(response, decode=False))
+            self.part.append(chunks, self.remote.size, bar)
+        size = self.part.size
+        if self.remote.size is not None and size != self.remote.size:
+            raise TransientError(f"the connection was lost after {size >> 20:,} MiB")
 
-    def _append(self, stream: Iterator[bytes], bar: Any) -> None:
-        try:
-            with self.part.open("ab") as file:
-                for chunk in stream:
-                    file.write(chunk)
-                    bar.update(len(chunk))
-                    if self.remote.size is not None and file.tell() > self.remote.size:
-                        raise WebError(f"has more than {self.remote.size:,} bytes")
-        except OSError as error:
-            error.filename = error.filename or str(self.part)
-            raise
-
-    def _headers(self, url: str, have: int) -> dict[str, str]:
+    def _headers(self, url: str, size: int) -> dict[str, str]:
         headers = {"Accept-Encoding": "identity"}
-        if not have:
+        if not size:
             return headers
         if self.remote.sha256:
-            return {**headers, "Range": f"bytes={have}-"}
-        origin = self._origin()
+            return {**headers, "Range": f"bytes={size}-"}
+        origin = self.part.origin()
         if origin.get("url") == url and origin.get("version"):
-            return {**headers, "Range": f"bytes={have}-", "If-Range": origin["version"]}
+            return {**headers, "Range": f"bytes={size}-", "If-Range": origin["version"]}
         return headers
 
-    def _origin(self) -> dict[str, str]:
-        try:
-            content: dict[str, str] = json.loads(self.origin.read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
-            return {}
-        return content if isinstance(content, dict) else {}
-
-    def _start(self, response: requests.Response, have: int) -> int | None:
-        """Where the answer's bytes belong; None if there are none because all are here."""
+    def _start_offset(self, response: requests.Response, size: int) -> int | None:
+        """Offset of the response's first byte in the file; None if no bytes are missing."""
         headers = response.headers
         if headers.get("Content-Type", "").lower().startswith("text/html"):
-            raise WebError("sent a web page instead of the file")
+            raise RequestError("sent a web page instead of the file")
         if headers.get("Content-Encoding", "identity").lower() != "identity":
-            raise WebError("packed the file once more")
-        part = headers.get("Content-Range", "")
+            raise RequestError("sent the file with another compression")
+        content_range = headers.get("Content-Range", "")
         if response.status_code == 416:
-            if self.remote.size is None and have and part == f"bytes */{have}":
+            if self.remote.size is None and size and content_range == f"bytes */{size}":
                 return None
-            self._start_again("has not the part that is missing")
+            self._restart("does not have the missing range")
         if response.status_code == 206:
-            match = _RANGE.match(part)
-            if match is None or int(match[1]) != have:
-                self._start_again("sent another part than asked for")
-            if self.remote.sha256 is None and _version(response) != self._origin().get("version"):
-                self._start_again("sent a part of another version")
-        start = have if response.status_code == 206 else 0
+            match = _CONTENT_RANGE.match(content_range)
+            if match is None or int(match[1]) != size:
+                self._restart("sent another range than requested")
+            if self.remote.sha256 is None and _version(response) != self.part.origin().get(
+                "version"
+            ):
+                self._restart("sent a range of another version")
+        start = size if response.status_code == 206 else 0
         length = headers.get("Content-Length", "")
         if length.isascii() and length.isdecimal():
             self._check_length(start, int(length))
         return start
 
-    def _start_again(self, why: str) -> NoReturn:
-        self.part.unlink(missing_ok=True)
-        raise PassingError(f"{why}; starting again")
+    def _restart(self, reason: str) -> NoReturn:
+        self.part.delete()
+        raise TransientError(f"{reason}; starting over")
 
     def _check_length(self, start: int, length: int) -> None:
         if self.remote.size is not None and start + length != self.remote.size:
-            raise WebError(f"has {start + length:,} bytes, expected {self.remote.size:,}")
-        self.check_room(length)
+            raise RequestError(f"has {start + length:,} bytes, expected {self.remote.size:,}")
+        self.check_disk_space(length)
 
-    def _problem(self) -> str | None:
-        """What is wrong with a file that has come whole."""
+    def _verify(self) -> str | None:
+        """What is wrong with the downloaded file; None if nothing is."""
         if self.remote.sha256:
-            found = sha256_of(self.part)
-            if found != self.remote.sha256:
-                return f"sha256 is {found}, expected {self.remote.sha256}"
-        elif self.remote.name.endswith(".zip") and not _is_whole(self.part):
-            return "is no whole .zip"
+            actual = sha256_of(self.part.path)
+            if actual != self.remote.sha256:
+                return f"sha256 is {actual}, expected {self.remote.sha256}"
+        elif self.remote.name.endswith(".zip") and not _is_intact_zip(self.part.path):
+            return "is not a complete .zip"
         return None
 
     def _finish(self) -> None:
         if self.remote.sha256 is None:
-            found = sha256_of(self.part)
-            write_lines(self.kept_sum, [found])
-            self.tell(
-                f"{self.remote.name}: sha256 is {found}; no published one is known here, so "
-                "keep it with glove.sha256"
+            checksum = sha256_of(self.part.path)
+            write_lines(self.stored_checksum, [checksum])
+            self.log(
+                f"{self.remote.name}: sha256 is {checksum}; no published checksum is known, pin "
+                f"this one with {self.checksum_option}"
             )
-        os.replace(self.part, self.target)
-        self.origin.unlink(missing_ok=True)
-
-    def _forget_part(self, bar: Any) -> None:
-        self.part.unlink(missing_ok=True)
-        self.origin.unlink(missing_ok=True)
-        bar.n = 0
-        bar.refresh()
-
-    def _have(self) -> int:
-        return self.part.stat().st_size if self.part.is_file() else 0
+        self.part.move_to(self.target)
 
 
-def _is_whole(path: Path) -> bool:
-    """Whether a .zip has all its files and their checksums are right; nothing is unpacked."""
+def _is_intact_zip(path: Path) -> bool:
+    """Whether all members of a .zip match their checksums; nothing is extracted."""
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is None
@@ -323,20 +335,21 @@ def _is_whole(path: Path) -> bool:
         return False
 
 
-def _not_too_slow(stream: Iterator[bytes]) -> Iterator[bytes]:
-    since, count = time.monotonic(), 0
-    for chunk in stream:
+def _reject_slow(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Pass chunks on; TransientError if they arrive slower than `MIN_SPEED`."""
+    start, received = time.monotonic(), 0
+    for chunk in chunks:
         yield chunk
-        count += len(chunk)
-        passed = time.monotonic() - since
-        if passed > SLOW_FOR:
-            if count < SLOWEST * passed:
-                raise PassingError(f"sends less than {SLOWEST:,} bytes a second")
-            since, count = time.monotonic(), 0
+        received += len(chunk)
+        elapsed = time.monotonic() - start
+        if elapsed > SPEED_WINDOW:
+            if received < MIN_SPEED * elapsed:
+                raise TransientError(f"sends less than {MIN_SPEED:,} bytes per second")
+            start, received = time.monotonic(), 0
 
 
 def _version(response: requests.Response) -> str | None:
-    """What tells one version of the file from another; a weak tag does not (RFC 9110, 13.1.5)."""
+    """Strong ETag or modification time; a weak ETag does not identify bytes (RFC 9110, 13.1.5)."""
     tag = response.headers.get("ETag", "")
     if tag and not tag.startswith("W/"):
         return tag

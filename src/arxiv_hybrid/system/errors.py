@@ -1,20 +1,12 @@
-"""The one exception that stands for a mistake the user can mend, and how it is told."""
+"""UserError, for mistakes that the user can fix, and how a command reports them."""
 
 import errno
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
-
-class UserError(Exception):
-    """Bad input: its text is one line that says what, where and what is allowed."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.split()))
-
-
-# what an OSError is that says only: this place cannot be written
-CANNOT_WRITE = frozenset(
+_WRITE_ERRORS = frozenset(  # errno values that mean "this path cannot be written"
     {
         errno.ENOSPC,
         errno.EDQUOT,
@@ -29,25 +21,33 @@ CANNOT_WRITE = frozenset(
 )
 
 
-@contextmanager
-def exit_on_user_error(stopped: str) -> Iterator[None]:
-    """End the process with one line and status 2 on a user's mistake, 130 on Ctrl-C.
+class UserError(Exception):
+    """Bad input. The message is one line: what is wrong, where, and what is allowed."""
 
-    stopped: what Ctrl-C says.
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))
+
+
+@contextmanager
+def exit_on_user_error(interrupted: str) -> Iterator[None]:
+    """Exit with one line on stderr: status 2 after a user's mistake, 130 after Ctrl-C.
+
+    A path that cannot be written counts as a user's mistake. Every other exception passes
+    through. `interrupted` is the line for Ctrl-C.
     """
     try:
         yield
     except UserError as error:
-        sys.exit(_say(f"error: {error}", 2))
+        _exit(f"error: {error}", 2)
     except KeyboardInterrupt:
-        sys.exit(_say(stopped, 130))
+        _exit(interrupted, 130)
     except OSError as error:
-        if error.errno in CANNOT_WRITE:
-            where = error.filename or "the output folder"
-            sys.exit(_say(f"error: {where}: cannot be written: {error.strerror}", 2))
-        raise
+        if error.errno not in _WRITE_ERRORS:
+            raise
+        path = error.filename or "the output folder"
+        _exit(f"error: {path}: cannot be written: {error.strerror}", 2)
 
 
-def _say(line: str, code: int) -> int:
+def _exit(line: str, status: int) -> NoReturn:
     print(line, file=sys.stderr, flush=True)
-    return code
+    sys.exit(status)

@@ -1,4 +1,4 @@
-"""Reading and writing files so that a crash never leaves half of one behind."""
+"""Files in and out. Writes are atomic: a crash never leaves a partial file."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ from arxiv_hybrid.system.nested import DECIMALS, rounded
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Yield a temporary sibling of `path` and rename it to `path` on success.
+    """Yield a temporary path next to `path`; rename it to `path` on success.
 
-    On any failure, Ctrl-C included, the temporary file is removed and `path`
-    stays as it was.
+    On any failure, Ctrl-C included, the temporary file is removed and `path` is unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -28,7 +27,7 @@ def atomic(path: Path) -> Iterator[Path]:
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
-        error.filename = error.filename or str(path)  # a full disk is reported without a name
+        error.filename = error.filename or str(path)  # "disk full" comes without a file name
         raise
     finally:
         with suppress(FileNotFoundError):
@@ -36,65 +35,65 @@ def atomic(path: Path) -> Iterator[Path]:
 
 
 def user_file(root: Path, name: str) -> Path:
-    """A file that the user named; a relative path starts at `root`, the repository."""
+    """Path of a file that a param names; a relative path starts at `root`, the repository."""
     return root / Path(name).expanduser()
 
 
+def require(path: Path) -> None:
+    """Raise UserError if the output of an earlier stage is missing."""
+    if not path.exists():
+        raise UserError(f"{path}: not found; run `dvc repro` to create it")
+
+
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write sorted, rounded JSON: the same numbers always give the same bytes."""
+    """Write JSON with sorted keys and rounded floats: equal content gives equal bytes."""
     with atomic(path) as temporary:
         text = json.dumps(rounded(content), indent=2, sort_keys=True, ensure_ascii=False)
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON file that another stage wrote."""
+    """Read a JSON file that an earlier stage wrote."""
     require(path)
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return content
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> None:
-    """Write a CSV with 6-place floats and Unix line ends."""
+    """Write a CSV with floats of `DECIMALS` places and Unix line endings."""
     with atomic(path) as temporary:
         frame.to_csv(temporary, index=False, float_format=f"%.{DECIMALS}f", lineterminator="\n")
 
 
 def write_parquet(path: Path, frame: pd.DataFrame) -> None:
-    """Write a Parquet file without an index."""
+    """Write a Parquet file without the index."""
     with atomic(path) as temporary:
         frame.to_parquet(temporary, index=False)
 
 
 def read_parquet(path: Path) -> pd.DataFrame:
-    """Read a Parquet file that another stage wrote."""
+    """Read a Parquet file that an earlier stage wrote."""
     require(path)
     return pd.read_parquet(path)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write bytes, such as serialized tensors; a full disk raises OSError."""
+    """Write bytes, such as serialized tensors; raises OSError if the disk is full."""
     with atomic(path) as temporary:
         temporary.write_bytes(content)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text in UTF-8."""
+    """Write text as UTF-8."""
     write_bytes(path, text.encode())
 
 
 def write_lines(path: Path, lines: list[str]) -> None:
-    """Write one string a line."""
+    """Write one string per line."""
     write_text(path, "".join(f"{line}\n" for line in lines))
 
 
 def read_lines(path: Path) -> list[str]:
-    """Read what `write_lines` wrote."""
+    """Read a file written by `write_lines`."""
     require(path)
     return path.read_text(encoding="utf-8").splitlines()
-
-
-def require(path: Path) -> None:
-    """Raise a UserError if the output of an earlier stage is missing."""
-    if not path.exists():
-        raise UserError(f"{path}: not found; run `dvc repro` to make it")

@@ -1,4 +1,4 @@
-"""Asking git about the repository."""
+"""Run git commands in the repository."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 
 
 def git(folder: Path, *arguments: str) -> str:
-    """What a git command prints in `folder`, without the last line end; empty where it fails."""
+    """Run git in `folder` and return its stripped output; empty if the command fails."""
     try:
-        done = subprocess.run(  # noqa: S603 (fixed arguments)
-            ["git", *arguments],  # noqa: S607 (from PATH, as DVC takes it)
+        completed = subprocess.run(  # noqa: S603 (arguments are constants)
+            ["git", *arguments],  # noqa: S607 (from PATH, as in DVC)
             cwd=folder,
             capture_output=True,
             text=True,
@@ -19,4 +19,4 @@ def git(folder: Path, *arguments: str) -> str:
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    return completed.stdout.strip() if completed.returncode == 0 else ""

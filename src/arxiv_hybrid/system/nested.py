@@ -1,4 +1,4 @@
-"""Nested mappings, as params and metrics are: merged, flattened, rounded."""
+"""Nested mappings, such as params and metrics: round, merge, flatten."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ DECIMALS = 6
 
 
 def rounded(value: Any) -> Any:
-    """Round every float inside nested dicts and lists to 6 places; NaN becomes None."""
+    """Round every float in nested dicts and lists to `DECIMALS` places; NaN and inf become None."""
     if isinstance(value, dict):
         return {str(key): rounded(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -26,7 +26,7 @@ def rounded(value: Any) -> Any:
 def deep_merge(
     base: Mapping[str, Any], changes: Mapping[str, Any], *, atomic: Collection[str] = ()
 ) -> dict[str, Any]:
-    """`base` with nested `changes` merged in; neither argument is modified.
+    """Return `base` with nested `changes` merged in; neither argument is modified.
 
     atomic: keys whose mappings are replaced as a whole, not merged.
     """
@@ -40,7 +40,7 @@ def deep_merge(
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, with dotted names; floats rounded as in metrics files."""
+    """Flatten nested mappings to one level with dotted keys; floats are rounded."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         name = f"{prefix}{key}"

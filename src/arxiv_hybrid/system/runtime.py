@@ -1,7 +1,7 @@
-"""How many cores there are, and how many of DVC's queue jobs share them.
+"""The process and its machine: cores, parallel DVC jobs, memory allocation.
 
-Imports nothing large: it is asked before NumPy and torch are loaded, which read their number of
-threads once.
+Imports no large library: NumPy and torch read their number of threads when they are loaded,
+and these functions decide it.
 """
 
 from __future__ import annotations
@@ -11,39 +11,40 @@ import os
 import re
 import sys
 
-_WORKER = re.compile(r"^dvc-exp-[0-9a-f]+-\d+@")  # the name that DVC gives a worker of its queue
+_QUEUE_WORKER = re.compile(r"^dvc-exp-[0-9a-f]+-\d+@")  # DVC's name for a worker of its queue
 
 
 def cores() -> int:
-    """Cores that this process may use."""
+    """Number of CPU cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def queue_jobs() -> int:
-    """How many workers of `dvc queue start -j N` there are on this machine: N, while it runs."""
+    """Number of running `dvc queue` workers: N while `dvc queue start -j N` is at work."""
     import psutil
 
     names: set[str] = set()
     for process in psutil.process_iter(["cmdline"]):
-        names.update(part for part in process.info["cmdline"] or () if _WORKER.match(part))
+        names.update(
+            argument for argument in process.info["cmdline"] or () if _QUEUE_WORKER.match(argument)
+        )
     return len(names)
 
 
 def keep_freed_memory() -> None:
-    """Tell glibc to keep freed blocks of up to 32 MiB for the next step.
+    """Let glibc keep freed blocks of up to 32 MiB, to reuse them in the next training step.
 
-    By default each activation's memory goes back to the kernel and comes again page by page:
-    20,000 page faults and a quarter of the time of a training step on a CPU. A hint only:
-    elsewhere than on glibc nothing happens.
+    By default every activation is returned to the kernel and faulted in again page by page:
+    20,000 page faults and a quarter of a training step on a CPU. Does nothing without glibc.
     """
     if not sys.platform.startswith("linux"):
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return
-    trim_threshold, top_pad, mmap_threshold = -1, -2, -3
+    trim_threshold, top_pad, mmap_threshold = -1, -2, -3  # parameter numbers in malloc.h
     mallopt(mmap_threshold, 32 << 20)
     mallopt(trim_threshold, 1 << 30)
     mallopt(top_pad, 64 << 20)

@@ -1,6 +1,6 @@
-"""Large text files, plain, .gz, .xz or inside a .zip, as blocks of whole lines.
+"""Large text files, plain or compressed (.gz, .xz, .zip), read as blocks of whole lines.
 
-Nothing is unpacked to disk, and no more than a block is in memory.
+Nothing is extracted to disk, and only one block is in memory at a time.
 """
 
 from __future__ import annotations
@@ -18,50 +18,52 @@ from tqdm import tqdm
 
 from arxiv_hybrid.system.errors import UserError
 
-BLOCK = 8 << 20  # bytes
-LONGEST_LINE = 64 << 20
+BLOCK_SIZE = 8 << 20  # bytes
+MAX_LINE = 64 << 20  # bytes
 
-Chooser = Callable[[list[str]], list[str]]  # names in a .zip to the one that is meant
+MemberFilter = Callable[[list[str]], list[str]]  # from all names in a .zip to those to read
 
 
 class Readable(Protocol):
-    """Anything with bytes in it."""
+    """A binary stream."""
 
     def read(self, size: int, /) -> bytes:
-        """Up to `size` bytes, none at the end."""
+        """Read up to `size` bytes; empty at the end."""
 
 
 def line_blocks(
-    path: Path, *, key: str, choose: Chooser
+    path: Path, *, option: str, members: MemberFilter
 ) -> Generator[tuple[int, bytes], None, None]:
-    """Yield the number of a block's first line, and the block; only the last may lack a line end.
+    """Yield (number of the first line, block of whole lines); the last line may lack its end.
 
-    key: the parameter that named the file, for messages; choose: picks the member of a .zip.
-    A progress bar counts the bytes of the file itself. Raises UserError if the file is
-    missing, truncated, damaged or not what its name says.
+    option: the option that named the file, for messages. members: picks the file to read
+    from a .zip. A progress bar counts the bytes of the compressed file. Raises UserError if
+    the file is missing, truncated, damaged or not of the type that its name says.
     """
     with (
-        explain_read_errors(path, key),
+        explain_read_errors(path, option),
         path.open("rb") as raw,
-        _decompressed(raw, path, key, choose) as stream,
+        _decompressed(raw, path, option, members) as stream,
         tqdm(
             total=path.stat().st_size, desc=path.name, unit="B", unit_scale=True, disable=None
         ) as bar,
     ):
-        for block in _blocks(stream, path, key):
+        for block in _blocks(stream, path, option):
             bar.update(raw.tell() - bar.n)
             yield block
 
 
 @contextmanager
-def _decompressed(raw: IO[bytes], path: Path, key: str, choose: Chooser) -> Iterator[Readable]:
+def _decompressed(
+    raw: IO[bytes], path: Path, option: str, members: MemberFilter
+) -> Iterator[Readable]:
     if path.suffix == ".zip":
         with zipfile.ZipFile(raw) as archive:
             names = archive.namelist()
-            chosen = choose(names)
+            chosen = members(names)
             if len(chosen) != 1:
-                held = ", ".join(chosen or names[:5]) or "nothing"
-                raise UserError(f"{path}: holds {held}; expected one file to read ({key})")
+                contents = ", ".join(chosen or names[:5]) or "nothing"
+                raise UserError(f"{path}: contains {contents}; expected one file ({option})")
             with archive.open(chosen[0]) as stream:
                 yield stream
     elif path.suffix == ".gz":
@@ -75,41 +77,42 @@ def _decompressed(raw: IO[bytes], path: Path, key: str, choose: Chooser) -> Iter
 
 
 @contextmanager
-def explain_read_errors(path: Path, key: str) -> Iterator[None]:
-    """Turn what can be wrong with a file that is read inside into a UserError of one line."""
+def explain_read_errors(path: Path, option: str) -> Iterator[None]:
+    """Turn errors of reading `path` inside the block into a UserError of one line."""
     try:
         yield
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file ({key})") from None
+        raise UserError(f"{path}: no such file ({option})") from None
     except IsADirectoryError:
-        raise UserError(f"{path}: is a folder, expected a file ({key})") from None
+        raise UserError(f"{path}: is a folder, expected a file ({option})") from None
     except PermissionError:
-        raise UserError(f"{path}: may not be read ({key})") from None
+        raise UserError(f"{path}: permission denied ({option})") from None
     except (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile) as error:
         raise UserError(
-            f"{path}: the {path.suffix} file is truncated or damaged: {error}; get it again ({key})"
+            f"{path}: the {path.suffix} file is truncated or damaged: {error}; "
+            f"get a new copy ({option})"
         ) from None
-    except (NotImplementedError, RuntimeError) as error:  # a compression or a password
-        raise UserError(f"{path}: this kind of .zip cannot be read: {error} ({key})") from None
+    except (NotImplementedError, RuntimeError) as error:  # unknown compression, or a password
+        raise UserError(f"{path}: this kind of .zip cannot be read: {error} ({option})") from None
     except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error} ({key})") from None
+        raise UserError(f"{path}: cannot be read: {error} ({option})") from None
 
 
-def _blocks(stream: Readable, path: Path, key: str) -> Iterator[tuple[int, bytes]]:
-    first, rest = 1, b""
-    while chunk := stream.read(BLOCK):
+def _blocks(stream: Readable, path: Path, option: str) -> Iterator[tuple[int, bytes]]:
+    first_line, rest = 1, b""
+    while chunk := stream.read(BLOCK_SIZE):
         cut = chunk.rfind(b"\n") + 1
         if not cut:
             rest += chunk
-            if len(rest) > LONGEST_LINE:
+            if len(rest) > MAX_LINE:
                 raise UserError(
-                    f"{path}: line {first} is longer than {LONGEST_LINE >> 20} MiB; "
-                    f"are its line ends lost? ({key})"
+                    f"{path}: line {first_line} is longer than {MAX_LINE >> 20} MiB; "
+                    f"did the file lose its line endings? ({option})"
                 )
             continue
         block = rest + chunk[:cut]
         rest = chunk[cut:]
-        yield first, block
-        first += block.count(b"\n")
+        yield first_line, block
+        first_line += block.count(b"\n")
     if rest.strip():
-        yield first, rest
+        yield first_line, rest

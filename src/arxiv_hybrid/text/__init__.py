@@ -1,1 +1,1 @@
-"""Text: tokens, the vocabulary, augmentation."""
+"""Text: tokenizer, vocabulary, augmentation."""

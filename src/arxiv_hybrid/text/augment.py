@@ -1,8 +1,8 @@
 """EDA: easy data augmentation of abstracts (Wei and Zou 2019).
 
-One of synonym replacement, random swap and random deletion, chosen at random for each text;
-each touches max(1, alpha * words) words. Synonyms come from a thesaurus of academic English,
-words that belong to no field, and, where word vectors are given, from their nearest neighbours.
+Each text gets one of synonym replacement, random swap and random deletion, at random; each
+changes max(1, alpha * words) words. Synonyms come from a thesaurus of general academic English
+and, if word vectors are given, from their nearest neighbours.
 """
 
 from __future__ import annotations
@@ -15,20 +15,21 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-Words = list[str]
-Synonyms = dict[str, Words]
+Synonyms = dict[str, list[str]]  # replacements by lower-case word
+Operation = Callable[[list[str], int, np.random.Generator, Synonyms], list[str]]
 
-NEIGHBOURS = 5
-CLOSE = 0.5  # cosine; below that, neighbours in vectors of this size are of a topic, not a meaning
-FREQUENT = 10_000  # words whose neighbours are looked up; vectors come most frequent first
+MAX_NEIGHBOURS = 5
+MIN_COSINE = 0.5  # neighbours below it share a topic rather than a meaning
+MAX_WORDS = 10_000  # only the most frequent words get neighbours
+_BLOCK = 1000  # rows of the similarity matrix at a time
 
 
 def augment(
     text: str, alpha: float, random: np.random.Generator, synonyms: Synonyms | None = None
 ) -> str:
-    """One EDA variant of a text; a text of a single word stays as it is.
+    """Return one EDA variant of a text; a text of a single word is unchanged.
 
-    synonyms: replacements of each lower-case word; None takes the thesaurus.
+    synonyms: None uses the thesaurus.
     """
     words = text.split()
     if len(words) < 2:
@@ -38,25 +39,25 @@ def augment(
     return " ".join(operation(words, count, random, synonyms or thesaurus()))
 
 
-def neighbours(words: Words, vectors: npt.NDArray[np.float32]) -> Synonyms:
-    """The nearest words by cosine, at most five and none further than `CLOSE`.
+def neighbours(words: list[str], vectors: npt.NDArray[np.float32]) -> Synonyms:
+    """Find the nearest words by cosine: at most `MAX_NEIGHBOURS`, from `MIN_COSINE` on.
 
-    words: most frequent first, with vectors (words, D); only the first 10,000 are looked at.
+    words: most frequent first, with vectors (words, D); only the first `MAX_WORDS` count.
     """
-    words = words[:FREQUENT]
+    words = words[:MAX_WORDS]
     unit = vectors[: len(words)]
     unit = unit / np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-9)
-    found: Synonyms = {}
-    for start in range(0, len(words), 1000):
-        close = unit[start : start + 1000] @ unit.T
-        rows = np.arange(len(close))
-        close[rows, start + rows] = -1.0
-        best = np.argsort(-close, axis=1)[:, :NEIGHBOURS]
-        for row, places in enumerate(best):
-            near = [words[place] for place in places if close[row, place] >= CLOSE]
+    synonyms: Synonyms = {}
+    for start in range(0, len(words), _BLOCK):
+        cosine = unit[start : start + _BLOCK] @ unit.T
+        rows = np.arange(len(cosine))
+        cosine[rows, start + rows] = -1.0  # not its own neighbour
+        nearest = np.argsort(-cosine, axis=1)[:, :MAX_NEIGHBOURS]
+        for row, columns in enumerate(nearest):
+            near = [words[column] for column in columns if cosine[row, column] >= MIN_COSINE]
             if near:
-                found[words[start + row]] = near
-    return found
+                synonyms[words[start + row]] = near
+    return synonyms
 
 
 def add_variants(
@@ -65,14 +66,14 @@ def add_variants(
     fraction: float,
     alpha: float,
     seed: int,
-    near: Synonyms | None = None,
+    extra_synonyms: Synonyms | None = None,
 ) -> pd.DataFrame:
-    """Training papers followed by EDA variants of a random `fraction` of their abstracts.
+    """Append EDA variants of a random `fraction` of the training abstracts.
 
-    Gains the column `augmented`; a variant keeps the title, label and id of its paper. near:
-    more synonyms than the thesaurus has, see `neighbours`.
+    Adds the column `augmented`; a variant keeps the title, label and id of its paper.
+    extra_synonyms: for words that the thesaurus lacks, see `neighbours`.
     """
-    synonyms = {**(near or {}), **thesaurus()}
+    synonyms = {**(extra_synonyms or {}), **thesaurus()}
     random = np.random.default_rng(seed)
     chosen = np.sort(random.permutation(len(train))[: round(fraction * len(train))])
     variants = train.iloc[chosen].copy()
@@ -83,19 +84,22 @@ def add_variants(
 
 
 def _replace_synonyms(
-    words: Words, count: int, random: np.random.Generator, synonyms: Synonyms
-) -> Words:
-    known = [place for place, word in enumerate(words) if word.lower() in synonyms]
-    if not known:
+    words: list[str], count: int, random: np.random.Generator, synonyms: Synonyms
+) -> list[str]:
+    """Replace words that have synonyms; swap words if none has."""
+    replaceable = [i for i, word in enumerate(words) if word.lower() in synonyms]
+    if not replaceable:
         return _swap(words, count, random, synonyms)
     replaced = words.copy()
-    for place in random.permutation(known)[:count]:
-        others = synonyms[words[place].lower()]
-        replaced[place] = others[random.integers(len(others))]
+    for i in random.permutation(replaceable)[:count]:
+        options = synonyms[words[i].lower()]
+        replaced[i] = options[random.integers(len(options))]
     return replaced
 
 
-def _swap(words: Words, count: int, random: np.random.Generator, _unused: Synonyms) -> Words:
+def _swap(
+    words: list[str], count: int, random: np.random.Generator, _synonyms: Synonyms
+) -> list[str]:
     swapped = words.copy()
     for _ in range(count):
         first, second = random.choice(len(words), 2, replace=False)
@@ -103,21 +107,19 @@ def _swap(words: Words, count: int, random: np.random.Generator, _unused: Synony
     return swapped
 
 
-def _delete(words: Words, count: int, random: np.random.Generator, _unused: Synonyms) -> Words:
-    gone = set(random.permutation(len(words))[: min(count, len(words) - 1)].tolist())
-    return [word for place, word in enumerate(words) if place not in gone]
+def _delete(
+    words: list[str], count: int, random: np.random.Generator, _synonyms: Synonyms
+) -> list[str]:
+    deleted = set(random.permutation(len(words))[: min(count, len(words) - 1)].tolist())
+    return [word for i, word in enumerate(words) if i not in deleted]
 
 
-_OPERATIONS: tuple[Callable[[Words, int, np.random.Generator, Synonyms], Words], ...] = (
-    _replace_synonyms,
-    _swap,
-    _delete,
-)
+_OPERATIONS: tuple[Operation, ...] = (_replace_synonyms, _swap, _delete)
 
 
 @cache
 def thesaurus() -> Synonyms:
-    """Each word's replacements, from thesaurus.txt; a word's first group counts."""
+    """Synonyms from thesaurus.txt; if a word is in several groups, the first counts."""
     text = resources.files("arxiv_hybrid.text").joinpath("thesaurus.txt").read_text("utf-8")
     groups = [line.split() for line in text.splitlines() if line and not line.startswith("#")]
     lookup: Synonyms = {}

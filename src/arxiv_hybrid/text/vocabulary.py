@@ -1,4 +1,4 @@
-"""The vocabulary: which words have an id, and texts as matrices of ids."""
+"""The vocabulary: maps words to ids, and texts to padded matrices of ids."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ SPECIAL = ("<PAD>", "<UNK>")
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Words by id; `<PAD>` is 0, `<UNK>` is 1, then the most frequent first."""
+    """Words by id: `<PAD>` is 0, `<UNK>` is 1, then words by falling frequency."""
 
     words: tuple[str, ...]
     index: dict[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.words[:2] != SPECIAL:
-            raise ValueError(f"a vocabulary starts with {SPECIAL}, this one with {self.words[:2]}")
+            raise ValueError(f"a vocabulary starts with {SPECIAL}, not with {self.words[:2]}")
         object.__setattr__(self, "index", {word: i for i, word in enumerate(self.words)})
 
     def __len__(self) -> int:
@@ -33,7 +33,7 @@ class Vocabulary:
     def build(
         cls, documents: Iterable[Iterable[str]], *, max_size: int, min_freq: int
     ) -> Vocabulary:
-        """Count tokens and keep at most `max_size` (specials included) seen `min_freq` times.
+        """Keep at most `max_size` words (specials included) that occur `min_freq` times.
 
         Pass training documents only: words of validation or test papers must stay unknown.
         """
@@ -45,21 +45,21 @@ class Vocabulary:
         return cls((*SPECIAL, *kept))
 
     def encode(self, documents: Iterable[Sequence[str]], length: int) -> npt.NDArray[np.int32]:
-        """Token ids, shape (documents, length): cut at `length`, padded with 0 on the right.
+        """Token ids, shape (documents, length), truncated or padded with 0 on the right.
 
-        A document without any token becomes a single `<UNK>`, so that no row is all padding.
+        A document without tokens becomes a single `<UNK>`, so that no row is all padding.
         """
-        id_of = _Known(self.index).__getitem__
+        id_of = _IndexWithUnknown(self.index).__getitem__
         rows = [list(map(id_of, document[:length])) or [UNK] for document in documents]
         lengths = np.fromiter(map(len, rows), np.int64, len(rows))
         ids = np.full((len(rows), length), PAD, dtype=np.int32)
-        real = np.arange(length) < lengths[:, None]
-        ids[real] = np.fromiter(chain.from_iterable(rows), np.int32, int(lengths.sum()))
+        mask = np.arange(length) < lengths[:, None]
+        ids[mask] = np.fromiter(chain.from_iterable(rows), np.int32, int(lengths.sum()))
         return ids
 
 
-class _Known(dict[str, int]):
-    """Ids by word, `<UNK>` for any other: a look-up that stays inside the interpreter's C."""
+class _IndexWithUnknown(dict[str, int]):
+    """Ids by word, `<UNK>` for all others; as a dict, its look-ups run in C."""
 
     def __missing__(self, word: str) -> int:
         return UNK

@@ -39,7 +39,7 @@ from arxiv_hybrid.training.trainer import (
     Trainer,
     TrainerConfig,
 )
-from arxiv_hybrid.vectors.matrix import SPREAD
+from arxiv_hybrid.vectors.matrix import EMBEDDING_STD
 from arxiv_hybrid.vectors.pretrained import MODEL, Pretrained
 
 
@@ -204,7 +204,7 @@ def _build(
         if embeddings is not None and params.embeddings == "pretrained":
             model.embedding.weight.copy_(torch.from_numpy(embeddings))
         elif params.embeddings != "wide":  # wide keeps PyTorch's initial spread
-            model.embedding.weight.mul_(SPREAD)
+            model.embedding.weight.mul_(EMBEDDING_STD)
     if start:
         load_encoder(model, start)
     lengths = params.vocab.title_length, params.vocab.abstract_length

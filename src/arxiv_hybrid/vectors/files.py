@@ -1,8 +1,8 @@
-"""Pre-trained word vectors in a text file: GloVe, word2vec or fastText, packed or plain.
+"""Pre-trained word vectors in a text file: GloVe, word2vec or fastText, compressed or plain.
 
 A line is a word and its numbers, separated by spaces. word2vec and fastText files start with
-a line of two counts. Files of this kind have a million lines, a project needs some ten
-thousand of them: only those are parsed.
+a header line of two counts. Such files have millions of lines and a project needs some ten
+thousand of them, so only the lines of wanted words are parsed.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from arxiv_hybrid.system.streams import line_blocks
 
 FloatMatrix = npt.NDArray[np.float32]
 _BOM = b"\xef\xbb\xbf"
-_NOT_VECTORS = {
-    b"<!doctype": "is a web page, not vectors; get it again",
-    b"<html": "is a web page, not vectors; get it again",
+_OTHER_FORMATS = {  # by their first bytes in lower case
+    b"<!doctype": "is a web page, not vectors; download it again",
+    b"<html": "is a web page, not vectors; download it again",
     b"version https://git-lfs": "is a Git LFS pointer; get the file that it points to",
     b"pk\x03\x04": "is a .zip under another name; rename it",
     b"\x1f\x8b": "is a .gz under another name; rename it",
@@ -34,7 +34,10 @@ _NOT_VECTORS = {
 
 @dataclass(frozen=True)
 class VectorFile:
-    """Words (W) of a file that were wanted, their vectors (W, dim), and what else was seen."""
+    """The wanted words (W) of a file and their vectors (W, dim).
+
+    lines: number of vectors in the file. repeated: wanted words that appeared again.
+    """
 
     words: list[str]
     vectors: FloatMatrix
@@ -42,65 +45,65 @@ class VectorFile:
     repeated: int
 
 
-def read_vectors(path: Path, wanted: Collection[str], *, dim: int, key: str) -> VectorFile:
-    """Read the vectors of `wanted` words; the first counts where a word stands twice.
+def read_vectors(path: Path, wanted: Collection[str], *, dim: int, option: str) -> VectorFile:
+    """Read the vectors of the `wanted` words; if a word is repeated, its first vector counts.
 
-    key: the parameter that named the file, for messages. A .zip may hold several widths, as
-    glove.6B.zip does; the file that names `dim` is read. Words with spaces (glove.840B has
-    some) are never wanted and are passed over. Raises UserError if the file is missing,
-    damaged, not such a file, or of another width.
+    option: the option that named the file, for messages. Of a .zip with several dimensions,
+    such as glove.6B.zip, the file whose name contains `dim` is read. Words with spaces (in
+    glove.840B) are skipped. Raises UserError if the file is missing, damaged, of another
+    format, or of another dimension.
     """
-    collected = _Collected(path, dim, key, {word.encode(): -1 for word in wanted})
+    collector = _Collector(path, dim, option, {word.encode(): -1 for word in wanted})
     lines = promised = 0
-    blocks = line_blocks(path, key=key, choose=partial(_member, dim=dim))
+    blocks = line_blocks(path, option=option, members=partial(_vector_members, dim=dim))
     with closing(blocks):
-        for first, block in blocks:
-            if first == 1:
-                block, promised = _start(block, path, dim, key)
+        for first_line, block in blocks:
+            if first_line == 1:
+                block, promised = _strip_header(block, path, dim, option)
             for line in block.split(b"\n"):
                 end = line.find(b" ")
                 if end >= 0:
                     lines += 1
-                    if line[:end] in collected.rows:
-                        collected.take(line, end)
-            # a last line without an end is looked at in any case: it may be cut
+                    if line[:end] in collector.rows:
+                        collector.add(line, end)
+            # check a last line without line ending even if its word is not wanted
             if block and not block.endswith(b"\n") and _fields(block.rpartition(b"\n")[2]) < dim:
-                raise UserError(f"{path}: its last line is cut; get it again ({key})")
+                raise UserError(f"{path}: the last line is truncated; get a new copy ({option})")
     if not lines:
-        raise UserError(f"{path}: holds no vectors ({key})")
+        raise UserError(f"{path}: contains no vectors ({option})")
     if lines < promised:
         raise UserError(
-            f"{path}: its first line promises {promised:,} words, it holds {lines:,}; "
-            f"get it again ({key})"
+            f"{path}: the header promises {promised:,} words, the file has {lines:,}; "
+            f"get a new copy ({option})"
         )
-    return VectorFile(*collected.words_and_vectors(), lines, collected.repeated)
+    return VectorFile(*collector.words_and_vectors(), lines, collector.repeated)
 
 
 @dataclass
-class _Collected:
-    """The wanted words, each with its row in `vectors` or -1."""
+class _Collector:
+    """Collects the vectors of wanted words; `rows` has each word's row, -1 if not seen yet."""
 
     path: Path
     dim: int
-    key: str
+    option: str
     rows: dict[bytes, int]
     vectors: list[FloatMatrix] = field(default_factory=list)
     repeated: int = 0
 
-    def take(self, line: bytes, end: int) -> None:
-        """Keep the vector of a line whose wanted word ends at `end`."""
+    def add(self, line: bytes, end: int) -> None:
+        """Parse a line whose wanted word ends at `end`."""
         word = line[:end]
         if self.rows[word] >= 0:
             self.repeated += 1
             return
-        vector = _numbers(line, end, self.dim)
+        vector = _parse_numbers(line, end, self.dim)
         if vector is not None:
             self.rows[word] = len(self.vectors)
             self.vectors.append(vector)
-        elif _fields(line) <= self.dim:  # else a word with spaces that starts like ours
+        elif _fields(line) <= self.dim:  # more fields: a word with spaces that starts with ours
             raise UserError(
                 f"{self.path}: the vector of {word.decode()!r} is not {self.dim} numbers; "
-                f"is the file damaged? ({self.key})"
+                f"is the file damaged? ({self.option})"
             )
 
     def words_and_vectors(self) -> tuple[list[str], FloatMatrix]:
@@ -109,44 +112,50 @@ class _Collected:
         return [w.decode() for w in words], np.stack(self.vectors) if self.vectors else empty
 
 
-def _start(block: bytes, path: Path, dim: int, key: str) -> tuple[bytes, int]:
-    """The first block without the line of counts, and how many words that promises (or 0)."""
+def _strip_header(block: bytes, path: Path, dim: int, option: str) -> tuple[bytes, int]:
+    """The first block without its header, and the number of words that the header promises.
+
+    0 if there is no header. Raises UserError if the file is of another format or dimension.
+    """
     block = block.removeprefix(_BOM)
     start = block[:64].lower()
-    for magic, remark in _NOT_VECTORS.items():
+    for magic, problem in _OTHER_FORMATS.items():
         if start.startswith(magic):
-            raise UserError(f"{path}: {remark} ({key})")
+            raise UserError(f"{path}: {problem} ({option})")
     line, _, rest = block.partition(b"\n")
     counts = line.split()
-    has_counts = len(counts) == 2 and all(count.isdigit() for count in counts)
-    width = int(counts[1]) if has_counts else _fields(line)
+    has_header = len(counts) == 2 and all(count.isdigit() for count in counts)
+    width = int(counts[1]) if has_header else _fields(line)
     if width < 2:
-        raise UserError(f"{path}: line 1 is no word with numbers behind it, by spaces ({key})")
+        raise UserError(
+            f"{path}: line 1 is not a word followed by numbers, separated by spaces ({option})"
+        )
     if width != dim:
         raise UserError(
-            f"{path}: vectors of {width} numbers, glove.dim is {dim}; set glove.dim={width} ({key})"
+            f"{path}: vectors of {width} numbers, glove.dim is {dim}; set glove.dim={width} "
+            f"({option})"
         )
-    return (rest, int(counts[0])) if has_counts else (block, 0)
+    return (rest, int(counts[0])) if has_header else (block, 0)
 
 
 def _fields(line: bytes) -> int:
-    """How many numbers stand behind the first word, if it has no spaces."""
+    """Number of fields after the first word."""
     return len(line.split(b" ")) - 1 - line.endswith((b" ", b" \r"))
 
 
-def _numbers(line: bytes, start: int, count: int) -> FloatMatrix | None:
-    """The numbers from `start` to the line's end, None if they are not `count` finite ones."""
+def _parse_numbers(line: bytes, start: int, count: int) -> FloatMatrix | None:
+    """Parse the line from `start`; None unless it is exactly `count` finite numbers."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", DeprecationWarning)
+            warnings.simplefilter("error", DeprecationWarning)  # NumPy's sign of a non-number
             numbers = np.fromstring(line[start:], dtype=np.float32, sep=" ")
-    except (ValueError, DeprecationWarning):  # something that is no number
+    except (ValueError, DeprecationWarning):
         return None
     return numbers if len(numbers) == count and np.isfinite(numbers).all() else None
 
 
-def _member(names: list[str], *, dim: int) -> list[str]:
-    """The vector files in a .zip; those that name `dim` where there are several."""
+def _vector_members(names: list[str], *, dim: int) -> list[str]:
+    """The vector files in a .zip; if there are several, those whose name contains `dim`."""
     files = [
         name
         for name in names

@@ -1,4 +1,4 @@
-"""The embedding matrix: pre-trained vectors where there are any, random ones elsewhere."""
+"""The embedding matrix: pre-trained vectors where available, random ones elsewhere."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from arxiv_hybrid.system.files import require, write_bytes
 from arxiv_hybrid.text.vocabulary import PAD, SPECIAL, Vocabulary
 
 FloatMatrix = npt.NDArray[np.float32]
-SPREAD = 0.1  # standard deviation of the whole matrix; vectors of any origin are scaled to it
+EMBEDDING_STD = 0.1  # of random rows; pre-trained vectors are scaled to it
 
 
 def embedding_matrix(
     vocabulary: Vocabulary, words: list[str], vectors: FloatMatrix, *, dim: int, seed: int
 ) -> tuple[FloatMatrix, npt.NDArray[np.bool_]]:
-    """The matrix (V, dim), and which words (V,) have a vector.
+    """Build the matrix (V, dim), and a mask (V,) of the words that have a vector.
 
-    Words without one are drawn from a normal distribution of the same spread; the padding
-    row is zero. Vectors narrower than `dim`, as of a tiny corpus, are filled up with zeros.
+    Other rows are normal with the same standard deviation; the padding row is zero. Vectors
+    with fewer than `dim` dimensions, as of a tiny corpus, are padded with zeros.
     """
     random = np.random.default_rng(seed)
-    matrix = random.normal(0, SPREAD, (len(vocabulary), dim)).astype(np.float32)
-    rows = {word: row for row, word in enumerate(words)}
-    places = np.array([rows.get(word, -1) for word in vocabulary.words])
-    known = places >= 0
+    matrix = random.normal(0, EMBEDDING_STD, (len(vocabulary), dim)).astype(np.float32)
+    row_of = {word: row for row, word in enumerate(words)}
+    rows = np.array([row_of.get(word, -1) for word in vocabulary.words])
+    known = rows >= 0
     if known.any():
-        scaled = vectors * (SPREAD / max(float(vectors.std()), 1e-12))
+        scaled = vectors * (EMBEDDING_STD / max(float(vectors.std()), 1e-12))
         matrix[known] = 0
-        matrix[known, : vectors.shape[1]] = scaled[places[known]]
+        matrix[known, : vectors.shape[1]] = scaled[rows[known]]
     matrix[PAD] = 0
     return matrix, known
 
@@ -40,16 +40,19 @@ def embedding_matrix(
 def coverage(
     vocabulary: Vocabulary, tokens: dict[str, list[list[str]]], known: npt.NDArray[np.bool_]
 ) -> dict[str, Any]:
-    """Size, share of words with a vector, and share of running words unknown a split."""
-    unknown = {}
+    """Vocabulary size, share of its words with a vector, and out-of-vocabulary share per split.
+
+    tokens: the documents of each split. known: mask of the words that have a vector.
+    """
+    out_of_vocabulary = {}
     for name, documents in tokens.items():
         total = sum(len(document) for document in documents)
-        missed = sum(word not in vocabulary.index for document in documents for word in document)
-        unknown[name] = missed / max(total, 1)
+        unknown = sum(token not in vocabulary.index for document in documents for token in document)
+        out_of_vocabulary[name] = unknown / max(total, 1)
     return {
         "size": len(vocabulary),
         "words_with_vector": float(known[len(SPECIAL) :].mean()) if len(vocabulary) > 2 else 0.0,
-        "out_of_vocabulary": unknown,
+        "out_of_vocabulary": out_of_vocabulary,
     }
 
 
@@ -59,7 +62,7 @@ def save_matrix(path: Path, matrix: FloatMatrix) -> None:
 
 
 def load_matrix(path: Path) -> FloatMatrix:
-    """Read what `save_matrix` wrote."""
+    """Read a file of `save_matrix`."""
     require(path)
     matrix: FloatMatrix = load_file(path)["embeddings"]
     return matrix

@@ -1,4 +1,4 @@
-"""A pre-trained encoder as a folder: what `training.pretraining` wrote, read without torch."""
+"""A pre-trained encoder on disk, as `training.pretraining` writes it; read without torch."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from arxiv_hybrid.text.vocabulary import SPECIAL, Vocabulary
 WEIGHTS, CONFIG, WORDS, PAPERS = "encoder.safetensors", "encoder.json", "vocab.txt", "papers.txt"
 WIDTHS = {"num_filters", "lstm_hidden"}
 EMBEDDING = "embedding.weight"
-MODEL = "v5"  # the one model that can be pre-trained
+MODEL = "v5"  # the only model that can be pre-trained
 
 
 @dataclass(frozen=True)
 class Pretrained:
-    """An encoder's weights by name, the widths it was built with, the words it knows.
+    """An encoder: its vocabulary, weights by name, and the widths it was built with.
 
-    papers: ids of those it learned from.
+    papers: ids of the papers that it was trained on.
     """
 
     vocabulary: Vocabulary
@@ -35,21 +35,21 @@ class Pretrained:
     arguments: dict[str, Any]
     papers: frozenset[str]
 
-    def refuse(self, held_out: Collection[str]) -> None:
-        """Raise UserError if any of these ids, validation and test papers, was learned from."""
+    def check_held_out(self, held_out: Collection[str]) -> None:
+        """Raise UserError if the encoder was trained on any validation or test paper (ids)."""
         if seen := sorted(self.papers.intersection(held_out)):
             raise UserError(
-                f"pretrained: it learned from {len(seen):,} validation or test papers, as "
-                f"{seen[0]}; pre-train with leave_out (pretraining/README.md)"
+                f"pretrained: it was trained on {len(seen):,} validation or test papers, such as "
+                f"{seen[0]}; pre-train with leave_out (see pretraining/README.md)"
             )
 
     @property
     def embeddings(self) -> npt.NDArray[np.float32]:
-        """The vector of every entry of the vocabulary, (V, D)."""
+        """The vector of every vocabulary entry, shape (V, D)."""
         return self.weights[EMBEDDING]
 
     def word_vectors(self) -> tuple[list[str], npt.NDArray[np.float32]]:
-        """Real words and their vectors (words, D)."""
+        """Words without the special entries, and their vectors (words, D)."""
         return list(self.vocabulary.words[len(SPECIAL) :]), self.embeddings[len(SPECIAL) :]
 
 
@@ -65,9 +65,9 @@ def load_pretrained(folder: Path) -> Pretrained:
         vocabulary = Vocabulary(tuple(read_lines(folder / WORDS)))
         arguments = dict(config["arguments"])
         if config["model"] != MODEL or set(arguments) != WIDTHS:
-            raise ValueError(f"{CONFIG} tells of another model than {MODEL}")
+            raise ValueError(f"{CONFIG} describes another model than {MODEL}")
         if len(vocabulary) != len(weights[EMBEDDING]):
-            raise ValueError(f"{len(vocabulary)} words for {len(weights[EMBEDDING])} vectors")
+            raise ValueError(f"{len(vocabulary)} words but {len(weights[EMBEDDING])} vectors")
     except (SafetensorError, ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{folder}: not a sound encoder (pretrained): {error}") from None
+        raise UserError(f"{folder}: not a valid encoder (pretrained): {error}") from None
     return Pretrained(vocabulary, weights, arguments, frozenset(read_lines(folder / PAPERS)))

@@ -1,4 +1,4 @@
-"""Word vectors that others publish: where they are, how large, and with which checksum."""
+"""Published word vectors: their URLs, sizes and checksums."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from arxiv_hybrid.params import PUBLISHED_GLOVE, Glove
-from arxiv_hybrid.system.downloads import Remote, download, sha256_of
+from arxiv_hybrid.system.downloads import RemoteFile, download, sha256_of
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.files import user_file
 
-KEY = "glove.source"
 _STANFORD = ("https://nlp.stanford.edu/data", "https://downloads.cs.stanford.edu/nlp/data")
 _HUB = "https://huggingface.co/stanfordnlp/glove/resolve/main"
 
-GLOVE_6B = Remote(
+GLOVE_6B = RemoteFile(
     "glove.6B.zip",
     tuple(f"{folder}/glove.6B.zip" for folder in (*_STANFORD, _HUB)),
     size=862_182_613,
@@ -24,39 +23,41 @@ GLOVE_6B = Remote(
 )
 
 
-def remote(source: str, dim: int) -> Remote:
-    """The file of a name in `config.PUBLISHED_GLOVE` with vectors of `dim` numbers.
+def remote_file(source: str, dim: int) -> RemoteFile:
+    """The file with vectors of `dim` dimensions for a name in `params.PUBLISHED_GLOVE`.
 
-    GloVe 6B (Pennington et al. 2014) has all its widths in one file. Of the vectors of 2024
-    (Carlson et al. 2025) no checksum is published.
+    GloVe 6B (Pennington et al. 2014) has all dimensions in one file. The vectors of 2024
+    (Carlson et al. 2025) have no published checksum.
     """
     if source == "glove.6B":
         return GLOVE_6B
     name = f"{source}.{dim}d.zip"
-    return Remote(name, tuple(f"{folder}/wordvecs/{name}" for folder in _STANFORD))
+    return RemoteFile(name, tuple(f"{folder}/wordvecs/{name}" for folder in _STANFORD))
 
 
 def vector_file(glove: Glove, root: Path, cache: Callable[[], Path]) -> Path | None:
-    """The file that `glove.source` names, downloaded into `cache` if it is a published one.
+    """Path of the vectors that `glove.source` names; published ones are downloaded to `cache`.
 
-    None for vectors that are no file. The address in GLOVE_MIRROR_URL, a folder with the
-    published files, is tried first. Raises UserError if the file is not to be had or is
-    not the one of `glove.sha256`.
+    None if the vectors do not come from a file. The URL in GLOVE_MIRROR_URL, a folder with the
+    published files, is tried first. Raises UserError if the file cannot be downloaded or does
+    not match `glove.sha256`.
     """
     if glove.source in ("corpus", "none"):
         return None
     if glove.source not in PUBLISHED_GLOVE:
         path = user_file(root, glove.source)
-        if glove.sha256 and path.is_file() and (found := sha256_of(path)) != glove.sha256:
-            raise UserError(f"{path}: sha256 is {found}, expected {glove.sha256} (glove.sha256)")
+        if glove.sha256 and path.is_file() and (actual := sha256_of(path)) != glove.sha256:
+            raise UserError(f"{path}: sha256 is {actual}, expected {glove.sha256} (glove.sha256)")
         return path
-    wanted = remote(glove.source, glove.dim)
-    if glove.sha256 and wanted.sha256 not in (None, glove.sha256):
+    remote = remote_file(glove.source, glove.dim)
+    if glove.sha256 and remote.sha256 not in (None, glove.sha256):
         raise UserError(
-            f"params.yaml: glove.sha256: {glove.sha256} is not that of {wanted.name}, which is "
-            f"{wanted.sha256}; null takes the published one"
+            f"params.yaml: glove.sha256: {glove.sha256} does not match {remote.name}, which has "
+            f"{remote.sha256}; null takes the published checksum"
         )
-    wanted = replace(wanted, sha256=wanted.sha256 or glove.sha256)
+    remote = replace(remote, sha256=remote.sha256 or glove.sha256)
     if mirror := os.environ.get("GLOVE_MIRROR_URL"):
-        wanted = replace(wanted, urls=(f"{mirror.rstrip('/')}/{wanted.name}", *wanted.urls))
-    return download(wanted, cache() / "glove", key=KEY)
+        remote = replace(remote, urls=(f"{mirror.rstrip('/')}/{remote.name}", *remote.urls))
+    return download(
+        remote, cache() / "glove", option="glove.source", checksum_option="glove.sha256"
+    )

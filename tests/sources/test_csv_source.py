@@ -1,4 +1,4 @@
-"""What users' CSV files get wrong, and what they are told."""
+"""CSV files of users: what is accepted, and the errors for what is not."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def check(path: Path) -> pd.DataFrame:
     return check_papers(read_csv(path), str(path))
 
 
-def test_a_good_file_plain_and_gz(tmp_path: Path) -> None:
+def test_valid_file_plain_and_gz(tmp_path: Path) -> None:
     plain = check(write(tmp_path))
     packed = tmp_path / "papers.csv.gz"
     packed.write_bytes(gzip.compress((tmp_path / "papers.csv").read_bytes()))
@@ -43,7 +43,7 @@ def test_a_good_file_plain_and_gz(tmp_path: Path) -> None:
     assert plain["published"].tolist() == ["2025-01-02", "2025-01-02", ""]
 
 
-def test_a_minimal_file_is_completed(tmp_path: Path) -> None:
+def test_missing_columns_are_derived(tmp_path: Path) -> None:
     path = tmp_path / "papers.csv"
     columns = {"id": ["1"], "title": ["T"], "abstract": ["Words"]}
     pd.DataFrame({**columns, "all_categories": ["stat.ML cs.LG"]}).to_csv(path, index=False)
@@ -55,7 +55,7 @@ def test_a_minimal_file_is_completed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("changes", "fragments"),
     [
         ({"title": ["A title", "A title", ""]}, ["row 3", "column title", "''", "letter"]),
         ({"abstract": ["Some words.", "Some words.", "12 345"]}, ["row 3", "abstract", "12 345"]),
@@ -69,22 +69,22 @@ def test_a_minimal_file_is_completed(tmp_path: Path) -> None:
         ({"category": ["cs.AI", "cs.AI", "cs.CL"]}, ["row 2", "paper 1", "twice", "cs.AI"]),
     ],
 )
-def test_bad_cells_are_named_by_row_and_column(
-    tmp_path: Path, changes: dict[str, list[str]], words: list[str]
+def test_bad_cells_are_reported_by_row_and_column(
+    tmp_path: Path, changes: dict[str, list[str]], fragments: list[str]
 ) -> None:
     with pytest.raises(UserError) as caught:
         check(write(tmp_path, **changes))
-    for word in [*words, "papers.csv"]:
-        assert word in str(caught.value)
+    for fragment in [*fragments, "papers.csv"]:
+        assert fragment in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_versions_are_cut_off_arxiv_ids(tmp_path: Path) -> None:
+def test_versions_are_removed_from_arxiv_ids(tmp_path: Path) -> None:
     ids = ["2501.00001v1", "2501.00001v1", "paper-v2"]
     assert check(write(tmp_path, id=ids))["id"].tolist() == ["2501.00001"] * 2 + ["paper-v2"]
 
 
-def test_papers_that_list_no_class_are_left_out(tmp_path: Path) -> None:
+def test_papers_of_other_categories_are_left_out(tmp_path: Path) -> None:
     path = tmp_path / "papers.csv"
     rows = {"id": ["1", "2"], "title": ["T", "U"], "abstract": ["Words", "More"]}
     pd.DataFrame({**rows, "primary_category": ["cs.RO", "cs.CL"]}).to_csv(path, index=False)
@@ -94,12 +94,12 @@ def test_papers_that_list_no_class_are_left_out(tmp_path: Path) -> None:
         check(path)
 
 
-def test_how_many_more_rows_fail_is_said(tmp_path: Path) -> None:
+def test_number_of_failing_rows_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"row 1, column title.*\(2 more rows fail\)"):
         check(write(tmp_path, title=["", "", ""]))
 
 
-def test_missing_columns_are_named(tmp_path: Path) -> None:
+def test_missing_columns_are_reported(tmp_path: Path) -> None:
     path = tmp_path / "papers.csv"
     path.write_text("id,title,summary\n1,a,b\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"no column abstract, no column category .*id, title"):
@@ -107,23 +107,23 @@ def test_missing_columns_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "message"),
     [
         (b"", "is empty"),
-        (b"id,title,abstract,category\n", "holds no rows"),
+        (b"id,title,abstract,category\n", "has no rows"),
         (b"id,title,abstract,category\n1,caf\xe9,b,cs.AI\n", "not UTF-8: byte 0xe9"),
-        (b'id,title,abstract,category\n1,"a,b,cs.AI\n', "not a sound CSV"),
+        (b'id,title,abstract,category\n1,"a,b,cs.AI\n', "not a valid CSV"),
         (b"id,title,abstract,category\n1,a,b,cs.AI,extra\n", "more fields than the header"),
     ],
 )
-def test_broken_files(tmp_path: Path, content: bytes, words: str) -> None:
+def test_broken_files_are_reported(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "papers.csv"
     path.write_bytes(content)
-    with pytest.raises(UserError, match=words):
+    with pytest.raises(UserError, match=message):
         check(path)
 
 
-def test_truncated_and_false_gz(tmp_path: Path) -> None:
+def test_truncated_and_mislabelled_gz(tmp_path: Path) -> None:
     path = tmp_path / "papers.csv.gz"
     whole = gzip.compress(write(tmp_path).read_bytes() * 50)
     path.write_bytes(whole[: len(whole) // 2])
@@ -141,7 +141,7 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
         read_csv(tmp_path)
 
 
-def test_rows_are_those_of_the_file_also_where_papers_are_left_out(tmp_path: Path) -> None:
+def test_row_numbers_count_papers_that_are_left_out(tmp_path: Path) -> None:
     path = tmp_path / "papers.csv"
     path.write_text("id,title,abstract,all_categories\n1,a,b,math.CO\n2,a,b,cs.AI\n3,a,42,cs.AI\n")
     with pytest.raises(UserError, match=r"row 3, column abstract"):

@@ -1,4 +1,4 @@
-"""How good the labels are, how good any classifier could be, and what leaks between splits."""
+"""The audit report: label noise, the ceiling it sets for every classifier, and leakage."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from arxiv_hybrid.data.labels import CLASSES, class_index
 from arxiv_hybrid.data.table import texts_of
 
 
-def audit(
+def audit_report(
     papers: pd.DataFrame,
     splits: dict[str, pd.DataFrame],
     *,
@@ -21,28 +21,29 @@ def audit(
     ceiling: dict[str, float] | None,
     pairs: pd.DataFrame,
 ) -> dict[str, Any]:
-    """Facts about `papers.csv` and its splits, for metrics/audit.json.
+    """Describe papers.csv and its splits, for metrics/audit.json.
 
-    papers: rows with the columns of `schema.COLUMNS`; splits: the same and `label`, by name,
-    none of them empty. The oracle knows each row's paper and always answers its most frequent
-    label: over all rows no classifier that reads only the paper can be expected to do better.
-    `ceiling` is the source's own knowledge of label noise by number of classes, if it has
-    any; `pairs` are what `duplicates.near_duplicates` found.
+    papers: rows with the columns of `schema.COLUMNS`. splits: the same with `label`, by name,
+    none of them empty. ceiling: the label ceiling by number of classes, if the source knows
+    it. pairs: the result of `near_duplicates`.
+
+    The oracle knows each row's paper and always answers its most frequent label: no classifier
+    that reads only the paper can be expected to do better over all rows.
     """
     return {
-        "papers_csv": _rows_as_fetched(papers),
-        "task": _task(papers, splits, scheme, classes, ceiling),
+        "papers_csv": _describe_rows(papers),
+        "task": _describe_task(papers, splits, scheme, classes, ceiling),
         "leakage": {
             f"{first}_and_{second}": {
-                **_shared(splits[first], splits[second]),
-                "near_duplicates": _near_duplicates(pairs, first, second),
+                **leakage(splits[first], splits[second]),
+                "near_duplicates": _count_near_duplicates(pairs, first, second),
             }
             for first, second in combinations(splits, 2)
         },
     }
 
 
-def _rows_as_fetched(papers: pd.DataFrame) -> dict[str, Any]:
+def _describe_rows(papers: pd.DataFrame) -> dict[str, Any]:
     return {
         "rows": len(papers),
         "papers": int(papers["id"].nunique()),
@@ -59,23 +60,23 @@ def _rows_as_fetched(papers: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _task(
+def _describe_task(
     papers: pd.DataFrame,
     splits: dict[str, pd.DataFrame],
     scheme: str,
     classes: int,
     ceiling: dict[str, float] | None,
 ) -> dict[str, Any]:
-    every = pd.concat(splits.values(), ignore_index=True)
+    documents = pd.concat(splits.values(), ignore_index=True)
     return {
         "scheme": scheme,
         "classes": list(CLASSES[classes]),
-        "documents": len(every),
-        "papers_left_out": int(papers["id"].nunique() - every["id"].nunique()),
-        "documents_contradicting": contradicting_share(every["id"], every["label"]),
-        "oracle_accuracy": oracle_accuracy(every["id"], every["label"]),
+        "documents": len(documents),
+        "papers_left_out": int(papers["id"].nunique() - documents["id"].nunique()),
+        "documents_contradicting": contradicting_share(documents["id"], documents["label"]),
+        "oracle_accuracy": oracle_accuracy(documents["id"], documents["label"]),
         "label_ceiling": (ceiling or {}).get(str(classes)) if scheme == "primary" else None,
-        "majority_accuracy": float(every["label"].value_counts(normalize=True).iloc[0]),
+        "majority_accuracy": float(documents["label"].value_counts(normalize=True).iloc[0]),
         "documents_per_class": {
             name: {part: int((frame["label"] == number).sum()) for part, frame in splits.items()}
             for number, name in enumerate(CLASSES[classes])
@@ -84,7 +85,7 @@ def _task(
 
 
 def contradicting_share(ids: pd.Series, labels: pd.Series) -> float:
-    """Share of rows whose paper also stands under another label."""
+    """Share of rows whose paper also has another label."""
     return float((labels.groupby(ids.to_numpy()).transform("nunique") > 1).mean())
 
 
@@ -95,19 +96,19 @@ def oracle_accuracy(ids: pd.Series, labels: pd.Series) -> float:
 
 
 def best_possible(report: dict[str, Any]) -> float:
-    """The lower of the oracle's accuracy and the known label ceiling; 1 says nothing.
+    """The lower of oracle accuracy and label ceiling; 1 means that no limit is known.
 
-    Where every paper has one label, the oracle is always right, however wrong the labels are.
+    If every paper has one label, the oracle is always right, even if the labels are wrong.
     """
     task = report["task"]
-    known = [task["oracle_accuracy"], task["label_ceiling"]]
-    return min(float(value) for value in known if value is not None)
+    limits = [task["oracle_accuracy"], task["label_ceiling"]]
+    return min(float(limit) for limit in limits if limit is not None)
 
 
-def _shared(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, float | int]:
-    """Rows of `second` whose paper also stands in `first`, or whose text does under another id."""
+def leakage(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, float | int]:
+    """Rows of `second` whose paper is also in `first`, or whose text is, under another id."""
     leaked = second["id"].isin(set(first["id"]))
-    same_text = _text_key(second).isin(set(_text_key(first)))
+    same_text = _text_keys(second).isin(set(_text_keys(first)))
     return {
         "rows": int(leaked.sum()),
         "share": float(leaked.mean()),
@@ -115,17 +116,17 @@ def _shared(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, float | int]
     }
 
 
-def _near_duplicates(pairs: pd.DataFrame, first: str, second: str) -> int:
-    """Papers of the split `second` that have a near duplicate in `first`."""
-    found: set[str] = set()
-    for one, other in (("first", "second"), ("second", "first")):
-        here = pairs[f"{one}_splits"].str.split(",").map(lambda names: first in names)
+def _count_near_duplicates(pairs: pd.DataFrame, first: str, second: str) -> int:
+    """Number of papers in the split `second` with a near duplicate in `first`."""
+    papers: set[str] = set()
+    for side, other in (("first", "second"), ("second", "first")):
+        here = pairs[f"{side}_splits"].str.split(",").map(lambda names: first in names)
         there = pairs[f"{other}_splits"].str.split(",").map(lambda names: second in names)
-        found |= set(pairs.loc[here.astype(bool) & there.astype(bool), other])
-    return len(found)
+        papers |= set(pairs.loc[here.astype(bool) & there.astype(bool), other])
+    return len(papers)
 
 
-def _text_key(papers: pd.DataFrame) -> pd.Series:
+def _text_keys(papers: pd.DataFrame) -> pd.Series:
     return texts_of(papers).map(text_key)
 
 
@@ -141,7 +142,7 @@ def _top(values: pd.Series, number: int = 12) -> dict[str, int]:
 
 
 def _range(published: pd.Series) -> dict[str, str | None]:
-    known = published[published != ""]
-    if known.empty:
+    dates = published[published != ""]
+    if dates.empty:
         return {"first": None, "last": None}
-    return {"first": str(known.min()), "last": str(known.max())}
+    return {"first": str(dates.min()), "last": str(dates.max())}

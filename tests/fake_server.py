@@ -1,15 +1,17 @@
-"""A server that stands in for arXiv's API and for a host of large files, and misbehaves on order.
+"""A local HTTP server that acts as arXiv's API and as a file host, with faults on demand.
 
-Faults are taken from a queue, one a request: what was queued happens, then all is well again.
+Faults are queued, one per request; once the queue is empty, the server works normally.
 """
 
 from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import sys
 import threading
 import time
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -29,7 +31,7 @@ HTML = b"<!DOCTYPE html><html><body>Moved.</body></html>"
 
 @dataclass
 class Entry:
-    """One paper as the API knows it."""
+    """One paper in the API's feed."""
 
     id: str
     published: datetime
@@ -40,14 +42,14 @@ class Entry:
 
 
 def entries(count: int, seconds: int = 37, seed: int = 1) -> list[Entry]:
-    """Papers `seconds` apart, newest first, in one to three categories and a class of the ACM."""
+    """Papers `seconds` apart, newest first, with one to three categories and some ACM classes."""
     random = np.random.default_rng(seed)
-    made = []
+    papers = []
     for i in range(count):
         published = NEWEST - timedelta(seconds=seconds * i)
         listed = [str(c) for c in random.permutation([*CATEGORIES, "stat.ML"])]
         listed = listed[: random.integers(1, 4)] + ["I.2.7", "68T50"][: random.integers(0, 3)]
-        made.append(
+        papers.append(
             Entry(
                 id=f"2511.{count - i:05}",
                 published=published,
@@ -57,33 +59,46 @@ def entries(count: int, seconds: int = 37, seed: int = 1) -> list[Entry]:
                 updated=published + timedelta(days=1),
             )
         )
-    return made
+    return papers
+
+
+def vectors_zip(rows: int = 6000) -> bytes:
+    """A .zip of 50-dimensional word vectors, about a megabyte."""
+    random = np.random.default_rng(4)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        text = "".join(
+            f"w{i} {' '.join(f'{x:.4f}' for x in row)}\n"
+            for i, row in enumerate(random.normal(size=(rows, 50)))
+        )
+        archive.writestr("vectors.50d.txt", text)
+    return buffer.getvalue()
 
 
 @dataclass
-class StandIn:
-    """What the server holds, what it is told to do wrong, and what it was asked."""
+class FakeServer:
+    """The server's content, its queued faults, and the requests it received."""
 
     papers: list[Entry] = field(default_factory=list)
     files: dict[str, bytes] = field(default_factory=dict)
     faults: list[Any] = field(default_factory=list)
-    cap: int = 30_000
+    max_results: int = 30_000
     page_limit: int = 2000
-    whole_minutes: bool = False  # whether a date's last minute counts with its seconds
+    whole_minutes: bool = False  # whether the window's last minute includes its seconds
     ranges: bool = True
     redirects: dict[str, str] = field(default_factory=dict)
-    drip: float = 0.02  # seconds between two bytes of a slow answer
+    drip: float = 0.02  # seconds between two bytes of a slow response
     requests: list[dict[str, Any]] = field(default_factory=list)
     address: str = ""
-    at_once: int = 0
-    most_at_once: int = 0
+    concurrent: int = 0
+    max_concurrent: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def api(self) -> str:
         return f"{self.address}/api/query"
 
-    def asked(self) -> list[str]:
+    def paths(self) -> list[str]:
         return [str(request["path"]) for request in self.requests]
 
     def next_fault(self) -> Any:
@@ -99,18 +114,18 @@ class StandIn:
         )
         if self.whole_minutes:
             until += timedelta(seconds=59)
-        found = [
-            one
-            for one in self.papers
-            if category in one.categories and since <= one.published <= until
+        matches = [
+            paper
+            for paper in self.papers
+            if category in paper.categories and since <= paper.published <= until
         ]
-        return sorted(found, key=lambda one: one.published, reverse=True)
+        return sorted(matches, key=lambda paper: paper.published, reverse=True)
 
 
 @contextmanager
-def serving(**content: Any) -> Iterator[StandIn]:
-    """Run a stand-in server on a free port of this machine."""
-    state = StandIn(**content)
+def serving(**content: Any) -> Iterator[FakeServer]:
+    """Run a fake server on a free local port."""
+    state = FakeServer(**content)
     handler = type("Handler", (_Handler,), {"state": state})
     server = _Server(("127.0.0.1", 0), handler)
     state.address = f"http://127.0.0.1:{server.server_address[1]}"
@@ -128,23 +143,23 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hangs up is no news; all else is."""
+        """Ignore clients that hang up; report everything else."""
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
-    state: StandIn
+    state: FakeServer
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Keep the test output clean."""
 
     def do_GET(self) -> None:
         state = self.state
         with state.lock:
-            state.at_once += 1
-            state.most_at_once = max(state.most_at_once, state.at_once)
+            state.concurrent += 1
+            state.max_concurrent = max(state.max_concurrent, state.concurrent)
             state.requests.append(
                 {
                     "path": self.path,
@@ -156,12 +171,12 @@ class _Handler(BaseHTTPRequestHandler):
             )
         try:
             with suppress(BrokenPipeError, ConnectionResetError):
-                self._answer(urlsplit(self.path))
+                self._respond(urlsplit(self.path))
         finally:
             with state.lock:
-                state.at_once -= 1
+                state.concurrent -= 1
 
-    def _answer(self, address: Any) -> None:
+    def _respond(self, address: Any) -> None:
         fault = self.state.next_fault()
         if isinstance(fault, dict):  # a status with headers
             headers = {key: str(value) for key, value in fault.items() if key != "status"}
@@ -173,27 +188,27 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         elif address.path == "/api/query":
             self._page(parse_qs(address.query), fault)
-        elif fault == "circle":
+        elif fault == "redirect loop":
             self._send(b"", status=302, headers={"Location": self.path})
-            self.state.faults.insert(0, "circle")
+            self.state.faults.insert(0, "redirect loop")
         elif address.path in self.state.redirects:
             self._send(b"", status=301, headers={"Location": self.state.redirects[address.path]})
         else:
             self._file(address.path, fault)
 
-    def _page(self, asked: dict[str, list[str]], fault: Any) -> None:
+    def _page(self, query: dict[str, list[str]], fault: Any) -> None:
         state = self.state
-        start, size = int(asked["start"][0]), int(asked["max_results"][0])
-        if start + size > state.cap or size > state.page_limit or fault == "refuse":
+        start, size = int(query["start"][0]), int(query["max_results"][0])
+        if start + size > state.max_results or size > state.page_limit or fault == "refuse":
             self._send(_error("max_results must be smaller"), status=400)
             return
-        found = state.matching(asked["search_query"][0])
-        if fault == "withdrawn":  # gone for good, from the middle of this page
-            gone = found[start + size // 2]
-            state.papers.remove(gone)
-            found.remove(gone)
-        page = _wrong_page(found, found[start : start + size], fault)
-        feed = _wrong_feed(_feed(page, _wrong_total(len(found), fault), start), fault)
+        matches = state.matching(query["search_query"][0])
+        if fault == "withdrawn":  # removed for good, from the middle of this page
+            withdrawn = matches[start + size // 2]
+            state.papers.remove(withdrawn)
+            matches.remove(withdrawn)
+        page = _wrong_page(matches, matches[start : start + size], fault)
+        feed = _wrong_feed(_feed(page, _wrong_total(len(matches), fault), start), fault)
         if fault == "gzip":
             self._send(gzip.compress(feed), headers={"Content-Encoding": "gzip"})
         else:
@@ -206,17 +221,18 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if fault == "wrong":
             content = bytes([content[0] ^ 1]) + content[1:]
-        asked = self.headers.get("Range")
-        tag = self.headers.get("If-Range")
-        mark = f'"{hashlib.sha256(content).hexdigest()[:12]}"'
-        headers = {"ETag": mark, "Content-Type": "application/zip"}
-        if fault == "packed":
+        requested = self.headers.get("Range")
+        if_range = self.headers.get("If-Range")
+        etag = f'"{hashlib.sha256(content).hexdigest()[:12]}"'
+        headers = {"ETag": etag, "Content-Type": "application/zip"}
+        if fault == "compressed":
             self._send(gzip.compress(content), headers={**headers, "Content-Encoding": "gzip"})
             return
-        if not asked or not self.state.ranges or (tag and tag != mark and fault != "no If-Range"):
+        changed = if_range and if_range != etag and fault != "no If-Range"
+        if not requested or not self.state.ranges or changed:
             self._send(content, headers=headers, fault=fault)
             return
-        first = int(asked.removeprefix("bytes=").rstrip("-"))
+        first = int(requested.removeprefix("bytes=").rstrip("-"))
         if first >= len(content):
             self._send(b"", status=416, headers={"Content-Range": f"bytes */{len(content)}"})
             return
@@ -240,13 +256,13 @@ class _Handler(BaseHTTPRequestHandler):
             content += b"more"
             self.send_header("Transfer-Encoding", "chunked")
             content = b"%x\r\n%s\r\n0\r\n\r\n" % (len(content), content)
-        elif fault != "cut quietly":
+        elif fault != "cut without length":
             self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        if fault in ("cut", "cut quietly"):
+        if fault in ("cut", "cut without length"):
             self.wfile.write(content[: len(content) // 2])
             self.close_connection = True
-        elif fault == "crawl":
+        elif fault == "throttle":
             for first in range(0, len(content), 1 << 14):
                 self.wfile.write(content[first : first + (1 << 14)])
                 time.sleep(self.state.drip)
@@ -259,17 +275,17 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(content)
 
 
-def _wrong_page(found: list[Entry], page: list[Entry], fault: Any) -> list[Entry]:
+def _wrong_page(matches: list[Entry], page: list[Entry], fault: Any) -> list[Entry]:
     if fault in ("empty", "nothing"):
         return []
     if fault == "short":
         return page[: len(page) // 2]
-    if fault == "hole" and len(page) > 1:  # as many as asked for, one in the middle left out
-        following = found[found.index(page[-1]) + 1 :][:1]
+    if fault == "hole" and len(page) > 1:  # of full size, but one paper in the middle is missing
+        following = matches[matches.index(page[-1]) + 1 :][:1]
         return [page[0], *page[2:], *following]
-    if fault == "doubled" and page:
+    if fault == "doubled at start" and page:
         return [page[0], *page[:-1]]
-    if fault == "doubled within" and len(page) > 2:
+    if fault == "doubled inside" and len(page) > 2:
         return [page[0], page[0], *page[2:]]
     return page[::-1] if fault == "backwards" else page
 
@@ -299,15 +315,15 @@ def _feed(page: list[Entry], total: int, start: int) -> bytes:
     ).encode()
 
 
-def _entry(one: Entry) -> str:
-    terms = "".join(f'<category term="{escape(term)}"/>' for term in sorted(one.categories))
+def _entry(paper: Entry) -> str:
+    terms = "".join(f'<category term="{escape(term)}"/>' for term in sorted(paper.categories))
     return (
-        f"<entry><id>http://arxiv.org/abs/{one.id}v1</id>"
-        f"<updated>{one.updated:%Y-%m-%dT%H:%M:%SZ}</updated>"
-        f"<published>{one.published:%Y-%m-%dT%H:%M:%SZ}</published>"
-        f"<title>{escape(one.title)}</title><summary>{escape(one.summary)}</summary>"
+        f"<entry><id>http://arxiv.org/abs/{paper.id}v1</id>"
+        f"<updated>{paper.updated:%Y-%m-%dT%H:%M:%SZ}</updated>"
+        f"<published>{paper.published:%Y-%m-%dT%H:%M:%SZ}</published>"
+        f"<title>{escape(paper.title)}</title><summary>{escape(paper.summary)}</summary>"
         "<author><name>N. N.</name></author>"
-        f'<arxiv:primary_category term="{one.categories[0]}"/>{terms}</entry>\n'
+        f'<arxiv:primary_category term="{paper.categories[0]}"/>{terms}</entry>\n'
     )
 
 

@@ -1,4 +1,4 @@
-"""The metadata dump: what is chosen from it, and what a damaged one is told."""
+"""The metadata dump: which papers are selected, and the errors for damaged files."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from conftest import ROOT, merged
 
 from arxiv_hybrid.data.labels import CATEGORIES
 from arxiv_hybrid.params import Fetch, parse
-from arxiv_hybrid.sources.fetch import Places, fetch_snapshot
-from arxiv_hybrid.sources.snapshot_source import Selection, Window, read_snapshot
+from arxiv_hybrid.sources.fetch import Workspace, fetch_snapshot
+from arxiv_hybrid.sources.snapshot_scan import Window
+from arxiv_hybrid.sources.snapshot_source import Selection, read_snapshot
 from arxiv_hybrid.system import streams
 from arxiv_hybrid.system.errors import UserError
 
@@ -28,7 +29,7 @@ FIELDS = ("math.CO", "cs.AIX", "cs.LO", *CATEGORIES)
 
 
 def record(number: int, categories: str, **changes: Any) -> dict[str, Any]:
-    month = number // 50  # fifty papers a month from 2024-01 on
+    month = number // 50  # fifty papers per month, from 2024-01
     return {
         "id": f"{24 + month // 12:02}{month % 12 + 1:02}.{number % 50 + 1:05}",
         "submitter": "N. N.",
@@ -46,13 +47,13 @@ def _created(month: int, number: int) -> str:
 
 
 def records(count: int = 1200, seed: int = 3) -> list[dict[str, Any]]:
-    """Papers in no order, each with one to three categories."""
+    """Papers in random order, each with one to three categories."""
     random = np.random.default_rng(seed)
-    made = [
+    ordered = [
         record(i, " ".join(random.permutation(FIELDS)[: random.integers(1, 4)]))
         for i in range(count)
     ]
-    return [made[i] for i in random.permutation(count)]
+    return [ordered[i] for i in random.permutation(count)]
 
 
 def write(path: Path, lines: list[dict[str, Any]]) -> Path:
@@ -72,12 +73,12 @@ def dump(tmp_path: Path) -> Path:
     return write(tmp_path / "dump.json", records())
 
 
-def test_the_newest_of_each_category_in_order(dump: Path) -> None:
+def test_newest_papers_of_each_category_in_order(dump: Path) -> None:
     table = read(dump).table()
     for name in CATEGORIES:
         listing = [r for r in records() if name in r["categories"].split()]
-        wanted = sorted((r["id"] for r in listing), reverse=True)[:40]
-        assert table.loc[table["category"] == name, "id"].tolist() == wanted
+        newest = sorted((r["id"] for r in listing), reverse=True)[:40]
+        assert table.loc[table["category"] == name, "id"].tolist() == newest
     paper = table.iloc[0]
     source = next(r for r in records() if r["id"] == paper["id"])
     assert paper["title"] == " ".join(source["title"].split())
@@ -105,43 +106,43 @@ PACKERS: dict[str, Callable[[Path, bytes], None]] = {"gz": pack_gz, "xz": pack_x
 
 @pytest.mark.parametrize("kind", PACKERS)
 @pytest.mark.parametrize("block", [100, 1000, 8 << 20])
-def test_every_packing_and_block_size_gives_the_same(
+def test_compression_and_block_size_change_nothing(
     dump: Path, kind: str, block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = read(dump)
     packed = dump.with_name(f"dump.json.{kind}")
     PACKERS[kind](packed, dump.read_bytes().rstrip(b"\n"))
-    monkeypatch.setattr(streams, "BLOCK", block)
+    monkeypatch.setattr(streams, "BLOCK_SIZE", block)
     again = read(packed)
     pd.testing.assert_frame_equal(plain.table(), again.table())
     assert again.lines == plain.lines == 1200
 
 
-def test_processes_change_nothing(dump: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "BLOCK", 20_000)
+def test_parallel_scan_changes_nothing(dump: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "BLOCK_SIZE", 20_000)
     pd.testing.assert_frame_equal(read(dump, processes=1).table(), read(dump, processes=2).table())
 
 
-def test_a_random_sample_depends_on_seed_and_paper_only(tmp_path: Path, dump: Path) -> None:
+def test_random_sample_depends_only_on_seed_and_id(tmp_path: Path, dump: Path) -> None:
     chosen = read(dump, sample="random").table()
     assert not chosen.equals(read(dump, sample="random", seed=2).table())
     assert not chosen.equals(read(dump).table())
     other = write(tmp_path / "other.json", sorted(records(), key=lambda r: str(r["id"])))
     pd.testing.assert_frame_equal(chosen, read(other, sample="random").table())
-    # without a paper that was not chosen the choice is the same
-    left = [r for r in records() if r["id"] in set(chosen["id"]) or r["id"].startswith("2401")]
+    # without papers that were not sampled, the sample is the same
+    fewer = [r for r in records() if r["id"] in set(chosen["id"]) or r["id"].startswith("2401")]
     pd.testing.assert_frame_equal(
-        chosen, read(write(tmp_path / "left.json", left), sample="random").table()
+        chosen, read(write(tmp_path / "fewer.json", fewer), sample="random").table()
     )
 
 
-def test_the_window_counts_both_its_days(dump: Path) -> None:
+def test_window_includes_both_of_its_days(dump: Path) -> None:
     window = Window(date(2024, 3, 5), date(2024, 3, 9))
     days = set(read(dump, window=window).table()["published"])
     assert days == {f"2024-03-0{day}" for day in range(5, 10)}
 
 
-def test_without_versions_the_month_of_the_id_counts(tmp_path: Path) -> None:
+def test_window_uses_the_month_of_the_id_without_versions(tmp_path: Path) -> None:
     lines = records()
     for line in lines:
         del line["versions"]
@@ -151,7 +152,7 @@ def test_without_versions_the_month_of_the_id_counts(tmp_path: Path) -> None:
     assert set(table["published"]) == {""}
 
 
-def test_old_identifiers_are_older(tmp_path: Path) -> None:
+def test_old_ids_sort_before_new_ones(tmp_path: Path) -> None:
     lines = [
         record(0, "cs.AI", id="cs/9912001"), record(1, "cs.AI", id="cs.LG/0101002"),
         record(2, "cs.AI", id="0704.0001"), record(3, "cs.AI"),
@@ -170,7 +171,7 @@ def test_papers_without_text_are_counted_and_left_out(tmp_path: Path) -> None:
     assert len(selection.table()) == 1
 
 
-def test_odd_but_readable_lines(tmp_path: Path) -> None:
+def test_unusual_but_readable_lines(tmp_path: Path) -> None:
     lines = [
         record(0, "cs.AI,cs.LG"), record(1, "cs.CL cs.CL"), record(2, "stat.ML"),
         record(3, "cs.CV", title="Half a \ud835 pair"), record(3, "cs.CV"),
@@ -189,22 +190,22 @@ def test_odd_but_readable_lines(tmp_path: Path) -> None:
     assert selection.lines == 6
 
 
-def test_a_file_without_line_ends_is_refused(
+def test_file_without_line_endings_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streams, "BLOCK", 1000)
-    monkeypatch.setattr(streams, "LONGEST_LINE", 5000)
+    monkeypatch.setattr(streams, "BLOCK_SIZE", 1000)
+    monkeypatch.setattr(streams, "MAX_LINE", 5000)
     path = tmp_path / "dump.json"
     path.write_text(json.dumps(records(60)))
     with pytest.raises(UserError, match="line 1 is longer than"):
         read(path)
 
 
-def test_a_zip_with_a_password_is_named(tmp_path: Path, dump: Path) -> None:
+def test_encrypted_zip_is_reported(tmp_path: Path, dump: Path) -> None:
     path = tmp_path / "dump.zip"
     pack_zip(path, dump.read_bytes())
     content = bytearray(path.read_bytes())
-    content[6] |= 1  # the flag of an encrypted member, in both of its headers
+    content[6] |= 1  # the flag for encryption, in both headers of the member
     content[content.rfind(b"PK\x01\x02") + 8] |= 1
     path.write_bytes(bytes(content))
     with pytest.raises(UserError, match=r"this kind of \.zip cannot be read"):
@@ -212,7 +213,7 @@ def test_a_zip_with_a_password_is_named(tmp_path: Path, dump: Path) -> None:
 
 
 def damaged(tmp_path: Path, kind: str) -> Path:
-    """One file a kind of damage."""
+    """Write a file with one kind of damage."""
     good = "".join(json.dumps(r) + "\n" for r in records(60)).encode()
     lines = good.splitlines(keepends=True)
     path = tmp_path / f"dump.json.{kind if kind in ('gz', 'xz', 'zip') else 'txt'}"
@@ -229,7 +230,7 @@ def damaged(tmp_path: Path, kind: str) -> Path:
             archive.writestr("b.json", good)
     elif kind == "cut":
         path.write_bytes(good[:-40])
-    elif kind == "words":
+    elif kind == "not JSON":
         path.write_bytes(b"".join([*lines[:2], b"hello\n", *lines[2:]]))
     elif kind == "list":
         path.write_bytes(b"".join([*lines[:2], b"[1]\n", *lines[2:]]))
@@ -252,34 +253,34 @@ def damaged(tmp_path: Path, kind: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("kind", "words"),
+    ("kind", "message"),
     [
         ("gz", "the .gz file is truncated or damaged"),
         ("xz", "the .xz file is truncated or damaged"),
         ("zip", "the .zip file is truncated or damaged"),
         ("html.gz", "cannot be read: Not a gzipped file"),
-        ("two", "expected one file to read"),
-        ("cut", "line 60: not sound JSON"),
-        ("words", "line 3: not sound JSON"),
+        ("two", "expected one file"),
+        ("cut", "line 60: invalid JSON"),
+        ("not JSON", "line 3: invalid JSON"),
         ("list", "line 3: not a JSON object"),
         ("no categories", "line 3: no categories"),
-        ("broken", "line 3: not sound JSON"),
+        ("broken", "line 3: invalid JSON"),
         ("empty", "is empty"),
         ("no title", "line 2: title is missing"),
         ("id", "line 2: id '12' is not an arXiv id"),
-        ("versions", "line 2: versions is not sound"),
+        ("versions", "line 2: versions is malformed"),
     ],
 )
-def test_a_damaged_file_is_named(tmp_path: Path, kind: str, words: str) -> None:
+def test_damage_is_reported(tmp_path: Path, kind: str, message: str) -> None:
     path = damaged(tmp_path, kind)
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as caught:
         read(path)
-    assert words in str(told.value)
-    assert str(path) in str(told.value)
-    assert "\n" not in str(told.value)
+    assert message in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
-def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
+def test_missing_file_and_folder(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file"):
         read(tmp_path / "none.json")
     with pytest.raises(UserError, match="is a folder"):
@@ -291,21 +292,21 @@ def fetch_params(**changes: Any) -> Fetch:
     return parse(merged(content, {"fetch": {"source": "snapshot", **changes}}), "params").fetch
 
 
-def test_fewer_papers_than_asked_for_is_an_error(dump: Path) -> None:
+def test_too_few_papers_are_an_error_unless_allowed(dump: Path) -> None:
     settings = fetch_params(path=str(dump), per_category=2000)
-    places = Places(root=dump.parent, cache=lambda: dump.parent)
+    workspace = Workspace(root=dump.parent, cache=lambda: dump.parent)
     with pytest.raises(UserError, match=r"of cs\.AI.*fetch\.allow_fewer"):
-        fetch_snapshot(settings, places)
-    few = fetch_snapshot(settings.model_copy(update={"allow_fewer": True}), places)
+        fetch_snapshot(settings, workspace)
+    few = fetch_snapshot(settings.model_copy(update={"allow_fewer": True}), workspace)
     assert 0 < len(few.papers) < 8000
-    enough = fetch_snapshot(settings.model_copy(update={"per_category": 40}), places)
+    enough = fetch_snapshot(settings.model_copy(update={"per_category": 40}), workspace)
     assert enough.papers["category"].value_counts().eq(40).all()
     assert enough.origin["lines"] == 1200
 
 
-def test_the_window_in_params_is_checked() -> None:
+def test_window_params_are_validated() -> None:
     fetch = fetch_params(path="x", since="2025-01-01", until="2025-02-01")
-    assert Window.of(fetch.since, fetch.until) == Window(date(2025, 1, 1), date(2025, 2, 1))
+    assert Window.parse(fetch.since, fetch.until) == Window(date(2025, 1, 1), date(2025, 2, 1))
     with pytest.raises(UserError, match="lies after"):
         fetch_params(path="x", since="2025-03-01", until="2025-02-01")
     for wrong in ("yesterday", "20251117", "2025-02-30"):

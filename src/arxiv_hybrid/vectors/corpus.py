@@ -1,0 +1,57 @@
+"""The texts that word vectors may learn from: never those of validation and test papers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from arxiv_hybrid.data.identifiers import text_key
+from arxiv_hybrid.data.table import texts_of
+from arxiv_hybrid.sources import csv_source, snapshot_source
+
+
+def learnable_texts(papers: pd.DataFrame, held_out: set[str]) -> Iterator[str]:
+    """Yield title and abstract of each paper once, except for the ids in `held_out`."""
+    unique = papers.drop_duplicates("id")
+    texts = texts_of(unique)
+    yield from texts[~unique["id"].isin(held_out)]
+
+
+def extra_texts(papers: pd.DataFrame, held_out: set[str], path: Path) -> Iterator[str]:
+    """Yield title and abstract of each paper in the file `path` once.
+
+    Held-out papers, and those that `papers` contains by id or by text, are left out.
+    """
+    yield from texts_of(new_papers(papers, path, option="glove.extra_text", held_out=held_out))
+
+
+def new_papers(
+    papers: pd.DataFrame, path: Path, *, option: str, held_out: Collection[str] = ()
+) -> pd.DataFrame:
+    """Read the papers in a metadata dump or CSV that are not in `papers`, each once.
+
+    papers: columns id, title, abstract; a paper is in it if its id or its text is. held_out:
+    ids to leave out as well. option: the option that named the file, for messages. Returns
+    the columns id, title, abstract.
+    """
+    unique = papers.drop_duplicates("id")
+    ids, keys = {*held_out, *unique["id"]}, set(texts_of(unique).map(text_key))
+    rows = []
+    for identifier, title, abstract in _read_texts(path, option):
+        key = text_key(f"{title} {abstract}")
+        if identifier not in ids and key not in keys:
+            keys.add(key)
+            if identifier:
+                ids.add(identifier)
+            rows.append((identifier, title, abstract))
+    return pd.DataFrame(rows, columns=["id", "title", "abstract"], dtype=str)
+
+
+def _read_texts(path: Path, option: str) -> Iterator[tuple[str, str, str]]:
+    if path.name.endswith((".csv", ".csv.gz")):
+        table = csv_source.read_texts(path, option=option)
+        yield from table.itertuples(index=False, name=None)
+    else:
+        yield from snapshot_source.read_texts(path, option=option)

@@ -1,0 +1,151 @@
+"""Word vectors for the corpus: word2vec or PPMI-SVD trained on it, or vectors from a file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+from sklearn.utils.extmath import randomized_svd
+from tqdm import tqdm
+
+from arxiv_hybrid.params import Glove
+from arxiv_hybrid.system.errors import UserError
+from arxiv_hybrid.text.vocabulary import SPECIAL, UNK, Vocabulary
+from arxiv_hybrid.vectors.files import read_vectors
+
+FloatMatrix = npt.NDArray[np.float32]
+MIN_FREQ = 2
+MAX_WORDS = 200_000  # of word2vec; a few hundred thousand papers have more
+NEGATIVE_SAMPLES, SUBSAMPLING = 10, 1e-4  # of word2vec
+MAX_CONTEXTS = 50_000  # of PPMI, whose matrix has a row and a column per word
+SMOOTHING = 0.75  # exponent of the context distribution (Levy, Goldberg and Dagan 2015)
+
+
+def word_vectors(
+    documents: Sequence[Sequence[str]], glove: Glove, *, seed: int, file: Path | None = None
+) -> tuple[list[str], FloatMatrix]:
+    """Words and vectors (words, dim) from the source that `glove.source` names.
+
+    documents: tokens of the texts to train on. file: the vectors to read instead, if
+    `glove.source` names some; only the words of `documents` are kept.
+    """
+    if glove.source == "none":
+        return [], np.zeros((0, glove.dim), dtype=np.float32)
+    if file is not None:
+        wanted = {token for document in documents for token in document}
+        read = read_vectors(file, wanted, dim=glove.dim, option="glove.source")
+        if not read.words:
+            raise UserError(f"{file}: has none of the papers' {len(wanted):,} words (glove.source)")
+        if read.repeated:
+            print(f"{file}: {read.repeated:,} words appear again; their first vector counts")
+        return read.words, read.vectors
+    settings = {"dim": glove.dim, "window": glove.window, "min_freq": MIN_FREQ, "seed": seed}
+    if glove.method == "word2vec":
+        return word2vec(documents, epochs=glove.epochs, **settings)
+    return ppmi_svd(documents, **settings)
+
+
+def word2vec(
+    documents: Sequence[Sequence[str]],
+    *,
+    dim: int,
+    window: int,
+    min_freq: int,
+    epochs: int,
+    seed: int,
+) -> tuple[list[str], FloatMatrix]:
+    """Skip-gram vectors with negative sampling (Mikolov et al. 2013), by gensim.
+
+    documents: tokens of each text. Uses one worker thread, because several give different
+    vectors in every run. Returns words and vectors (words, dim).
+    """
+    from gensim.models import Word2Vec
+    from gensim.models.callbacks import CallbackAny2Vec
+
+    if len(Vocabulary.build(documents, max_size=MAX_WORDS, min_freq=min_freq)) <= len(SPECIAL):
+        raise UserError(f"papers.csv: no word occurs {min_freq} times; use glove.source=none")
+    with tqdm(total=epochs, desc="word2vec", unit="epoch", disable=None, leave=False) as bar:
+
+        class Progress(CallbackAny2Vec):  # type: ignore[misc]
+            def on_epoch_end(self, _: Any) -> None:
+                bar.update()
+
+        model = Word2Vec(
+            documents,
+            vector_size=dim,
+            window=window,
+            min_count=min_freq,
+            max_final_vocab=MAX_WORDS,
+            sg=1,
+            negative=NEGATIVE_SAMPLES,
+            sample=SUBSAMPLING,
+            epochs=epochs,
+            seed=seed,
+            workers=1,
+            callbacks=[Progress()],
+        )
+    return list(model.wv.index_to_key), np.asarray(model.wv.vectors, dtype=np.float32)
+
+
+def ppmi_svd(
+    documents: Sequence[Sequence[str]],
+    *,
+    dim: int,
+    window: int,
+    min_freq: int,
+    seed: int,
+) -> tuple[list[str], FloatMatrix]:
+    """Vectors from a truncated SVD of the positive pointwise mutual information matrix.
+
+    documents: tokens of each text. Words within `window` positions are each other's context,
+    weighted by 1 / distance. The result is scaled by the square root of the singular values
+    (Levy, Goldberg and Dagan 2015). Deterministic on one machine. Returns words and vectors
+    (words, dim); a vocabulary smaller than `dim` gives fewer dimensions.
+    """
+    vocabulary = Vocabulary.build(documents, max_size=MAX_CONTEXTS, min_freq=min_freq)
+    if len(vocabulary) <= len(SPECIAL) + 1:
+        raise UserError(f"papers.csv: no two words occur {min_freq} times; use glove.source=none")
+    counts = _cooccurrences(documents, vocabulary, window)
+    left, values, _ = randomized_svd(
+        _ppmi(counts), n_components=min(dim, counts.shape[0] - 1), random_state=seed
+    )
+    vectors = (left * np.sqrt(values)).astype(np.float32)
+    words = list(vocabulary.words[len(SPECIAL) :])
+    return words, vectors[len(SPECIAL) :]
+
+
+def _cooccurrences(
+    documents: Sequence[Sequence[str]], vocabulary: Vocabulary, window: int
+) -> sparse.csr_matrix:
+    """Symmetric co-occurrence weights (V, V); unknown words keep their position in the text."""
+    lookup = vocabulary.index
+    gap = [0] * window  # keeps the words of two documents out of each other's window
+    ids = np.array(
+        [i for document in documents for i in (*(lookup.get(w, UNK) for w in document), *gap)],
+        dtype=np.int64,
+    )
+    size = len(vocabulary)
+    total = sparse.csr_matrix((size, size), dtype=np.float64)
+    for distance in range(1, window + 1):
+        first, second = ids[:-distance], ids[distance:]
+        known = (first > UNK) & (second > UNK)
+        weights = np.full(int(known.sum()), 1 / distance)
+        total += sparse.csr_matrix((weights, (first[known], second[known])), shape=(size, size))
+    return total + total.T
+
+
+def _ppmi(counts: sparse.csr_matrix) -> sparse.csr_matrix:
+    """Positive pointwise mutual information, with a smoothed context distribution."""
+    row_sums = np.asarray(counts.sum(1)).ravel()
+    contexts = np.asarray(counts.sum(0)).ravel() ** SMOOTHING
+    context_share = contexts / contexts.sum()
+    matrix = counts.tocoo()
+    pmi = np.log(matrix.data / (row_sums[matrix.row] * context_share[matrix.col]))
+    positive = pmi > 0
+    return sparse.csr_matrix(
+        (pmi[positive], (matrix.row[positive], matrix.col[positive])), shape=counts.shape
+    )

@@ -1,0 +1,104 @@
+"""Near duplicates: exactly the pairs that the definition names."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from random_papers import WORDS, random_papers, split_rows
+
+from arxiv_hybrid.audit.duplicates import SIMILARITY_THRESHOLD, near_duplicates
+from arxiv_hybrid.audit.report import audit_report
+
+
+def jaccard(first: str, second: str) -> float:
+    shingles = []
+    for text in (first, second):
+        words = re.findall(r"[a-z0-9]+", text.lower())
+        shingles.append({tuple(words[i : i + 5]) for i in range(len(words) - 4)})
+    return len(shingles[0] & shingles[1]) / len(shingles[0] | shingles[1])
+
+
+def text(row: pd.Series) -> str:
+    return f"{row['title']} {row['abstract']}"
+
+
+def similar_pairs(splits: dict[str, pd.DataFrame]) -> dict[tuple[str, str], float]:
+    """Similarity of all similar pairs across splits, by comparing every pair."""
+    return {
+        (a["id"], b["id"]): jaccard(text(a), text(b))
+        for first, second in (("train", "val"), ("train", "test"), ("val", "test"))
+        for _, a in splits[first].iterrows()
+        for _, b in splits[second].iterrows()
+        if jaccard(text(a), text(b)) >= SIMILARITY_THRESHOLD
+    }
+
+
+def test_pairs_match_the_definition() -> None:
+    rows = random_papers()
+    for offset, edits in enumerate((0, 4, 10, 16, 24, 40)):
+        words = rows.loc[offset, "abstract"].split()
+        for position in np.linspace(2, 157, edits, dtype=int):
+            words[position] = "changed"
+        rows.loc[100 + offset, "abstract"] = " ".join(words)
+    splits = split_rows(rows)
+    pairs = near_duplicates(splits)
+    expected = similar_pairs(splits)
+    assert 2 <= len(expected) < 6, "some of the edited papers must be too different"
+    similarity = dict(
+        zip(zip(pairs["first"], pairs["second"], strict=True), pairs["similarity"], strict=True)
+    )
+    assert similarity == pytest.approx(expected)
+    assert pairs["similarity"].is_monotonic_decreasing
+    assert (pairs["first_splits"] == "train").all()
+    assert (pairs["second_splits"] == "test").all()
+
+
+@pytest.mark.parametrize("copies", [40, 101])
+def test_all_copies_of_a_text_are_found(copies: int) -> None:
+    rows = random_papers(count=copies + 20)
+    rows.loc[: copies - 1, "abstract"] = rows.loc[0, "abstract"]
+    half = copies // 2
+    splits = {"train": rows[:half], "val": rows[copies:], "test": rows[half:copies]}
+    pairs = near_duplicates(splits)
+    assert len(pairs) == half * (copies - half)
+    report = audit_report(rows, splits, scheme="primary", classes=3, ceiling=None, pairs=pairs)
+    assert report["leakage"]["train_and_test"]["near_duplicates"] == copies - half
+
+
+def test_boilerplate_hides_no_pair() -> None:
+    rows = random_papers(count=150, words=60)
+    rows["abstract"] = " ".join(WORDS[:140]) + " " + rows["abstract"]
+    rows.loc[149, "abstract"] = rows.loc[0, "abstract"]
+    splits = {"train": rows[:80], "val": rows[80:100], "test": rows[100:]}
+    pairs = near_duplicates(splits)
+    ids = {frozenset(pair) for pair in zip(pairs["first"], pairs["second"], strict=True)}
+    assert ids == {frozenset(pair) for pair in similar_pairs(splits)}
+    assert frozenset(("2505.00000", "2505.00149")) in ids
+
+
+def test_pair_appears_once_with_all_its_splits() -> None:
+    rows = random_papers()
+    rows.loc[1, "abstract"] = rows.loc[0, "abstract"]
+    both = rows[:2]
+    splits = {"train": rows, "val": both.assign(label=2), "test": both.assign(label=1)}
+    pairs = near_duplicates(splits)
+    assert len(pairs) == 1
+    assert pairs.loc[0, "first_splits"] == pairs.loc[0, "second_splits"] == "train,val,test"
+    assert pairs.loc[0, "same_label"]
+
+
+def test_same_id_and_common_phrases_make_no_pair() -> None:
+    rows = random_papers()
+    rows["abstract"] = "in this paper we propose a new method " + rows["abstract"]
+    splits = split_rows(rows)
+    splits["test"] = pd.concat([splits["test"], splits["train"][:3]], ignore_index=True)
+    assert near_duplicates(splits).empty
+
+
+def test_texts_shorter_than_a_shingle_make_no_pair() -> None:
+    rows = random_papers()
+    rows["title"], rows["abstract"] = "One", "two three"
+    assert near_duplicates(split_rows(rows)).empty

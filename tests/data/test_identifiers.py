@@ -1,0 +1,33 @@
+"""arXiv ids: their canonical form and their order."""
+
+from __future__ import annotations
+
+import pytest
+
+from arxiv_hybrid.data.identifiers import canonical, submitted
+
+
+@pytest.mark.parametrize(
+    ("written", "form"),
+    [
+        ("2501.00001", "2501.00001"),
+        ("2501.00001v12", "2501.00001"),
+        ("arXiv:2501.00001", "2501.00001"),
+        ("http://arxiv.org/abs/2501.00001v1", "2501.00001"),
+        ("https://arxiv.org/pdf/0704.0001", "0704.0001"),
+        ("cs.LG/0101002v1", "cs.LG/0101002"),
+        ("2513.00001v1", "2513.00001v1"),  # no such month
+        ("my-paper-v1", "my-paper-v1"),
+    ],
+)
+def test_canonical_form(written: str, form: str) -> None:
+    assert canonical(written) == form
+
+
+def test_ids_sort_by_submission() -> None:
+    ids = ["cs/9912001", "cs.LG/0101002", "0704.0001", "1412.9999", "1501.00001", "2501.10000"]
+    order = [submitted(i) for i in ids]
+    assert None not in order
+    assert order == sorted(order, key=lambda s: s or (0, 0, 0))
+    assert order[0] == (1999, 12, 1)
+    assert submitted("synthetic.000001") is None
