@@ -15,6 +15,7 @@ from arxiv_hybrid.training.optimizers import (
     OptimizerConfig,
     RowAdam,
     clip_gradients,
+    to_sparse_rows,
     warmup_cosine,
 )
 
@@ -166,3 +167,14 @@ def test_schedules(scheduler: str) -> None:
         assert optimizer.learning_rate == 0.005
     else:
         assert rates[-1] < max(rates) == pytest.approx(0.01, rel=0.05)
+
+
+def test_dense_gradients_become_sparse_rows() -> None:
+    dense = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 0.0], [0.0, 2.0]])
+    parameter, frozen = nn.Parameter(torch.zeros(4, 2)), nn.Parameter(torch.zeros(4, 2))
+    parameter.grad = dense.clone()
+    to_sparse_rows([parameter, frozen])
+    assert parameter.grad.is_sparse
+    assert parameter.grad.indices().tolist() == [[1, 3]]
+    assert torch.equal(parameter.grad.to_dense(), dense)
+    assert frozen.grad is None

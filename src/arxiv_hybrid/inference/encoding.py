@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from arxiv_hybrid.models.base import AttentionMaps, PaperClassifier, TextName
+from arxiv_hybrid.models.base import AttentionMaps, TextName
 from arxiv_hybrid.ops import known_token_counts
 from arxiv_hybrid.text.tokenize import tokenize
 from arxiv_hybrid.text.vocabulary import PAD, Vocabulary
@@ -38,7 +38,7 @@ class Batch:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def classify(self, model: PaperClassifier) -> tuple[Tensor, AttentionMaps]:
+    def classify(self, model: nn.Module) -> tuple[Tensor, AttentionMaps]:
         """The model's logits (B, C) and attention maps; a GPU need not count tokens."""
         with known_token_counts(*self.token_counts):
             logits, maps = model(self.title_ids, self.abstract_ids)

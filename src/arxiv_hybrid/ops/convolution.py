@@ -37,7 +37,7 @@ def convolve_unique(text: UniqueTokens, convs: Sequence[nn.Conv1d]) -> tuple[Rag
     at a position is then the sum of what its neighbours' tokens contribute.
     """
     filters = convs[0].out_channels
-    kernels = [conv.weight.permute(2, 0, 1).flatten(0, 1) for conv in convs]
+    kernels = [torch.cat(conv.weight.unbind(2)) for conv in convs]
     # the token itself, never a gap, brings the bias along with its own kernel position
     biases = [
         F.pad(_bias(conv), (before * filters, (_size(conv) - 1 - before) * filters))

@@ -56,6 +56,7 @@ class Classification(Task):
     ) -> None:
         """labels (N,): of the training papers, for balanced class weights."""
         self.model: PaperClassifier = model
+        self.parallel = model
         self.device_config = device_config
         names = CLASSES[params.labels.classes]
         self.class_weights = class_weights(params.class_weights, labels, names)
@@ -72,7 +73,7 @@ class Classification(Task):
             self.device_config.autocast(),
             mixup.applied_to(self.model.head) if mixup else nullcontext(),
         ):
-            logits, _ = batch.classify(self.model)
+            logits, _ = batch.classify(self.parallel)
         loss = mixup.loss(self.loss, logits, labels) if mixup else self.loss(logits, labels)
         target = mixup.majority(labels) if mixup else labels
         return StepResult(loss, (logits.detach().argmax(1) == target).sum())

@@ -1,26 +1,29 @@
 """Several processes train one model, each on its shard of every batch.
 
 `torchrun` starts them and describes each one's place in the environment (RANK, WORLD_SIZE,
-LOCAL_RANK). A process started without it is a group of one, at no cost. Gradients are summed, not
-averaged: each process scales its loss by its share of the batch, so the sum is the gradient of the
-whole batch. Embedding gradients are sparse; NCCL cannot reduce such tensors, so their rows are
-exchanged.
+LOCAL_RANK). A process started without it is a group of one, at no cost. DistributedDataParallel
+averages the gradients; each process scales its loss by its share of the batch times the number of
+processes, so the average is the gradient of the whole batch. SyncBatchNorm has no CPU kernels:
+batch norm uses the statistics of each shard, and running statistics are averaged once per epoch.
 """
 
 from __future__ import annotations
 
+import inspect
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from arxiv_hybrid.system.runtime import cores
 
@@ -47,43 +50,23 @@ class Group:
             dist.all_reduce(value)
         return value
 
-    def sum_gradients(self, parameters: Sequence[Tensor]) -> None:
-        """Sum every parameter's gradient over all processes, dense or sparse."""
+    def parallel(self, model: nn.Module) -> nn.Module:
+        """The module to train with: its backward pass averages gradients over all processes.
+
+        All processes start from the main one's weights. Call it when `sparse` and `requires_grad`
+        are final. NCCL cannot reduce sparse tensors: there the embedding's gradients are dense.
+        """
         if self.size == 1:
-            return
-        dense = [p.grad for p in parameters if p.grad is not None and not p.grad.is_sparse]
-        flat = torch.cat([gradient.reshape(-1) for gradient in dense])
-        dist.all_reduce(flat)
-        parts = flat.split([gradient.numel() for gradient in dense])
-        for gradient, part in zip(dense, parts, strict=True):
-            gradient.copy_(part.view_as(gradient))
-        for parameter in parameters:
-            if parameter.grad is not None and parameter.grad.is_sparse:
-                parameter.grad = self._sum_rows(parameter.grad.coalesce())
-
-    def _sum_rows(self, gradient: Tensor) -> Tensor:
-        """Sum a sparse gradient over all processes; each may have other rows."""
-        rows, values = gradient.indices()[0], gradient.values()
-        counts = [rows.new_zeros(1) for _ in range(self.size)]
-        dist.all_gather(counts, rows.new_tensor([len(rows)]))
-        longest = int(torch.cat(counts).max())
-        all_rows = [rows.new_zeros(longest) for _ in counts]
-        all_values = [values.new_zeros(longest, *values.shape[1:]) for _ in counts]
-        dist.all_gather(all_rows, _zero_padded(rows, longest))
-        dist.all_gather(all_values, _zero_padded(values, longest))
-        lengths = [int(count) for count in counts]
-        index = torch.cat([part[:n] for part, n in zip(all_rows, lengths, strict=True)])
-        content = torch.cat([part[:n] for part, n in zip(all_values, lengths, strict=True)])
-        summed = torch.sparse_coo_tensor(
-            index[None], content, gradient.shape, check_invariants=False
-        )
-        return summed.coalesce()
-
-    def broadcast(self, model: nn.Module) -> None:
-        """Give every process the main process's weights."""
-        if self.size > 1:
-            for value in model.state_dict().values():
-                dist.broadcast(value, 0)
+            return model
+        if dist.get_backend() == "nccl":
+            for module in model.modules():
+                if isinstance(module, nn.Embedding):
+                    module.sparse = False
+        # statistics of batch norm are averaged once per epoch instead; PyTorch renamed the option
+        known = inspect.signature(DistributedDataParallel).parameters
+        sync = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+        options: dict[str, Any] = {sync: False, "gradient_as_bucket_view": True}
+        return DistributedDataParallel(model, **options)
 
     def average_statistics(self, model: nn.Module) -> None:
         """Average running statistics, such as those of batch norm, over all processes."""
@@ -97,11 +80,12 @@ class Group:
 SINGLE = Group()
 
 
-def _zero_padded(values: Tensor, length: int) -> Tensor:
-    """Rows followed by zeros, `length` rows in all."""
-    filled = values.new_zeros(length, *values.shape[1:])
-    filled[: len(values)] = values
-    return filled
+def without_reduction(module: nn.Module, without: bool) -> AbstractContextManager[None]:
+    """A context in which, if `without`, gradients are only added up in each process."""
+    if without and isinstance(module, DistributedDataParallel):
+        no_sync: AbstractContextManager[None] = module.no_sync()
+        return no_sync
+    return nullcontext()
 
 
 @contextmanager

@@ -18,8 +18,6 @@ from torch.optim.lr_scheduler import (
     ReduceLROnPlateau,
 )
 
-from arxiv_hybrid.training.distributed import SINGLE, Group
-
 WARMUP_EPOCHS = 3  # of the published v4
 
 
@@ -59,7 +57,6 @@ class ModelOptimizer:
         batches_per_epoch: int,
         patience: int,
         mixed_fp16: bool = False,
-        group: Group = SINGLE,
     ) -> None:
         """patience: of early stopping, in epochs; the plateau schedule acts two epochs earlier."""
         embeddings = [module for module in model.modules() if isinstance(module, nn.Embedding)]
@@ -70,7 +67,7 @@ class ModelOptimizer:
         sparse_ids = {id(weight) for weight in sparse}
         dense = [p for p in model.parameters() if p.requires_grad and id(p) not in sparse_ids]
         self._parameters = dense + sparse
-        self._clip, self._group = config.gradient_clip, group
+        self._sparse, self._clip = sparse, config.gradient_clip
         self._optimizers = [_dense_optimizer(config, dense)]
         if sparse:
             self._optimizers.append(_sparse_optimizer(config, sparse))
@@ -94,6 +91,10 @@ class ModelOptimizer:
         rate: float = self._optimizers[0].param_groups[0]["lr"]
         return rate
 
+    def only_adds(self, *, last: bool = False) -> bool:
+        """Whether the next `step` only adds its gradients and updates nothing."""
+        return self._waiting + 1 < self._accumulate and not last
+
     def step(self, loss: Tensor, *, last: bool = False) -> None:
         """Back-propagate, clip the joint norm of all gradients, update, reset the gradients.
 
@@ -101,12 +102,13 @@ class ModelOptimizer:
         ends an epoch: the remaining batches make a step.
         """
         loss = loss / self._accumulate
+        only_adds = self.only_adds(last=last)
         (self._scaler.scale(loss) if self._scaler else loss).backward()
         self._waiting += 1
-        if self._waiting < self._accumulate and not last:
+        if only_adds:
             return
         self._waiting = 0
-        self._group.sum_gradients(self._parameters)
+        to_sparse_rows(self._sparse)
         if self._scaler:
             for optimizer in self._optimizers:
                 self._scaler.unscale_(optimizer)
@@ -174,6 +176,21 @@ def clip_gradients(parameters: Sequence[Tensor], max_norm: float) -> Tensor:
     for gradient in gradients:
         gradient.mul_(scale)
     return norm
+
+
+def to_sparse_rows(parameters: Sequence[Tensor]) -> None:
+    """Turn dense gradients, as NCCL leaves them, into sparse ones: their rows that are not zero."""
+    for parameter in parameters:
+        gradient = parameter.grad
+        if gradient is not None and not gradient.is_sparse:
+            rows = gradient.any(1).nonzero()[:, 0]
+            parameter.grad = torch.sparse_coo_tensor(
+                rows[None],
+                gradient[rows],
+                gradient.shape,
+                check_invariants=False,
+                is_coalesced=True,
+            )
 
 
 def _dense_optimizer(

@@ -110,7 +110,7 @@ class Matching(Task):
     def __init__(
         self, model: PairedCNNLSTM, settings: Settings, device_config: DeviceConfig
     ) -> None:
-        self.model = DualEncoder(model).to(device_config.device)
+        self.model = self.parallel = DualEncoder(model).to(device_config.device)
         self.device_config, self.temperature = device_config, settings.temperature
         random = np.random.default_rng(settings.seed)
         self.regularizer = Regularizer(settings.word_dropout, mixup=0.0, random=random)
@@ -119,7 +119,7 @@ class Matching(Task):
         """InfoNCE of a batch, and how many titles found their abstract."""
         batch = self.regularizer.hide_tokens(batch)
         with self.device_config.autocast(), known_token_counts(*batch.token_counts):
-            titles, abstracts = self.model(batch.title_ids, batch.abstract_ids)
+            titles, abstracts = self.parallel(batch.title_ids, batch.abstract_ids)
         loss, in_batch_accuracy = info_nce(titles, abstracts, self.temperature)
         return StepResult(loss, in_batch_accuracy * len(batch))
 

@@ -23,7 +23,7 @@ from arxiv_hybrid.inference.devices import DeviceConfig
 from arxiv_hybrid.inference.encoding import Batch, EncodedPapers
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.training.batches import shuffled_batches
-from arxiv_hybrid.training.distributed import SINGLE, Group
+from arxiv_hybrid.training.distributed import SINGLE, Group, without_reduction
 from arxiv_hybrid.training.optimizers import ModelOptimizer, OptimizerConfig
 
 
@@ -36,9 +36,14 @@ class StepResult:
 
 
 class Task(ABC):
-    """What is learned: a model and what one step of training computes."""
+    """What is learned: a model and what one step of training computes.
+
+    parallel: what `training_step` calls instead of `model`; the trainer wraps the model for several
+    processes.
+    """
 
     model: nn.Module
+    parallel: nn.Module
 
     @abstractmethod
     def training_step(self, batch: Batch) -> StepResult:
@@ -153,9 +158,8 @@ class Trainer:
             batches_per_epoch=len(self._batches()),
             patience=config.patience,
             mixed_fp16=device_config.precision == "fp16",
-            group=group,
         )
-        group.broadcast(task.model)
+        task.parallel = group.parallel(task.model)
 
     def fit(
         self, val: EncodedPapers | None = None, on_epoch: Callable[[Epoch], None] | None = None
@@ -203,13 +207,14 @@ class Trainer:
 
     def step(self, rows: npt.NDArray[np.int64], *, last: bool = False) -> StepResult:
         """Train on this process's shard of one batch; `last` marks the end of the epoch."""
-        shard = self.group.shard(rows)
-        result = self.task.training_step(self.train.batch(shard))
-        loss = result.loss
-        if self.group.size > 1:
-            loss = loss * self._share(shard, rows)
-        self.optimizer.step(loss, last=last)
-        return StepResult(loss.detach(), result.correct)
+        shard, size = self.group.shard(rows), self.group.size
+        with without_reduction(self.task.parallel, self.optimizer.only_adds(last=last)):
+            result = self.task.training_step(self.train.batch(shard))
+            loss = result.loss
+            if size > 1:  # the average over processes is then the loss of the whole batch
+                loss = loss * size * self._share(shard, rows)
+            self.optimizer.step(loss, last=last)
+        return StepResult(loss.detach() / size, result.correct)
 
     def _share(self, shard: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]) -> Tensor | float:
         """The shard's part of the batch's mean loss."""
