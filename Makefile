@@ -1,4 +1,4 @@
-# make repro | report | serve | ui | test | lint | bench | experiments | ablations | collapse. Each makes .venv first if it is not there.
+# `make` lists the targets. Each one first creates .venv if it is missing.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,50 +7,50 @@ export PATH := $(abspath $(BIN)):$(PATH)
 .DEFAULT_GOAL := help
 .PHONY: help repro report serve ui test lint bench experiments ablations collapse clean
 
-help:  ## say what there is
+help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 $(VENV)/installed: requirements.txt pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 10) else 0)'
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is required, this is " + sys.version.split()[0] if sys.version_info < (3, 10) else 0)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	touch $@
 
-repro: $(VENV)/installed  ## run the whole pipeline and show what it reached
+repro: $(VENV)/installed  ## run the whole pipeline and print the scores
 	dvc repro
-	@python stages/summary.py
+	@python -m arxiv_hybrid summary
 
-report: $(VENV)/installed  ## everything about the last run on one page, reports/index.html
-	@python stages/report.py
+report: $(VENV)/installed  ## write the last run to one page, reports/index.html
+	@python -m arxiv_hybrid report
 
-serve: $(VENV)/installed  ## the model behind MLflow's scoring server, http://127.0.0.1:5001
-	@python stages/serve.py
+serve: $(VENV)/installed  ## answer HTTP requests with the model, http://127.0.0.1:5001
+	@python -m arxiv_hybrid serve
 
-test: lint  ## check the code and run all tests
+test: lint  ## run ruff, mypy and all tests
 	python -m pytest -n 2 --dist loadfile
 
-lint: $(VENV)/installed  ## ruff and mypy
+lint: $(VENV)/installed  ## run ruff and mypy
 	ruff check .
 	ruff format --check .
 	mypy
 
-bench: $(VENV)/installed  ## speed of everything, each beside a plain reference, in one table
+bench: $(VENV)/installed  ## measure speed, each figure beside a plain reference
 	python benchmarks/speed.py
 
 DATA ?= synthetic
 
-experiments: $(VENV)/installed  ## every system in one table (DATA=arxiv, a CSV or synthetic)
+experiments: $(VENV)/installed  ## compare all systems in one table (DATA=arxiv, a CSV or synthetic)
 	python benchmarks/experiments.py table --data $(DATA)
 
-ablations: $(VENV)/installed  ## the same for what each part of v1 and its recipe brings
+ablations: $(VENV)/installed  ## measure what each part of v1 and of its recipe contributes
 	python benchmarks/experiments.py ablations --data $(DATA)
 
-collapse: $(VENV)/installed  ## the same for why the published v4 never learned
+collapse: $(VENV)/installed  ## show why the published v4 never learned
 	python benchmarks/experiments.py collapse --data $(DATA)
 
-ui: $(VENV)/installed  ## MLflow in the browser, http://127.0.0.1:5000
+ui: $(VENV)/installed  ## open MLflow, http://127.0.0.1:5000
 	mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}"
 
-clean:  ## remove the virtual environment and caches, not results
+clean:  ## remove .venv and caches; keep data, models and results
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache

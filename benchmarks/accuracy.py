@@ -44,7 +44,7 @@ from arxiv_hybrid.data.identifiers import canonical, text_key
 from arxiv_hybrid.data.labels import CLASSES, label_papers, listed_classes
 from arxiv_hybrid.data.splits import split_documents
 from arxiv_hybrid.data.table import texts_of
-from arxiv_hybrid.evaluation.ensemble import calibrated, fit_votes, fitted_weights, vote
+from arxiv_hybrid.evaluation.ensemble import calibrated, fit_vote_temperature, fitted_weights, vote
 from arxiv_hybrid.evaluation.linear import fit_linear
 from arxiv_hybrid.evaluation.metrics import scores
 from arxiv_hybrid.params import Params, parse
@@ -296,7 +296,7 @@ def to_own_shares(
     ]
     moved = [p * (shares[1] / shares[0]) for p in (outcome.val, outcome.test)]
     val, test = (p / p.sum(1, keepdims=True) for p in moved)
-    temperature = fit_votes(parts["val"]["label"].to_numpy(), val)
+    temperature = fit_vote_temperature(parts["val"]["label"].to_numpy(), val)
     return replace(outcome, val=calibrated(val, temperature), test=calibrated(test, temperature))
 
 
@@ -380,7 +380,7 @@ def ensembles(runs: list[Run], sources: Sources) -> Iterator[dict[str, Any]]:
                     of[run.contender] = stored[name]
         labels = parts["val"]["label"].to_numpy()
         weights = fitted_weights(labels, members["val"])
-        temperature = fit_votes(labels, vote(members["val"], weights))
+        temperature = fit_vote_temperature(labels, vote(members["val"], weights))
         votes = calibrated(vote(members["test"], weights), temperature)
         yield {
             "protocol": protocol.name,

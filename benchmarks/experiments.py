@@ -248,7 +248,7 @@ def execute(run: Run) -> dict[str, Any]:
 
 def reached(run: Run) -> dict[str, Any]:
     """The figures of a finished experiment."""
-    from arxiv_hybrid.tracking.run import training_seconds
+    from arxiv_hybrid.tracking import training_seconds
 
     scores = metrics(run, run.row.target)
     trained = [metrics(run, "train"), *(metrics(run, f"members/{m}/train") for m in run.members)]

@@ -1,4 +1,4 @@
-"""What both stages share: parameters, texts, and how a user's mistake is told."""
+"""What both stages share: process settings first, then parameters, papers and errors."""
 
 from __future__ import annotations
 
@@ -6,71 +6,55 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from arxiv_hybrid.params.pretraining import PretrainingParams
 
 HERE = Path(__file__).resolve().parent
-ROOT = Path(os.environ.get("DVC_ROOT", HERE.parent)).resolve()
-sys.path.insert(0, str(HERE.parent / "src"))
-os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # fewer page faults in torch
-os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # same results on a GPU, too
-
-import pandas as pd  # noqa: E402
-from pydantic import Field, field_validator  # noqa: E402
-
-from arxiv_hybrid.params import Strict, load_section  # noqa: E402
-from arxiv_hybrid.sources.csv_source import read_texts  # noqa: E402
-from arxiv_hybrid.system.errors import UserError, exit_on_user_error  # noqa: E402
-from arxiv_hybrid.system.files import user_file  # noqa: E402
-from arxiv_hybrid.vectors.corpus import new_papers  # noqa: E402
-
 VECTORS, MODEL, METRICS = HERE / "vectors", HERE / "model", HERE / "metrics"
-FEWEST = 32  # papers: fewer are no batch to tell a title apart in
+MIN_PAPERS = 32  # fewer make no batch in which to tell titles apart
 
 
-class Params(Strict):
-    """All of params.yaml."""
+def prepare() -> None:
+    """Set up the process. A stage calls this before its imports: torch reads settings once."""
+    sys.path.insert(0, str(HERE.parent / "src"))
+    from arxiv_hybrid.system.process import prepare_process
 
-    texts: str
-    leave_out: str | None
-    seed: int = Field(ge=0, lt=2**32)
-    vocabulary: int = Field(ge=10, le=200_000)
-    min_freq: int = Field(ge=1)
-    dim: int = Field(ge=2, le=1024)
-    window: int = Field(ge=1, le=50)
-    vector_epochs: int = Field(ge=1, le=1000)
-    num_filters: int = Field(ge=1, le=4096)
-    lstm_hidden: int = Field(ge=1, le=4096)
-    title_length: int = Field(ge=1, le=512)
-    abstract_length: int = Field(ge=5, le=4096)
-    epochs: int = Field(ge=1, le=1000)
-    batch_size: int = Field(ge=2, le=65536)
-    learning_rate: float = Field(gt=0, le=10)
-    word_dropout: float = Field(ge=0, lt=1)
-    temperature: float = Field(gt=0, le=10)
-    precision: Literal["auto", "fp32", "bf16", "fp16"]
-    device: str = Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")
-
-    @field_validator("texts", mode="before")
-    @classmethod
-    def _named(cls, texts: object) -> object:
-        if not texts:
-            raise ValueError("name a file of papers, as -S pretraining/params.yaml:texts=dump.json")
-        return texts
+    prepare_process()
 
 
-def papers(params: Params) -> pd.DataFrame:
-    """Id, title and abstract of the papers to learn from."""
-    none = pd.DataFrame({"id": [], "title": [], "abstract": []}, dtype=str)
-    leave_out = none
+def unlabelled_papers(params: PretrainingParams) -> pd.DataFrame:
+    """Id, title and abstract of the papers to learn from, without those to leave out.
+
+    Raises UserError if too few are left.
+    """
+    import pandas as pd
+
+    from arxiv_hybrid.sources.csv_source import read_texts
+    from arxiv_hybrid.system.errors import UserError
+    from arxiv_hybrid.system.files import user_file
+    from arxiv_hybrid.vectors.corpus import new_papers
+
+    root = Path(os.environ.get("DVC_ROOT", HERE.parent)).resolve()
+    leave_out = pd.DataFrame({"id": [], "title": [], "abstract": []}, dtype=str)
     if params.leave_out:
-        leave_out = read_texts(user_file(ROOT, params.leave_out), option="leave_out")
-    found = new_papers(leave_out, user_file(ROOT, params.texts), option="texts")
-    if len(found) < FEWEST:
-        raise UserError(f"{params.texts}: {len(found)} papers to learn from, need {FEWEST} (texts)")
-    return found
+        leave_out = read_texts(user_file(root, params.leave_out), option="leave_out")
+    papers = new_papers(leave_out, user_file(root, params.texts), option="texts")
+    if len(papers) < MIN_PAPERS:
+        raise UserError(
+            f"{params.texts}: {len(papers)} papers to learn from, need {MIN_PAPERS} (texts)"
+        )
+    return papers
 
 
-def run(main: Callable[[Params], None]) -> None:
-    """Run a stage: 0 on success, 2 and one line on a user's mistake, 130 on Ctrl-C."""
+def run(main: Callable[[PretrainingParams], None]) -> None:
+    """Run a stage: exit status 0 on success, 2 and one line on a user error, 130 on Ctrl-C."""
+    from arxiv_hybrid.params import load_section
+    from arxiv_hybrid.params.pretraining import PretrainingParams
+    from arxiv_hybrid.system.errors import exit_on_user_error
+
     with exit_on_user_error("stopped; the same command starts this stage again"):
-        main(load_section(HERE / "params.yaml", Params))
+        main(load_section(HERE / "params.yaml", PretrainingParams))

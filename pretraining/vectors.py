@@ -1,16 +1,19 @@
 """Learn word vectors from unlabelled papers."""
 
-from _shared import VECTORS, Params, papers, run
+from _shared import VECTORS, prepare, run, unlabelled_papers
+
+prepare()
 
 from arxiv_hybrid.data.table import texts_of
+from arxiv_hybrid.params.pretraining import PretrainingParams
 from arxiv_hybrid.text.tokenize import tokenize_all
 from arxiv_hybrid.vectors.storage import save_vectors
 from arxiv_hybrid.vectors.train import word2vec
 
 
-def main(params: Params) -> None:
+def main(params: PretrainingParams) -> None:
     """Word2vec over titles and abstracts; the most frequent words are kept."""
-    documents = tokenize_all(texts_of(papers(params)))
+    documents = tokenize_all(texts_of(unlabelled_papers(params)))
     words, vectors = word2vec(
         documents,
         dim=params.dim,

@@ -1,14 +1,23 @@
-"""Measure how noisy the labels are, what any classifier could reach, and what leaks."""
+"""Measure label noise, the oracle ceiling and leakage between splits."""
 
-from _stage import METRICS, ORIGIN, PAPERS, PLOTS, REPORTS, SPLITS, SPLIT_NAMES, run
+from _stage import prepare, run
 
-from arxiv_hybrid.params import Params
-from arxiv_hybrid.audit.report import audit_report
+prepare()
+
 from arxiv_hybrid.audit.drift import by_month, rising_words
 from arxiv_hybrid.audit.duplicates import near_duplicates
+from arxiv_hybrid.audit.report import audit_report
 from arxiv_hybrid.data.table import read_papers
-from arxiv_hybrid.system.files import read_json, read_parquet, write_csv, write_json, write_text
+from arxiv_hybrid.params import Params
+from arxiv_hybrid.paths import METRICS, ORIGIN, PAPERS, PLOTS, REPORTS, SPLIT_NAMES, SPLITS
 from arxiv_hybrid.reporting.audit_page import audit_page
+from arxiv_hybrid.system.files import (
+    read_json,
+    read_parquet,
+    write_csv,
+    write_json,
+    write_text,
+)
 
 
 def main(params: Params) -> None:
@@ -30,12 +39,15 @@ def main(params: Params) -> None:
     write_json(METRICS / "audit.json", report)
     write_csv(PLOTS / "months.csv", months)
     write_text(REPORTS / "audit.html", page)
-    raw, task, leaks = report["papers_csv"], report["task"], report["leakage"]["train_and_test"]
+    rows, task, leaks = report["papers_csv"], report["task"], report["leakage"]["train_and_test"]
     print(
-        f"{raw['rows']:,} rows, {raw['papers']:,} papers, {raw['rows_contradicting']:.1%} of rows "
-        f"under several labels; {task['documents']:,} documents used, oracle "
-        f"{task['oracle_accuracy']:.1%}; of the test rows {leaks['share']:.1%} also in train, "
-        f"{leaks['near_duplicates']:,} nearly so -> {REPORTS / 'audit.html'}"
+        f"{rows['rows']:,} rows, {rows['papers']:,} papers; {rows['rows_contradicting']:.1%} of "
+        f"the rows belong to a paper with several labels"
+    )
+    print(
+        f"{task['documents']:,} documents used, oracle accuracy {task['oracle_accuracy']:.1%}; "
+        f"{leaks['share']:.1%} of the test rows are also in train, {leaks['near_duplicates']:,} "
+        f"nearly so -> {REPORTS / 'audit.html'}"
     )
 
 

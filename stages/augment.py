@@ -1,8 +1,11 @@
 """Add EDA variants of some training abstracts."""
 
-from _stage import AUGMENTED, SPLITS, VECTORS, run
+from _stage import prepare, run
+
+prepare()
 
 from arxiv_hybrid.params import Params
+from arxiv_hybrid.paths import AUGMENTED, SPLITS, VECTORS
 from arxiv_hybrid.system.files import read_parquet, write_parquet
 from arxiv_hybrid.text.augment import add_variants, neighbours
 from arxiv_hybrid.vectors.storage import load_vectors

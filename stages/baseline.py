@@ -1,11 +1,14 @@
-"""Fit the linear baseline on the same split that the deep model gets."""
+"""Fit TF-IDF and a linear model on the same split."""
 
-from _stage import BASELINE, METRICS, SPLITS, SPLIT_NAMES, run
+from _stage import prepare, run
 
-from arxiv_hybrid.params import Params
+prepare()
+
 from arxiv_hybrid.data.labels import CLASSES, listed_classes
 from arxiv_hybrid.evaluation.linear import fit_linear, prediction_table
 from arxiv_hybrid.evaluation.metrics import scores
+from arxiv_hybrid.params import Params
+from arxiv_hybrid.paths import BASELINE, METRICS, SPLIT_NAMES, SPLITS
 from arxiv_hybrid.system.files import read_parquet, write_json, write_parquet
 
 

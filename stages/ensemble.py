@@ -1,23 +1,28 @@
-"""Let the main model, the members and, if asked for, the linear baseline vote."""
+"""Let the main model and the members vote, and measure how they differ."""
 
-from _stage import BASELINE, MEMBERS, METRICS, MODEL, PLOTS, ROOT, SPLITS, WORKSPACE, run
+from pathlib import Path
 
-from arxiv_hybrid.params import Params
+from _stage import prepare, run
+
+prepare()
+
 from arxiv_hybrid.evaluation.ensemble import (
-    Noise,
+    TestTimeAugmentation,
     calibrated,
     diversity,
     equal_weights,
-    fit_votes,
+    fit_vote_temperature,
     fitted_weights,
+    member_probabilities,
     member_scores,
-    probabilities,
     vote,
 )
 from arxiv_hybrid.evaluation.report import full_report, prediction_rows
-from arxiv_hybrid.system.files import read_parquet, write_csv, write_json
-from arxiv_hybrid.tracking.run import track
 from arxiv_hybrid.inference import checkpoint
+from arxiv_hybrid.params import Params
+from arxiv_hybrid.paths import BASELINE, MEMBERS, METRICS, MODEL, PLOTS, SPLITS, repository_root
+from arxiv_hybrid.system.files import read_parquet, write_csv, write_json
+from arxiv_hybrid.tracking import track
 
 
 def main(params: Params) -> None:
@@ -27,22 +32,24 @@ def main(params: Params) -> None:
     # only the members that params name: a folder may hold those of an earlier list
     folders = {"main": MODEL, **{m.name: MEMBERS / m.name for m in settings.members}}
     labels = {name: papers["label"].to_numpy() for name, papers in parts.items()}
-    with track("ensemble", params, root=ROOT, workspace=WORKSPACE) as mlrun:
+    with track("ensemble", params, root=repository_root(), workspace=Path.cwd()) as mlrun:
         mlrun.tags({f"model.digest.{n}": checkpoint.digest(f) for n, f in folders.items()})
         voters = {
             name: checkpoint.load(folder, device=params.device, precision=params.precision)
             for name, folder in folders.items()
         }
         names = voters["main"].config.classes
-        noise = Noise(settings.tta, params.augment.alpha, params.seed)
-        members = {part: probabilities(voters, papers, noise) for part, papers in parts.items()}
+        noise = TestTimeAugmentation(settings.tta, params.augment.alpha, params.seed)
+        members = {
+            part: member_probabilities(voters, papers, noise) for part, papers in parts.items()
+        }
         linear = {part: table[names].to_numpy() for part, table in baseline.items()}
         if settings.linear:
             members = {part: {**members[part], "linear": linear[part]} for part in parts}
         weights = equal_weights(members["test"])
         if settings.weights == "fitted":
             weights = fitted_weights(labels["val"], members["val"])
-        temperature = fit_votes(labels["val"], vote(members["val"], weights))
+        temperature = fit_vote_temperature(labels["val"], vote(members["val"], weights))
         votes = calibrated(vote(members["test"], weights), temperature)
         report = full_report(parts["test"], votes, linear["test"], names, params)
         report["members"] = member_scores(labels["test"], members["test"], weights)

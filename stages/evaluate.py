@@ -1,25 +1,31 @@
-"""Measure the main model on the test papers, beside the baseline, and explain some papers."""
+"""Measure the main model on test papers beside the baseline, and explain some."""
 
-from arxiv_hybrid.reporting import figures
+from pathlib import Path
+
 import pandas as pd
-from _stage import BASELINE, METRICS, MODEL, PLOTS, REPORTS, ROOT, SPLITS, WORKSPACE, run
 
-from arxiv_hybrid.params import Params
+from _stage import prepare, run
+
+prepare()
+
 from arxiv_hybrid.data.table import labelled_digest
-from arxiv_hybrid.evaluation.attention import explain, words
+from arxiv_hybrid.evaluation.attention import attention_table, explain
 from arxiv_hybrid.evaluation.metrics import confusion, reliability
 from arxiv_hybrid.evaluation.report import class_rows, full_report, prediction_rows
-from arxiv_hybrid.system.files import read_parquet, write_bytes, write_csv, write_json, write_text
-from arxiv_hybrid.reporting.attention_page import attention_page
-from arxiv_hybrid.tracking.run import track
 from arxiv_hybrid.inference import checkpoint
+from arxiv_hybrid.params import Params
+from arxiv_hybrid.paths import BASELINE, METRICS, MODEL, PLOTS, REPORTS, SPLITS, repository_root
+from arxiv_hybrid.reporting import figures
+from arxiv_hybrid.reporting.attention_page import attention_page
+from arxiv_hybrid.system.files import read_parquet, write_bytes, write_csv, write_json, write_text
+from arxiv_hybrid.tracking import track
 
 
 def main(params: Params) -> None:
     test, baseline = read_parquet(SPLITS / "test.parquet"), read_parquet(BASELINE / "test.parquet")
     classifier = checkpoint.load(MODEL, device=params.device, precision=params.precision)
     names = classifier.config.classes
-    with track("evaluate", params, root=ROOT, workspace=WORKSPACE) as mlrun:
+    with track("evaluate", params, root=repository_root(), workspace=Path.cwd()) as mlrun:
         labels, probabilities = test["label"].to_numpy(), classifier.probabilities(test).numpy()
         report = full_report(test, probabilities, baseline[names].to_numpy(), names, params)
         bins = pd.DataFrame(reliability(labels, probabilities, params.evaluate.calibration_bins))
@@ -28,7 +34,7 @@ def main(params: Params) -> None:
         write_csv(PLOTS / "confusion.csv", prediction_rows(labels, probabilities, names))
         write_csv(PLOTS / "reliability.csv", bins)
         write_csv(PLOTS / "classes.csv", class_rows(report))
-        write_csv(PLOTS / "attention.csv", words(explained))
+        write_csv(PLOTS / "attention.csv", attention_table(explained))
         write_text(REPORTS / "attention.html", attention_page(explained, classifier.config.model))
         for number, paper in enumerate(explained, 1):
             picture = figures.png(figures.attention(paper))

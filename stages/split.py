@@ -1,11 +1,14 @@
 """Label the papers and split them into train, validation and test."""
 
-from _stage import PAPERS, SPLITS, run
+from _stage import prepare, run
 
-from arxiv_hybrid.params import Params
+prepare()
+
 from arxiv_hybrid.data.labels import label_papers
 from arxiv_hybrid.data.splits import split_documents
 from arxiv_hybrid.data.table import read_papers
+from arxiv_hybrid.params import Params
+from arxiv_hybrid.paths import PAPERS, SPLITS
 from arxiv_hybrid.system.files import write_parquet
 
 

@@ -1,31 +1,43 @@
-"""Build the vocabulary from training papers, and its embedding matrix from the vectors."""
+"""Build the vocabulary from training papers and its embedding matrix."""
 
-from _stage import EMBEDDINGS, METRICS, ROOT, SPLITS, SPLIT_NAMES, VECTORS, VOCABULARY, run
+from _stage import prepare, run
 
-from arxiv_hybrid.params import Params
+prepare()
+
 from arxiv_hybrid.data.table import texts_of
+from arxiv_hybrid.params import Params
+from arxiv_hybrid.paths import (
+    EMBEDDINGS,
+    METRICS,
+    SPLIT_NAMES,
+    SPLITS,
+    VECTORS,
+    VOCABULARY,
+    repository_root,
+)
 from arxiv_hybrid.system.files import read_parquet, user_file, write_json, write_lines
+from arxiv_hybrid.text.tokenize import tokenize_all
+from arxiv_hybrid.text.vocabulary import Vocabulary
 from arxiv_hybrid.vectors.matrix import coverage, embedding_matrix, save_matrix
 from arxiv_hybrid.vectors.pretrained import load_pretrained
-from arxiv_hybrid.text.tokenize import tokenize_all
 from arxiv_hybrid.vectors.storage import load_vectors
-from arxiv_hybrid.text.vocabulary import Vocabulary
 
 
 def main(params: Params) -> None:
-    tokens = {}
-    for name in SPLIT_NAMES:
-        part = read_parquet(SPLITS / f"{name}.parquet")
-        tokens[name] = tokenize_all(texts_of(part))
+    tokens = {
+        name: tokenize_all(texts_of(read_parquet(SPLITS / f"{name}.parquet")))
+        for name in SPLIT_NAMES
+    }
     if params.pretrained:
-        start = load_pretrained(user_file(ROOT, params.pretrained))
-        vocabulary, (words, vectors) = start.vocabulary, start.word_vectors()
+        encoder = load_pretrained(user_file(repository_root(), params.pretrained))
+        vocabulary, (words, vectors) = encoder.vocabulary, encoder.word_vectors()
+        dim = vectors.shape[1]
     else:
         vocabulary = Vocabulary.build(
             tokens["train"], max_size=params.vocab.max_size, min_freq=params.vocab.min_freq
         )
         words, vectors = load_vectors(VECTORS)
-    dim = vectors.shape[1] if params.pretrained else params.glove.dim
+        dim = params.glove.dim
     matrix, known = embedding_matrix(vocabulary, words, vectors, dim=dim, seed=params.seed)
     write_lines(VOCABULARY, list(vocabulary.words))
     save_matrix(EMBEDDINGS, matrix)

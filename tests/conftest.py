@@ -14,15 +14,21 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 import pandas as pd
 import pytest
+import torch
 import yaml
 
 from arxiv_hybrid.data.labels import label_papers
 from arxiv_hybrid.data.splits import split_documents
-from arxiv_hybrid.models import blocks, characters, serial
+from arxiv_hybrid.data.table import texts_of
+from arxiv_hybrid.models import characters
+from arxiv_hybrid.ops import embedding, ragged
 from arxiv_hybrid.params import Params, parse
 from arxiv_hybrid.sources import synthetic
+from arxiv_hybrid.text.tokenize import tokenize_all
+from arxiv_hybrid.text.vocabulary import Vocabulary
 
 ROOT = Path(__file__).resolve().parents[1]
+CPU = torch.device("cpu")
 TINY: dict[str, Any] = {
     "epochs": 2,
     "batch_size": 16,
@@ -68,18 +74,18 @@ def tiny_params(tiny_content: dict[str, Any]) -> Params:
 
 @pytest.fixture
 def pretend_gpu(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """From its call on, models take this machine for one whose ids lie on a GPU."""
+    """After this is called, models behave as if their ids were on a GPU."""
 
     def pretend() -> None:
-        for module in (blocks, characters, serial):
-            monkeypatch.setattr(module, "on_host", lambda _: False)
+        for module in (characters, embedding, ragged):
+            monkeypatch.setattr(module, "sizes_are_free", lambda _: False)
 
     return pretend
 
 
 @pytest.fixture
 def on_a_gpu(pretend_gpu: Callable[[], None]) -> None:
-    """Models take this machine for one whose ids lie on a GPU."""
+    """Models behave as if their ids were on a GPU."""
     pretend_gpu()
 
 
@@ -93,6 +99,13 @@ def papers() -> pd.DataFrame:
 def splits(papers: pd.DataFrame) -> dict[str, pd.DataFrame]:
     documents = label_papers(papers, scheme="primary", classes=3)
     return split_documents(documents, by="paper", val=0.15, test=0.15, seed=1, classes=3)
+
+
+@pytest.fixture(scope="session")
+def vocabulary(splits: dict[str, pd.DataFrame]) -> Vocabulary:
+    """The words of the training papers."""
+    texts = texts_of(splits["train"])
+    return Vocabulary.build(tokenize_all(texts), max_size=5000, min_freq=2)
 
 
 @pytest.fixture
@@ -112,6 +125,14 @@ def model_folder(tmp_path: Path) -> Path:
     folder = tmp_path / "model"
     checkpoint.save(folder, registry.build("v1", **arguments), words, config)
     return folder
+
+
+@pytest.fixture
+def outside_settings_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment variables of MLflow and DVC are not set."""
+    names = ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME", "DVC_STAGE", "DVC_EXP_BASELINE_REV")
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture(scope="session")

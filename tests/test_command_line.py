@@ -1,18 +1,21 @@
-"""What every command has in common: help, completion, colours, exit codes."""
+"""What all commands have in common: help, completion, colours, exit codes."""
 
 from __future__ import annotations
 
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-from arxiv_hybrid import __version__, commands
+from arxiv_hybrid import __version__
 from arxiv_hybrid.__main__ import main, parser
+from arxiv_hybrid.commands.terminal import coloured
 
-COMMANDS = [["data", "inspect"], ["predict"], ["explain"], ["next-word"]]
+COMMANDS = [["data", "inspect"], ["predict"], ["explain"], ["next-word"],
+            ["summary"], ["report"], ["serve"]]  # fmt: skip
 
 
 @pytest.mark.parametrize("command", [[], *COMMANDS])
@@ -23,18 +26,26 @@ def test_help(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert "usage: python -m arxiv_hybrid" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", [[], ["predict"], ["explain"]])
+@pytest.mark.parametrize("command", [[], ["predict"], ["explain"], ["serve"]])
 def test_examples_in_the_help_can_be_parsed(
     command: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
         main([*command, "--help"])
     text = capsys.readouterr().out.split("examples:")[1]
-    found = re.findall(r"(?:predict|explain|data inspect) (?:[^\n|]*)", text)
-    assert found
-    for line in found:
-        words = [part.strip('"') for part in re.findall(r'"[^"]*"|\S+', line)]
-        assert parser().parse_args(words).run, line
+    examples = re.findall(r"\b(?:predict|explain|data inspect|serve)\b[^\n|]*", text)
+    assert examples
+    for line in examples:
+        arguments = [part.strip('"') for part in re.findall(r'"[^"]*"|\S+', line)]
+        assert parser().parse_args(arguments).command, line
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"), zip(COMMANDS, [["x"], [], [], ["x"], [], [], []], strict=True)
+)
+def test_every_command_has_a_module(command: list[str], arguments: list[str]) -> None:
+    options = parser().parse_args([*command, *arguments])
+    assert callable(import_module(f"arxiv_hybrid.commands.{options.command}").run)
 
 
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -49,25 +60,38 @@ def test_completion_knows_the_commands(shell: str, capsys: pytest.CaptureFixture
         main(["--print-completion", shell])
     assert ended.value.code == 0
     script = capsys.readouterr().out
-    for word in ("predict", "explain", "next-word", "--bad-rows", "--print-completion"):
+    options = ("--bad-rows", "--port", "--print-completion")
+    for word in ("predict", "explain", "next-word", "summary", "report", "serve", *options):
         assert word in script
 
 
-def test_a_wrong_option_is_status_2() -> None:
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["predict", "--bad-rows", "hide"], "invalid choice: 'hide'"),
+        (["predict", "--sure", "1.5"], "'1.5' must be a number from 0 to 1"),
+        (["next-word", "a", "--top", "0"], "'0' must be a positive integer"),
+        (["serve", "--port", "http"], "invalid int value: 'http'"),
+    ],
+)
+def test_a_wrong_option_is_status_2(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as ended:
-        main(["predict", "--bad-rows", "hide"])
+        main(arguments)
     assert ended.value.code == 2
+    assert message in capsys.readouterr().err
 
 
 def test_colours_are_for_terminals_only(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
-    assert commands._coloured("cs.CL", "1") == "cs.CL"
+    assert coloured("cs.CL", "1") == "cs.CL"
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    assert commands._coloured("cs.CL", "1") == "\x1b[1mcs.CL\x1b[0m"
+    assert coloured("cs.CL", "1") == "\x1b[1mcs.CL\x1b[0m"
     monkeypatch.setenv("NO_COLOR", "1")
-    assert commands._coloured("cs.CL", "1") == "cs.CL"
+    assert coloured("cs.CL", "1") == "cs.CL"
     assert not capsys.readouterr().out
 
 

@@ -1,26 +1,27 @@
-"""The command line beside the pipeline: `python -m arxiv_hybrid --help`."""
+"""The command line: `python -m arxiv_hybrid --help`."""
 
 from __future__ import annotations
 
 import signal
 import sys
-from argparse import (
-    ArgumentParser,
-    ArgumentTypeError,
-    RawDescriptionHelpFormatter,
-    _SubParsersAction,
-)
+from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import shtab
 
-from arxiv_hybrid import __version__, commands
+from arxiv_hybrid import __version__
+from arxiv_hybrid.paths import EXPLAINED, MODEL, NEXT_WORD_MODEL, PAPERS
 from arxiv_hybrid.system.errors import UserError
 
-MODEL, PAPERS = Path("models/main"), Path("data/raw/papers.csv")
-EXPLAINED = Path("reports/explained")
-NEXT_WORD = Path("examples/next_word/models/cnn_lstm")
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+    Commands = _SubParsersAction["_Parser"]
+
 SURE = 0.5
+HOST, PORT = "127.0.0.1", 5001
 
 EXAMPLES = """\
 examples:
@@ -37,128 +38,162 @@ examples:
   from a pipe:     cat papers.jsonl | python -m arxiv_hybrid predict --input - --output -
   damaged rows:    predict --input papers.csv --output predictions.csv --bad-rows skip
 
-A CSV needs the columns title and abstract, an object of JSON lines the keys; an id is kept. `.gz`
-is read as it is. The output is written whole or not at all.
+A CSV needs the columns title and abstract, a JSON object the keys title and abstract. An id is
+optional and copied to the output. Files may be compressed as .gz. The output file is replaced
+only when all papers are classified.
 """
 EXPLAIN = """\
 examples:
   explain --id 2511.00001
   explain --title "Speech recognition" --abstract "We present a corpus ..."
 """
+SERVE = """\
+Serves the registered champion, or the model of the last run if none is registered.
+
+examples:
+  serve
+  serve --host 0.0.0.0 --port 8080
+"""
 
 
 def parser() -> ArgumentParser:
-    """All commands and options."""
+    """All commands and options; `options.command` names a module of `commands`."""
     name = "arxiv-hybrid" if Path(sys.argv[0]).name == "arxiv-hybrid" else "python -m arxiv_hybrid"
-    root = _Parser(prog=name, description="Classify arXiv papers.",
-                   epilog=EXAMPLES)  # fmt: skip
+    root = _Parser(prog=name, description="Classify arXiv papers.", epilog=EXAMPLES)
     root.add_argument("--version", action="version", version=__version__)
-    shtab.add_argument_to(root, "--print-completion", help="completion for a shell, to be sourced")
-    areas = root.add_subparsers(required=True, metavar="data | predict | explain | next-word",
-                                parser_class=_Parser)  # fmt: skip
-    data = areas.add_parser("data", help="look at papers").add_subparsers(required=True)
-    command = data.add_parser("inspect", help="counts, lengths, dates, cross-listing, duplicates")
-    _path(command, "file", "a CSV of papers, plain or .gz")
-    command.set_defaults(run=commands.inspect)
-    _add_predict(areas)
-    _add_explain(areas)
-    command = areas.add_parser("next-word", help="guess the next word (examples/next_word)")
-    command.add_argument("prefix", help="the words so far, in quotes")
-    _path(command, "--model", f"a folder ({NEXT_WORD})", NEXT_WORD)
-    command.add_argument("--top", type=_count, default=5, help="how many guesses (5)")
-    command.add_argument("--json", action="store_true", help="print them as JSON")
-    command.set_defaults(run=commands.next_word)
+    shtab.add_argument_to(
+        root, "--print-completion", help="print a completion script for this shell"
+    )
+    commands = root.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+    _add_predict(commands)
+    _add_explain(commands)
+    _add_data(commands)
+    _add_run_commands(commands)
+    _add_next_word(commands)
     return root
 
 
-def _add_predict(areas: _SubParsersAction[_Parser]) -> None:
-    command = areas.add_parser(
+def _add_predict(commands: Commands) -> None:
+    command = commands.add_parser(
         "predict", help="classify one paper, or a file of any size", epilog=PREDICT
     )
-    command.add_argument("--title", default="", help="a paper's title")
-    command.add_argument("--abstract", default="", help="and its abstract")
-    command.add_argument("--json", action="store_true", help="print the paper's result as JSON")
+    command.add_argument("--title", default="", help="the title of one paper")
+    command.add_argument("--abstract", default="", help="its abstract")
+    command.add_argument("--json", action="store_true", help="print that paper's result as JSON")
     command.add_argument(
-        "--sure", type=_share, default=SURE, help=f"less than this is 'unsure' ({SURE})"
+        "--sure",
+        type=_probability,
+        default=SURE,
+        help=f"call a prediction unsure below this probability ({SURE})",
     )
-    _path(command, "--input", "or papers: .csv, .jsonl, either as .gz; - reads JSON lines")
-    _path(command, "--output", "and the .csv or .jsonl that is written; - prints JSON lines")
+    _add_path(command, "--input", "a file of papers: .csv or .jsonl, also .gz; - reads JSON lines")
+    _add_path(command, "--output", "the .csv or .jsonl to write, also .gz; - prints JSON lines")
     command.add_argument(
         "--bad-rows",
         choices=("stop", "skip"),
         default="stop",
-        help="a row that cannot be read ends it (stop), or is told and left out (skip)",
+        help="at an unreadable row, stop with an error (the default), or report and skip it",
     )
-    _path(command, "--model", f"a folder ({MODEL})", MODEL)
-    command.set_defaults(run=commands.predict)
+    _add_path(command, "--model", f"a model folder ({MODEL})", MODEL)
+    command.set_defaults(command="predict")
 
 
-def _add_explain(areas: _SubParsersAction[_Parser]) -> None:
-    command = areas.add_parser(
-        "explain", help="where the model looks, for some papers: a page", epilog=EXPLAIN
+def _add_explain(commands: Commands) -> None:
+    command = commands.add_parser(
+        "explain", help="show where the model looks in some papers, as pages", epilog=EXPLAIN
     )
-    command.add_argument("--id", nargs="+", default=[], help="papers of the data set")
-    command.add_argument("--title", default="", help="or a text of your own")
-    command.add_argument("--abstract", default="")
+    command.add_argument("--id", nargs="+", default=[], help="ids of papers in the data set")
+    command.add_argument("--title", default="", help="or the title of another paper")
+    command.add_argument("--abstract", default="", help="and its abstract")
     command.add_argument("--json", action="store_true", help="print each result as JSON")
-    _path(command, "--model", f"a folder ({MODEL})", MODEL)
-    _path(command, "--papers", f"the data set ({PAPERS})", PAPERS)
-    _path(command, "--output", f"a folder ({EXPLAINED})", EXPLAINED)
-    command.set_defaults(run=commands.explain)
+    _add_path(command, "--model", f"a model folder ({MODEL})", MODEL)
+    _add_path(command, "--papers", f"the data set ({PAPERS})", PAPERS)
+    _add_path(command, "--output", f"the folder for the pages ({EXPLAINED})", EXPLAINED)
+    command.set_defaults(command="explain")
+
+
+def _add_data(commands: Commands) -> None:
+    data = commands.add_parser("data", help="look at a file of papers")
+    command = data.add_subparsers(required=True).add_parser(
+        "inspect", help="print counts, lengths, dates, cross-listing and duplicates"
+    )
+    _add_path(command, "file", "a CSV of papers, plain or .gz")
+    command.set_defaults(command="inspect_data")
+
+
+def _add_run_commands(commands: Commands) -> None:
+    """Commands about the last run of the pipeline, which start in the repository."""
+    command = commands.add_parser("summary", help="print the scores of the last run")
+    command.set_defaults(command="summary")
+    command = commands.add_parser("report", help="write the last run to reports/index.html")
+    command.set_defaults(command="report")
+    command = commands.add_parser("serve", help="answer HTTP requests with the model", epilog=SERVE)
+    command.add_argument("--host", default=HOST, help=f"the address to listen on ({HOST})")
+    command.add_argument("--port", type=int, default=PORT, help=f"the port ({PORT})")
+    command.set_defaults(command="serve")
+
+
+def _add_next_word(commands: Commands) -> None:
+    command = commands.add_parser("next-word", help="guess the next word (examples/next_word)")
+    command.add_argument("prefix", help="the words so far, in quotes")
+    _add_path(command, "--model", f"a model folder ({NEXT_WORD_MODEL})", NEXT_WORD_MODEL)
+    command.add_argument("--top", type=_positive, default=5, help="the number of guesses (5)")
+    command.add_argument("--json", action="store_true", help="print the guesses as JSON")
+    command.set_defaults(command="next_word")
 
 
 class _Parser(ArgumentParser):
-    """A parser that leaves the lines of its examples as they are."""
+    """A parser that keeps the line breaks of its examples."""
 
     def __init__(self, **arguments: object) -> None:
         super().__init__(formatter_class=RawDescriptionHelpFormatter, **arguments)  # type: ignore[arg-type]
 
 
-def _path(command: ArgumentParser, name: str, text: str, default: Path | None = None) -> None:
-    added = command.add_argument(name, type=Path, help=text, default=default)
-    added.complete = shtab.FILE  # type: ignore[attr-defined]
+def _add_path(command: ArgumentParser, name: str, text: str, default: Path | None = None) -> None:
+    argument = command.add_argument(name, type=Path, help=text, default=default)
+    argument.complete = shtab.FILE  # type: ignore[attr-defined]
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise ArgumentTypeError(f"{text!r} must be a positive integer")
+    return int(text)
+
+
+def _probability(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise ArgumentTypeError(f"{text!r} must be a number from 0 to 1")
+    return value
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command; 0 on success, 2 and one line on a user's mistake."""
-    chosen = parser().parse_args(arguments)
+    """Run a command; 0 on success, 2 and one line on a user's mistake, 130 on Ctrl-C."""
+    options = parser().parse_args(arguments)
     try:
-        chosen.run(chosen)
+        import_module(f"arxiv_hybrid.commands.{options.command}").run(options)
     except UserError as error:
-        return _refused(str(error))
+        return _print_error(str(error))
     except OSError as error:
-        return _refused(f"{error.filename or 'a file'}: {error.strerror or error}")
+        return _print_error(f"{error.filename or 'a file'}: {error.strerror or error}")
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
     return 0
 
 
-def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise ArgumentTypeError(f"{text!r} is no whole number from 1")
-    return int(text)
-
-
-def _share(text: str) -> float:
-    try:
-        share = float(text)
-    except ValueError:
-        share = -1.0
-    if not 0 <= share <= 1:
-        raise ArgumentTypeError(f"{text!r} is no number from 0 to 1")
-    return share
-
-
-def _refused(message: str) -> int:
+def _print_error(message: str) -> int:
     print(f"error: {message}", file=sys.stderr)
     return 2
 
 
 def command() -> int:
-    """What the installed program `arxiv-hybrid` runs."""
+    """The entry point of the installed program `arxiv-hybrid`."""
     if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it without a word
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end quietly when `| head` closes the pipe
     return main()
 
 

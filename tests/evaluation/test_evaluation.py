@@ -1,8 +1,7 @@
+"""Scores, ensembles, and the summary of a run."""
+
 from __future__ import annotations
 
-import json
-from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,12 +11,8 @@ import torch
 from sklearn.metrics import f1_score
 
 from arxiv_hybrid.evaluation import ensemble, metrics
-from arxiv_hybrid.evaluation.attention import Explanation, Part
-from arxiv_hybrid.evaluation.report import full_report, prediction_rows, summary
+from arxiv_hybrid.evaluation.report import full_report, prediction_rows, summary_table
 from arxiv_hybrid.params import Params
-from arxiv_hybrid.reporting import figures
-from arxiv_hybrid.system import files
-from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.text.augment import augment
 
 NAMES = ["a", "b", "c"]
@@ -36,14 +31,14 @@ def sample(number: int = 300, skill: float = 2.0, seed: int = 0) -> tuple[np.nda
 def test_scores_agree_with_sklearn() -> None:
     labels, probabilities = sample()
     predicted = probabilities.argmax(1)
-    found = metrics.scores(labels, probabilities, NAMES)
-    assert found["accuracy"] == (labels == predicted).mean()
-    assert found["macro_f1"] == pytest.approx(f1_score(labels, predicted, average="macro"))
-    assert found["weighted_f1"] == pytest.approx(f1_score(labels, predicted, average="weighted"))
-    assert sum(entry["support"] for entry in found["per_class"].values()) == 300
+    scores = metrics.scores(labels, probabilities, NAMES)
+    assert scores["accuracy"] == (labels == predicted).mean()
+    assert scores["macro_f1"] == pytest.approx(f1_score(labels, predicted, average="macro"))
+    assert scores["weighted_f1"] == pytest.approx(f1_score(labels, predicted, average="weighted"))
+    assert sum(entry["support"] for entry in scores["per_class"].values()) == 300
 
 
-def test_any_listed_counts_more_than_the_label() -> None:
+def test_any_listed_class_counts_as_right() -> None:
     labels, probabilities = sample()
     listed = np.eye(3, dtype=bool)[labels]
     only = metrics.scores(labels, probabilities, NAMES, listed=listed)
@@ -52,12 +47,12 @@ def test_any_listed_counts_more_than_the_label() -> None:
     assert every["accuracy_any_listed"] == 1
 
 
-def test_calibration_error_is_zero_for_honest_confidence() -> None:
+def test_calibration_error_is_zero_if_confidence_equals_accuracy() -> None:
     labels = np.array([0] * 8 + [1] * 2)
-    honest = np.tile([0.8, 0.2], (10, 1))
-    boastful = np.tile([1.0, 0.0], (10, 1))
-    assert metrics.expected_calibration_error(labels, honest, 10) == pytest.approx(0)
-    assert metrics.expected_calibration_error(labels, boastful, 10) == pytest.approx(0.2)
+    calibrated = np.tile([0.8, 0.2], (10, 1))
+    overconfident = np.tile([1.0, 0.0], (10, 1))
+    assert metrics.expected_calibration_error(labels, calibrated, 10) == pytest.approx(0)
+    assert metrics.expected_calibration_error(labels, overconfident, 10) == pytest.approx(0.2)
 
 
 def test_reliability_rows_cover_all_papers() -> None:
@@ -113,18 +108,18 @@ def test_soft_vote_and_diversity() -> None:
 
 
 def test_diversity_by_hand() -> None:
-    """Of 8 papers both get 2 right, one alone 3, the other alone 2, none 1."""
+    """Of 8 papers both members get 2 right, x alone 3, y alone 2, and neither 1."""
     labels = np.zeros(8, dtype=int)
     first = np.eye(3)[[0, 0, 0, 0, 0, 1, 1, 2]]
     second = np.eye(3)[[0, 0, 1, 1, 2, 0, 0, 2]]
-    found = ensemble.diversity(labels, {"x": first, "y": second})
-    assert found["pairs"]["x | y"]["disagreement"] == 5 / 8
-    assert found["pairs"]["x | y"]["q_statistic"] == (2 * 1 - 3 * 2) / (2 * 1 + 3 * 2)
-    assert found["oracle_accuracy"] == 7 / 8
+    diversity = ensemble.diversity(labels, {"x": first, "y": second})
+    assert diversity["pairs"]["x | y"]["disagreement"] == 5 / 8
+    assert diversity["pairs"]["x | y"]["q_statistic"] == (2 * 1 - 3 * 2) / (2 * 1 + 3 * 2)
+    assert diversity["oracle_accuracy"] == 7 / 8
 
 
 class Counting:
-    """A member whose probabilities say how long the abstracts are."""
+    """A member whose "probabilities" are the words and characters of each abstract."""
 
     def probabilities(self, papers: pd.DataFrame) -> torch.Tensor:
         return torch.tensor(
@@ -132,19 +127,19 @@ class Counting:
         ).double()
 
 
-def test_noisy_copies_are_averaged_with_the_papers_themselves() -> None:
+def test_augmented_copies_are_averaged_with_the_papers_themselves() -> None:
     papers = pd.DataFrame({"title": "t", "abstract": ["we show that it can be done", "one two"]})
-    noise = ensemble.Noise(copies=2, alpha=0.3, seed=5)
-    found = ensemble.probabilities({"x": Counting()}, papers, noise)["x"]
+    augmentation = ensemble.TestTimeAugmentation(copies=2, alpha=0.3, seed=5)
+    mean = ensemble.member_probabilities({"x": Counting()}, papers, augmentation)["x"]
     random = np.random.default_rng(5)
     variants = [papers["abstract"].tolist()]
     variants += [[augment(text, 0.3, random) for text in variants[0]] for _ in range(2)]
     assert len({tuple(texts) for texts in variants}) == 3, "the premise: copies differ"
     sizes = np.array([[[len(text.split()), len(text)] for text in texts] for texts in variants])
-    np.testing.assert_allclose(found, sizes.mean(0))
+    np.testing.assert_allclose(mean, sizes.mean(0))
 
 
-def test_fitted_weights_are_the_likeliest() -> None:
+def test_fitted_weights_have_the_highest_likelihood() -> None:
     labels, good = sample(seed=1)
     _, bad = sample(seed=1, skill=0.2)
     members = {"good": good, "bad": bad, "none": np.full_like(good, 1 / good.shape[1])}
@@ -152,8 +147,8 @@ def test_fitted_weights_are_the_likeliest() -> None:
     assert sum(weights.values()) == pytest.approx(1)
     assert weights["good"] > weights["bad"]
 
-    def likelihood(chosen: dict[str, float]) -> float:
-        mixed = ensemble.vote(members, chosen)
+    def likelihood(weights: dict[str, float]) -> float:
+        mixed = ensemble.vote(members, weights)
         return float(np.log(mixed[np.arange(len(labels)), labels]).mean())
 
     best = likelihood(weights)
@@ -172,9 +167,9 @@ def report(tiny_params: Params) -> dict[str, Any]:
     return full_report(papers, probabilities, baseline, NAMES, tiny_params)
 
 
-def test_summary_says_what_was_reached_and_against_what(report: dict[str, Any]) -> None:
+def test_the_summary_compares_the_model_with_baseline_and_ceiling(report: dict[str, Any]) -> None:
     audit = {"task": {"majority_accuracy": 0.4, "oracle_accuracy": 1.0, "label_ceiling": 0.88}}
-    text = summary(
+    text = summary_table(
         {
             "audit": audit,
             "baseline": {"accuracy": 0.8, "macro_f1": 0.79},
@@ -183,78 +178,11 @@ def test_summary_says_what_was_reached_and_against_what(report: dict[str, Any]) 
         },
         {"model": "models/main/"},
     )
-    for words in ("TF-IDF + linear", "80.00%", "79.00%", "88.00%", "models/main/", "McNemar"):
-        assert words in text
+    for part in ("TF-IDF + linear", "80.00%", "79.00%", "88.00%", "models/main/", "McNemar"):
+        assert part in text
     assert f"{report['accuracy']:.2%}" in text
-
-
-def paper() -> Explanation:
-    """A paper of two title words and four abstract words, two heads."""
-    heads = np.array([[1.0, 0.0], [0.6, 0.4]])
-    title = Part("title", "Deep words", ["deep", "words"], heads, 0.4)
-    abstract = Part("abstract", "We ask what it", ["we", "ask", "what", "it"],
-                    np.full((2, 4), 0.25), 0.6)  # fmt: skip
-    return Explanation({"a": 0.25, "b": 0.75}, "1", title, abstract, "a")
-
-
-def test_figures_show_what_they_are_given() -> None:
-    labels, probabilities = sample()
-    counts = metrics.confusion(labels, probabilities.argmax(1), 3)
-    curves = pd.DataFrame({"epoch": [1, 2]})
-    for part in ("train", "val"):
-        curves[f"{part}_loss"], curves[f"{part}_accuracy"] = [1.0, 0.5], [0.5, 0.7]
-    drawn = {
-        "confusion": figures.confusion_matrix(counts, NAMES, "t"),
-        "curves": figures.learning_curves(curves),
-        "reliability": figures.reliability_diagram(
-            pd.DataFrame(metrics.reliability(labels, probabilities, 10))
-        ),
-        "attention": figures.attention(paper()),
-    }
-    for figure in drawn.values():
-        image = BytesIO()
-        figure.savefig(image)
-        assert image.getvalue().startswith(b"\x89PNG")
-    shown = {text.get_text() for text in drawn["confusion"].axes[0].texts}
-    assert any(str(counts[0, 0]) in text for text in shown)
-    assert [list(line.get_ydata()) for line in drawn["curves"].axes[1].lines] == [[0.5, 0.7]] * 2
-    assert drawn["attention"].get_suptitle() == "1: predicted b (75%), actual a"
-    title, abstract = drawn["attention"].axes
-    assert [tick.get_text() for tick in title.get_yticklabels()] == ["mean", "head 1", "head 2"]
-    assert [tick.get_text() for tick in abstract.get_xticklabels()] == ["we", "ask", "what", "it"]
-    shades = title.images[0].get_array()
-    np.testing.assert_allclose(shades, [[1, 0.25], [1, 0], [1, 2 / 3]])  # of a row's strongest
-    assert [axis.images[0].get_clim() for axis in (title, abstract)] == [(0, 1)] * 2
 
 
 def test_prediction_rows_name_the_classes() -> None:
     rows = prediction_rows(np.array([0, 2]), np.array([[0.9, 0.1, 0], [0.5, 0.3, 0.2]]), NAMES)
     assert rows.to_dict("list") == {"actual": ["a", "c"], "predicted": ["a", "a"]}
-
-
-def test_json_is_sorted_rounded_and_without_nan(tmp_path: Path) -> None:
-    path = tmp_path / "deep" / "m.json"
-    files.write_json(path, {"b": np.float64(1 / 3), "a": [np.int64(2), float("nan")]})
-    assert path.read_text() == '{\n  "a": [\n    2,\n    null\n  ],\n  "b": 0.333333\n}\n'
-    assert json.loads(path.read_text()) == files.read_json(path)
-
-
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
-    path = tmp_path / "m.json"
-    files.write_json(path, {"a": 1})
-    before = path.read_bytes()
-
-    def interrupted() -> None:
-        with files.atomic(path) as temporary:
-            temporary.write_text("half")
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert path.read_bytes() == before
-    assert [p.name for p in tmp_path.iterdir()] == ["m.json"]
-
-
-def test_a_missing_stage_output_says_what_to_run(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"none\.parquet: not found; run `dvc repro`"):
-        files.read_parquet(tmp_path / "none.parquet")

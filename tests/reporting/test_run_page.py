@@ -1,4 +1,4 @@
-"""The page about the last run: its charts, the papers it names, what changed."""
+"""The page about the last run: its charts, and what changed."""
 
 from __future__ import annotations
 
@@ -8,38 +8,13 @@ import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import pytest
 import yaml
 
-from arxiv_hybrid.evaluation.label_issues import confidently_wrong, hardest
 from arxiv_hybrid.reporting.changes import changes
 from arxiv_hybrid.reporting.charts import Chart, _ticks
 
 METRICS, PARAMS = Path("metrics"), Path("params.yaml")
-NAMES = ["cs.AI-LG", "cs.CL", "cs.CV"]
-PAPERS = pd.DataFrame(
-    {
-        "id": ["a", "b", "c", "d"],
-        "title": ["A", "B", "C", "D"],
-        "label": [0, 1, 2, 0],
-        "all_categories": ["cs.LG", "cs.CL,cs.CV", "cs.CV", "cs.AI"],
-    }
-)
-PROBABILITIES = np.array([[0.1, 0.8, 0.1], [0.04, 0.01, 0.95], [0.1, 0.2, 0.7], [0.5, 0.1, 0.4]])
-
-
-def test_mistakes_that_the_authors_do_not_list_come_first() -> None:
-    found = confidently_wrong(PAPERS, PROBABILITIES, NAMES, 9)
-    assert [(paper.id, paper.listed) for paper in found] == [("a", False), ("b", True)]
-    assert (found[1].filed, found[1].predicted) == ("cs.CL", "cs.CV")
-    assert (found[1].probability, found[1].filed_probability) == (0.95, 0.01)
-    assert [p.id for p in confidently_wrong(PAPERS, PROBABILITIES, NAMES, 1)] == ["a"]
-
-
-def test_the_hardest_are_the_closest() -> None:
-    assert [paper.id for paper in hardest(PAPERS, PROBABILITIES, NAMES, 3)] == ["d", "c", "a"]
 
 
 def test_a_chart_places_its_points() -> None:
@@ -54,7 +29,7 @@ def test_a_chart_places_its_points() -> None:
     HTMLParser().feed(svg)
 
 
-def test_a_chart_leaves_out_what_is_not_finite() -> None:
+def test_a_chart_omits_points_that_are_not_finite() -> None:
     nan, inf = float("nan"), float("inf")
     svg = str(Chart("t", "x", "y", {"a": [(1, nan), (2, 0.5), (3, 0.6), (4, inf)]}).svg())
     assert svg.count("<circle") == 2
@@ -101,18 +76,18 @@ def repository(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_changes_are_since_the_newest_commit_that_differs(repository: Path) -> None:
-    found = changes(repository, METRICS, PARAMS)
-    assert found is not None
-    assert found.since.endswith(" first")
-    assert found.metrics == [("accuracy", 0.8, 0.9)]
-    assert found.params == [("dropout", 0.5, 0.6)]
+def test_changes_are_relative_to_the_newest_commit_that_differs(repository: Path) -> None:
+    committed = changes(repository, METRICS, PARAMS)
+    assert committed is not None
+    assert committed.since.endswith(" first")
+    assert committed.metrics == [("accuracy", 0.8, 0.9)]
+    assert committed.params == [("dropout", 0.5, 0.6)]
     (repository / "metrics/evaluate.json").write_text(json.dumps({"accuracy": 0.7}))
-    found = changes(repository, METRICS, PARAMS)
-    assert found is not None
-    assert found.since.endswith(" second")
-    assert found.metrics == [("accuracy", 0.9, 0.7)]
-    assert found.params == []
+    uncommitted = changes(repository, METRICS, PARAMS)
+    assert uncommitted is not None
+    assert uncommitted.since.endswith(" second")
+    assert uncommitted.metrics == [("accuracy", 0.9, 0.7)]
+    assert uncommitted.params == []
 
 
 def test_no_changes_without_git(tmp_path: Path) -> None:

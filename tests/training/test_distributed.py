@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from arxiv_hybrid.params import parse
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.training.batches import shuffled_batches
-from arxiv_hybrid.training.distributed import ALONE, Group, processes
+from arxiv_hybrid.training.distributed import SINGLE, Group, process_group
 
 TRAIN = """\
 import json, sys
@@ -30,7 +30,7 @@ from arxiv_hybrid.params import parse
 from arxiv_hybrid.text.tokenize import tokenize_all
 from arxiv_hybrid.text.vocabulary import Vocabulary
 from arxiv_hybrid.inference import checkpoint
-from arxiv_hybrid.training.distributed import processes
+from arxiv_hybrid.training.distributed import process_group
 from arxiv_hybrid.training.classifier import curves, train_classifier
 
 folder = Path(sys.argv[1])
@@ -38,7 +38,7 @@ params = parse(json.loads((folder / "params.json").read_text()), "p")
 train, val = (pd.read_parquet(folder / f"{name}.parquet") for name in ("train", "val"))
 tokens = tokenize_all(train["title"] + " " + train["abstract"])
 words = Vocabulary.build(tokens, max_size=3000, min_freq=2)
-with processes(1, torch.device("cpu")) as group:
+with process_group(1, torch.device("cpu")) as group:
     spoken = []
     classifier, history = train_classifier(
         params, train, val, words, None, group=group, on_epoch=spoken.append
@@ -109,23 +109,23 @@ def test_v1_with_all_its_noise_ends_alike_in_all_processes(
 
 def test_every_row_of_a_batch_is_one_processes() -> None:
     rows = np.arange(11)
-    shares = [Group(rank, 3).share(rows) for rank in range(3)]
-    assert sorted(np.concatenate(shares).tolist()) == rows.tolist()
-    assert {len(share) for share in shares} == {3, 4}
+    shards = [Group(rank, 3).shard(rows) for rank in range(3)]
+    assert sorted(np.concatenate(shards).tolist()) == rows.tolist()
+    assert {len(share) for share in shards} == {3, 4}
 
 
 def test_no_process_goes_without_rows() -> None:
     for count in range(8, 80):
-        batches = shuffled_batches(np.arange(count), 16, np.random.default_rng(0), fewest=8)
+        batches = shuffled_batches(np.arange(count), 16, np.random.default_rng(0), min_size=8)
         assert sum(len(rows) for rows in batches) == count
         assert min(len(rows) for rows in batches) >= 8
 
 
 def test_a_process_of_its_own_is_a_group_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RANK", raising=False)
-    with processes(1, torch.device("cpu")) as group:
-        assert group == ALONE
-        assert group.first
+    with process_group(1, torch.device("cpu")) as group:
+        assert group == SINGLE
+        assert group.is_main
 
 
 @pytest.mark.parametrize(

@@ -20,11 +20,10 @@ from arxiv_hybrid.models import registry
 from arxiv_hybrid.models.paired import PairedCNNLSTM
 from arxiv_hybrid.params import parse
 from arxiv_hybrid.system.errors import UserError
-from arxiv_hybrid.text.tokenize import tokenize_all
 from arxiv_hybrid.text.vocabulary import Vocabulary
 from arxiv_hybrid.training.classifier import train_classifier
 from arxiv_hybrid.training.pretraining import (
-    TASK,
+    CLASSIFIER_ONLY,
     PretrainEpoch,
     Settings,
     info_nce,
@@ -37,12 +36,6 @@ from arxiv_hybrid.vectors.pretrained import CONFIG, PAPERS, WEIGHTS, WORDS, load
 CPU = DeviceConfig(torch.device("cpu"), "fp32")
 SIZES = {"num_filters": 8, "lstm_hidden": 6}
 FAST = Settings(epochs=25, batch_size=32, learning_rate=0.02, word_dropout=0.0)
-
-
-@pytest.fixture(scope="module")
-def vocabulary(splits: dict[str, pd.DataFrame]) -> Vocabulary:
-    texts = splits["train"]["title"] + " " + splits["train"]["abstract"]
-    return Vocabulary.build(tokenize_all(texts), max_size=5000, min_freq=2)
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +108,7 @@ def test_the_head_is_not_taught(vocabulary: Vocabulary, encoded: EncodedPapers) 
     before = make(vocabulary).state_dict()
     model, _ = learned(vocabulary, encoded, replace(FAST, epochs=1))
     changed = {name for name, value in model.state_dict().items() if (value != before[name]).any()}
-    assert changed == {name for name in before if not name.startswith(TASK)}
+    assert changed == {name for name in before if not name.startswith(CLASSIFIER_ONLY)}
 
 
 def test_what_is_saved_is_what_a_classifier_starts_from(
@@ -133,7 +126,7 @@ def test_what_is_saved_is_what_a_classifier_starts_from(
     model, fresh = make(vocabulary), make(vocabulary).state_dict()
     load_encoder(model, pretrained)
     for name, value in model.state_dict().items():
-        factor = 1.0 if name.startswith(TASK) else 0.5
+        factor = 1.0 if name.startswith(CLASSIFIER_ONLY) else 0.5
         torch.testing.assert_close(value, factor * fresh[name], rtol=1e-3, atol=1e-6, msg=name)
 
 
@@ -164,7 +157,7 @@ def test_another_architecture_is_refused(folder: Path, vocabulary: Vocabulary) -
     with pytest.raises(UserError, match="architecture differs from pretrained"):
         load_encoder(wider, pretrained)
     v1 = registry.build("v1", vocab_size=len(vocabulary), embed_dim=12, **SIZES)
-    with pytest.raises(UserError, match="not the one that was pre-trained"):
+    with pytest.raises(UserError, match="only model v5 can start from"):
         load_encoder(v1, pretrained)
 
 
@@ -204,7 +197,7 @@ def test_words_of_another_pretraining_are_refused(
     pretrained = load_pretrained(folder)
     other = Vocabulary((*pretrained.vocabulary.words[:-1], "another"))
     params = parse(merged(tiny_content, {"model": "v5"}), "params")
-    with pytest.raises(UserError, match=r"its words are not those of data/processed/vocab\.txt"):
+    with pytest.raises(UserError, match=r"its vocabulary differs from data/processed/vocab\.txt"):
         train_classifier(params, splits["train"], splits["val"], other, pretrained.embeddings,
                          pretrained=pretrained)  # fmt: skip
 

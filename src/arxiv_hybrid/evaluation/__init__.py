@@ -1,1 +1,1 @@
-"""Scores, plots, explanations, the ensemble and the linear baseline."""
+"""Evaluation: scores, baselines, ensembles, attention, occlusion, label issues."""

@@ -1,4 +1,4 @@
-"""Which words a classifier looked at."""
+"""Predictions, and the attention weights behind them."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from arxiv_hybrid.inference.checkpoint import Classifier
 from arxiv_hybrid.text.tokenize import tokenize
 
 PARTS = ("title", "abstract")
-SHOWN = (20, 50)  # words of title and abstract in tables and figures
+TOKENS_SHOWN = (20, 50)  # of a title and of an abstract, in tables and figures
 
 
 @dataclass(frozen=True)
 class Part:
-    """A paper's title or abstract: its text, the T tokens that the model read, their weights.
+    """A paper's title or abstract with its attention weights.
 
-    heads (H, T): each attention head's weights, summing to 1 a row. fusion: the weight of
-    this part when the two are joined.
+    tokens: the T tokens that the model read. heads: (H, T), the weights of each attention head;
+    each row sums to 1. fusion: the weight of this part when title and abstract are fused.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a classifier says of a paper: each class's probability."""
+    """The probability of each class, by name."""
 
     probabilities: dict[str, float]
 
@@ -57,7 +57,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Explanation(Prediction):
-    """Where a classifier looked for its verdict on a paper; `actual` where that is known."""
+    """A prediction with the attention behind it; `actual` is None for an unlabelled paper."""
 
     id: str
     title: Part
@@ -67,17 +67,20 @@ class Explanation(Prediction):
 
 @torch.inference_mode()
 def explain(classifier: Classifier, papers: pd.DataFrame) -> list[Explanation]:
-    """Attention, head by head, for each of `papers` (id, title, abstract, perhaps label)."""
+    """Classify `papers` and return each one's attention, head by head.
+
+    papers: columns id, title and abstract; label is optional.
+    """
     classifier.model.eval()
     encoded, classes = classifier.encode(papers), classifier.config.classes
-    titles, abstracts, _ = encoded.batch(np.arange(len(papers)))
+    batch = encoded.batch(np.arange(len(papers)))
     with classifier.device_config.autocast():
-        logits, maps = classifier.model(titles, abstracts)
+        logits, maps = batch.classify(classifier.model)
     probabilities = calibration.probabilities(logits, classifier.config.temperature).tolist()
     fusion = maps["fusion_weights"].tolist()
 
     def part(name: str, row: int, text: str, length: int) -> Part:
-        tokens = tokenize(text)[:length]  # none where the text has no word
+        tokens = tokenize(text)[:length]  # none for an empty text, encoded as <UNK>
         heads = maps[f"{name}_heads"][row, :, : len(tokens)].double().cpu().numpy()
         return Part(name, text, tokens, heads, fusion[row][PARTS.index(name)])
 
@@ -93,12 +96,12 @@ def explain(classifier: Classifier, papers: pd.DataFrame) -> list[Explanation]:
     ]
 
 
-def words(explanations: list[Explanation]) -> pd.DataFrame:
-    """The first 20 title and 50 abstract words of each paper with their averaged weights.
+def attention_table(explanations: list[Explanation]) -> pd.DataFrame:
+    """The mean weights of the first 20 title and 50 abstract tokens of each paper.
 
-    One row a word: id, part (`title` or `abstract`), position from 1, token, weight, and the
-    paper's actual and predicted class. Weights of a part sum to 1 over all its words, so
-    those of a long abstract's first 50 sum to less.
+    One row a token: id, part (`title` or `abstract`), position from 1, token, weight, and the
+    paper's actual and predicted class. The weights of a part sum to 1 over all its tokens, so
+    those of the first 50 tokens of a longer abstract sum to less.
     """
     rows = [
         {
@@ -111,7 +114,7 @@ def words(explanations: list[Explanation]) -> pd.DataFrame:
             "predicted": paper.predicted,
         }
         for paper in explanations
-        for part, limit in zip((paper.title, paper.abstract), SHOWN, strict=True)
+        for part, limit in zip((paper.title, paper.abstract), TOKENS_SHOWN, strict=True)
         for position, (token, weight) in enumerate(
             zip(part.tokens[:limit], part.mean.tolist(), strict=False)
         )

@@ -1,4 +1,4 @@
-"""Papers that a curator should look at: confident mistakes, and papers between two classes."""
+"""Papers whose label a curator should check: confident mistakes, and ties between two classes."""
 
 from __future__ import annotations
 
@@ -13,44 +13,43 @@ from arxiv_hybrid.data.labels import listed_classes
 
 @dataclass(frozen=True)
 class LabelIssue:
-    """A paper, what it is filed under, and what the model says instead.
+    """A paper with its label and the model's prediction, each with its probability.
 
-    probability and filed_probability: of the predicted class and of that under which it is filed;
-    listed: whether its authors list the predicted class, too, beside the primary one.
+    listed: whether the paper's authors list the predicted class as well.
     """
 
     id: str
     title: str
-    filed: str
+    label: str
     predicted: str
-    probability: float
-    filed_probability: float
+    label_probability: float
+    predicted_probability: float
     listed: bool
 
 
 def confidently_wrong(
     papers: pd.DataFrame, probabilities: npt.NDArray[np.float64], names: list[str], count: int
 ) -> list[LabelIssue]:
-    """Mistakes of which the model is surest, the surest first: possible errors of the labels.
+    """The model's most confident mistakes: possible label errors, the most confident first.
 
-    papers: N test papers with labels; probabilities (N, C). Mistakes that name a category which
-    the authors list come after those that do not, since they are matters of choice.
+    papers: N labelled papers; probabilities: (N, C). Where the authors list the predicted class
+    as well, the label is a matter of choice, so these papers come last.
     """
     wrong = np.flatnonzero(probabilities.argmax(1) != papers["label"].to_numpy())
-    found = _told(papers, probabilities, names, wrong)
-    return sorted(found, key=lambda paper: (paper.listed, -paper.probability))[:count]
+    issues = _label_issues(papers, probabilities, names, wrong)
+    return sorted(issues, key=lambda issue: (issue.listed, -issue.predicted_probability))[:count]
 
 
 def hardest(
     papers: pd.DataFrame, probabilities: npt.NDArray[np.float64], names: list[str], count: int
 ) -> list[LabelIssue]:
-    """Papers whose two best classes are closest, right or wrong, the closest first."""
-    best = np.sort(probabilities, axis=1)
-    order = np.argsort(best[:, -1] - best[:, -2], kind="stable")[:count]
-    return _told(papers, probabilities, names, order)
+    """Papers whose two most probable classes are closest, right or wrong, the closest first."""
+    ordered = np.sort(probabilities, axis=1)
+    margins = ordered[:, -1] - ordered[:, -2]
+    return _label_issues(papers, probabilities, names, np.argsort(margins, kind="stable")[:count])
 
 
-def _told(
+def _label_issues(
     papers: pd.DataFrame,
     probabilities: npt.NDArray[np.float64],
     names: list[str],
@@ -62,10 +61,10 @@ def _told(
         LabelIssue(
             id=str(papers["id"].iloc[row]),
             title=str(papers["title"].iloc[row]),
-            filed=names[labels[row]],
+            label=names[labels[row]],
             predicted=names[predicted[row]],
-            probability=float(probabilities[row, predicted[row]]),
-            filed_probability=float(probabilities[row, labels[row]]),
+            label_probability=float(probabilities[row, labels[row]]),
+            predicted_probability=float(probabilities[row, predicted[row]]),
             listed=bool(listed[row, predicted[row]]),
         )
         for row in rows

@@ -1,4 +1,4 @@
-"""Scores of a classifier, with their uncertainty."""
+"""Scores of a classifier, with confidence intervals and a paired test."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 Labels = npt.NDArray[np.int64]
 Probabilities = npt.NDArray[np.float64]
-_CHUNK = 200  # bootstrap samples at a time: bounds memory at any number of papers
+_CHUNK = 200  # bootstrap samples at a time, to bound memory
 
 
 def scores(
@@ -20,12 +20,12 @@ def scores(
     listed: npt.NDArray[np.bool_] | None = None,
     calibration_bins: int = 15,
 ) -> dict[str, Any]:
-    """Accuracy, macro and weighted F1, per-class scores, calibration error.
+    """Accuracy, macro and weighted F1, calibration error, and scores of each class.
 
-    labels (N,), probabilities (N, C). With `listed` (N, C), also the share of papers whose
-    predicted class is any that their authors listed.
+    labels: (N,), probabilities: (N, C). With `listed` (N, C), also the share of papers whose
+    predicted class is one that their authors listed.
     """
-    from sklearn.metrics import precision_recall_fscore_support  # a second to load
+    from sklearn.metrics import precision_recall_fscore_support  # takes a second to load
 
     predicted = probabilities.argmax(1)
     numbers = list(range(len(class_names)))
@@ -56,10 +56,10 @@ def scores(
 def reliability(
     labels: Labels, probabilities: Probabilities, bins: int
 ) -> list[dict[str, float | int]]:
-    """Mean confidence and accuracy in equal bins of confidence; empty bins are left out."""
+    """Mean confidence and accuracy in equal-width bins of confidence; empty bins are omitted."""
     confidence = probabilities.max(1)
     correct = probabilities.argmax(1) == labels
-    bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
+    bin_index = np.minimum((confidence * bins).astype(int), bins - 1)
     return [
         {
             "confidence": float(confidence[inside].mean()),
@@ -67,12 +67,12 @@ def reliability(
             "papers": int(inside.sum()),
         }
         for number in range(bins)
-        if (inside := bin_of == number).any()
+        if (inside := bin_index == number).any()
     ]
 
 
 def expected_calibration_error(labels: Labels, probabilities: Probabilities, bins: int) -> float:
-    """Mean gap between confidence and accuracy over bins, weighted by papers (Guo et al. 2017)."""
+    """Mean gap between confidence and accuracy, weighted by papers a bin (Guo et al. 2017)."""
     rows = reliability(labels, probabilities, bins)
     gaps = [abs(row["confidence"] - row["accuracy"]) * row["papers"] for row in rows]
     return float(sum(gaps) / len(labels))
@@ -81,7 +81,7 @@ def expected_calibration_error(labels: Labels, probabilities: Probabilities, bin
 def bootstrap_interval(
     values: npt.NDArray[np.float64], *, samples: int, confidence: float, seed: int
 ) -> list[float]:
-    """Percentile interval of the mean of `values` (N,), resampling papers."""
+    """Percentile bootstrap interval [low, high] of the mean of `values` (N,)."""
     random = np.random.default_rng(seed)
     means: list[npt.NDArray[np.float64]] = []
     for start in range(0, samples, _CHUNK):
@@ -101,12 +101,12 @@ def paired_comparison(
     confidence: float,
     seed: int,
 ) -> dict[str, Any]:
-    """Gain in accuracy over a baseline on the same papers, with interval and McNemar test.
+    """Gain in accuracy over a baseline on the same papers, with an interval and a McNemar test.
 
-    `p_value` is the exact two-sided McNemar test: how likely so uneven a split of the papers
-    that only one of the two gets right would be, were both equally good.
+    `p_value` is that of the exact two-sided McNemar test on the papers that only one of the two
+    gets right.
     """
-    from scipy.stats import binomtest  # half a second to load, which other stages need not pay
+    from scipy.stats import binomtest  # takes half a second to load
 
     ours = probabilities.argmax(1) == labels
     theirs = baseline.argmax(1) == labels
@@ -125,6 +125,6 @@ def paired_comparison(
 
 
 def confusion(labels: Labels, predicted: Labels, classes: int) -> npt.NDArray[np.int64]:
-    """Counts (C, C): rows are actual classes, columns predicted ones."""
+    """Counts (C, C): rows are actual classes, columns are predicted classes."""
     flat = np.bincount(labels * classes + predicted, minlength=classes * classes)
     return flat.reshape(classes, classes)

@@ -1,4 +1,4 @@
-"""Which words a prediction rests on: what changes when a word is hidden."""
+"""Occlusion: how much a prediction depends on each word (Zeiler and Fergus 2014)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 
 from arxiv_hybrid.evaluation.attention import Prediction
-from arxiv_hybrid.inference.calibration import probabilities
+from arxiv_hybrid.inference import calibration
 from arxiv_hybrid.inference.checkpoint import Classifier
 from arxiv_hybrid.inference.encoding import EncodedPapers
 from arxiv_hybrid.inference.predict import predict
@@ -18,28 +18,48 @@ from arxiv_hybrid.text.vocabulary import PAD, UNK
 
 @dataclass(frozen=True)
 class Occlusion(Prediction):
-    """A verdict on a paper, and each known word's effect on the predicted class.
+    """A prediction, and how each word of the vocabulary contributes to it.
 
-    words: (word, fall of the predicted class's probability without it), the largest fall first;
-    below 0 where a word speaks against the class.
+    drops: (word, drop of the predicted class's probability without the word), the largest drop
+    first. A drop is negative if the word speaks against the predicted class.
     """
 
-    words: list[tuple[str, float]]
+    drops: list[tuple[str, float]]
 
 
 def occlusion(classifier: Classifier, title: str, abstract: str) -> Occlusion:
-    """Classify a paper once as it is and once for each distinct word made `<UNK>` throughout.
+    """Classify a paper as it is, and once for each distinct word with that word made `<UNK>`.
 
-    This occlusion (Zeiler and Fergus 2014) tells what the prediction rests on, where attention
-    tells only where the network looked.
+    A word is replaced wherever it occurs. Occlusion measures what the prediction depends on;
+    attention shows only where the network looked.
     """
     paper = classifier.encode(pd.DataFrame({"title": [title], "abstract": [abstract]}))
-    both = torch.cat([paper.title_ids, paper.abstract_ids], dim=1)
-    words = [i for i in both.unique().tolist() if i not in (PAD, UNK)]
-    hidden = torch.tensor([PAD, *words], device=both.device).unsqueeze(1)  # first, nothing is
-    rows = both.expand(len(hidden), -1)
-    ids = torch.where((rows == hidden) & (rows != PAD), UNK, rows)
-    title_ids, abstract_ids = ids.split([paper.title_ids.shape[1], paper.abstract_ids.shape[1]], 1)
+    variants, word_ids = _occlude_each_word(paper)
+    logits = predict(classifier.model, variants, classifier.device_config)
+    probabilities = calibration.probabilities(logits, classifier.config.temperature).numpy()
+    whole, occluded = probabilities[0], probabilities[1:]
+    predicted = int(whole.argmax())
+    drops = whole[predicted] - occluded[:, predicted]
+    order = np.argsort(-drops, kind="stable")
+    words = classifier.vocabulary.words
+    return Occlusion(
+        dict(zip(classifier.config.classes, whole.tolist(), strict=True)),
+        [(words[word_ids[i]], float(drops[i])) for i in order],
+    )
+
+
+def _occlude_each_word(paper: EncodedPapers) -> tuple[EncodedPapers, list[int]]:
+    """1 + W variants of a paper, and the ids of its W distinct known words.
+
+    The first variant is the paper as it is. In each other variant a word is replaced by `<UNK>`.
+    """
+    ids = torch.cat([paper.title_ids, paper.abstract_ids], dim=1)
+    word_ids = [i for i in ids.unique().tolist() if i not in (PAD, UNK)]
+    hidden = torch.tensor([PAD, *word_ids], device=ids.device).unsqueeze(1)  # PAD: hide no word
+    rows = ids.expand(len(hidden), -1)
+    occluded = torch.where((rows == hidden) & (rows != PAD), UNK, rows)
+    lengths = [paper.title_ids.shape[1], paper.abstract_ids.shape[1]]
+    title_ids, abstract_ids = occluded.split(lengths, dim=1)
     variants = EncodedPapers(
         title_ids=title_ids,
         abstract_ids=abstract_ids,
@@ -47,12 +67,4 @@ def occlusion(classifier: Classifier, title: str, abstract: str) -> Occlusion:
         title_lengths=np.repeat(paper.title_lengths, len(hidden)),
         abstract_lengths=np.repeat(paper.abstract_lengths, len(hidden)),
     )
-    logits = predict(classifier.model, variants, classifier.device_config)
-    found = probabilities(logits, classifier.config.temperature).numpy()
-    best = int(found[0].argmax())
-    falls = found[0, best] - found[1:, best]
-    order = np.argsort(-falls, kind="stable")
-    return Occlusion(
-        dict(zip(classifier.config.classes, found[0].tolist(), strict=True)),
-        [(classifier.vocabulary.words[words[i]], float(falls[i])) for i in order],
-    )
+    return variants, word_ids

@@ -14,7 +14,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from arxiv_hybrid.models.base import Text
+from arxiv_hybrid.models.base import AttentionMaps, PaperClassifier, TextName
+from arxiv_hybrid.ops import known_token_counts
 from arxiv_hybrid.text.tokenize import tokenize
 from arxiv_hybrid.text.vocabulary import PAD, Vocabulary
 
@@ -22,8 +23,34 @@ INFERENCE_BATCH = 256
 
 
 @dataclass(frozen=True)
+class Batch:
+    """Some papers: title_ids (B, Tt), abstract_ids (B, Ta), labels (B,).
+
+    Ids are padded with 0 on the right, to the longest text of the batch. token_counts: real tokens
+    of all titles and of all abstracts.
+    """
+
+    title_ids: Tensor
+    abstract_ids: Tensor
+    labels: Tensor
+    token_counts: tuple[int, int]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def classify(self, model: PaperClassifier) -> tuple[Tensor, AttentionMaps]:
+        """The model's logits (B, C) and attention maps; a GPU need not count tokens."""
+        with known_token_counts(*self.token_counts):
+            logits, maps = model(self.title_ids, self.abstract_ids)
+        return logits, maps
+
+
+@dataclass(frozen=True)
 class EncodedPapers:
-    """N papers: title_ids (N, Tt), abstract_ids (N, Ta), labels (N,), all on one device."""
+    """N papers: title_ids (N, Tt), abstract_ids (N, Ta), labels (N,), all on one device.
+
+    title_lengths (N,) and abstract_lengths (N,) count real tokens; they stay on the host.
+    """
 
     title_ids: Tensor
     abstract_ids: Tensor
@@ -34,30 +61,30 @@ class EncodedPapers:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def batch(self, rows: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor, Tensor]:
-        """Title ids, abstract ids and labels of some rows, trimmed to the longest among them."""
+    def batch(self, rows: npt.NDArray[np.int64]) -> Batch:
+        """The papers in `rows`, trimmed to the longest title and abstract among them."""
         index = _to_device(rows, self.labels.device)
-        titles = self.title_ids[:, : self.title_lengths[rows].max()]
-        abstracts = self.abstract_ids[:, : self.abstract_lengths[rows].max()]
-        return titles[index], abstracts[index], self.labels[index]
+        title_lengths, abstract_lengths = self.title_lengths[rows], self.abstract_lengths[rows]
+        return Batch(
+            self.title_ids[:, : title_lengths.max()][index],
+            self.abstract_ids[:, : abstract_lengths.max()][index],
+            self.labels[index],
+            (int(title_lengths.sum()), int(abstract_lengths.sum())),
+        )
 
-    def words(self, rows: npt.NDArray[np.int64]) -> tuple[int, int]:
-        """How many words the titles and the abstracts of some rows have."""
-        return int(self.title_lengths[rows].sum()), int(self.abstract_lengths[rows].sum())
-
-    def lengths(self, text: Text) -> npt.NDArray[np.int64]:
-        """How many words each title or each abstract has, (N,)."""
+    def lengths(self, text: TextName) -> npt.NDArray[np.int64]:
+        """Tokens of each title or of each abstract, (N,)."""
         return {"title": self.title_lengths, "abstract": self.abstract_lengths}[text]
 
     def take(self, rows: npt.NDArray[np.int64]) -> EncodedPapers:
-        """Some of the papers."""
+        """The papers in `rows`, untrimmed."""
         index = _to_device(rows, self.labels.device)
         ids = (self.title_ids[index], self.abstract_ids[index], self.labels[index])
         return EncodedPapers(*ids, self.title_lengths[rows], self.abstract_lengths[rows])
 
 
 def _to_device(rows: npt.NDArray[np.int64], device: torch.device) -> Tensor:
-    """Row numbers as a tensor; from pinned memory a GPU fetches them while the host goes on."""
+    """Row numbers as a tensor; a GPU fetches them from pinned memory while the host goes on."""
     index = torch.from_numpy(rows)
     return index if device.type == "cpu" else index.pin_memory().to(device, non_blocking=True)
 

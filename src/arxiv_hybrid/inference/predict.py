@@ -16,11 +16,10 @@ def predict(model: PaperClassifier, papers: EncodedPapers, device_config: Device
     """Logits (N, C) in float32, in the papers' own order, with dropout off."""
     model.eval()
     parts, orders = [], []
-    batches = list(sorted_batches(papers.lengths(model.padded)))
+    batches = list(sorted_batches(papers.lengths(model.bucket_by)))
     for rows in tqdm(batches, "predicting", unit="batch", delay=2, disable=None, leave=False):
-        titles, abstracts, _ = papers.batch(rows)
         with device_config.autocast():
-            logits, _ = model(titles, abstracts, words=papers.words(rows))
+            logits, _ = papers.batch(rows).classify(model)
         parts.append(logits.float())
         orders.append(torch.from_numpy(rows))
     order = torch.cat(orders).to(device_config.device)

@@ -25,10 +25,10 @@ CHUNK = 4096  # papers in memory at a time
 
 @dataclass
 class Outcome:
-    """How many papers were classified, and what was wrong with each row that was left out."""
+    """The number of classified papers, and the problem of each skipped row."""
 
     papers: int = 0
-    left_out: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
 
 
 def predict_file(
@@ -39,36 +39,40 @@ def predict_file(
     skip: bool = False,
     warn: Callable[[str], None] | None = None,
 ) -> Outcome:
-    """Classify the papers of a file into another.
+    """Classify the papers of a file, in order, and write the results to another file.
 
-    source: see `read_records`; target: of the kind that its name says, in the same order, with id
-    (where source has it), the most probable category and each class's probability. `-` is
-    standard output. A file is written whole or not at all. skip: leave out rows that
-    cannot be read, telling `warn` of each; else the first of them raises UserError.
+    source: see `read_records`. target: a CSV or JSON lines, depending on its name; `-` is
+    standard output. Each row has the id (if source has ids), the most probable category and the
+    probability of each class. The target is replaced only when all papers are classified.
+
+    skip: skip unreadable rows and pass the problem of each to `warn`. Otherwise the first one
+    raises UserError, as does a file without papers.
     """
     outcome = Outcome()
 
     def on_bad_row(problem: str) -> None:
         if not skip:
-            raise UserError(f"{problem}; --bad-rows skip leaves such rows out")
-        outcome.left_out.append(problem)
+            raise UserError(f"{problem}; use --bad-rows skip to skip such rows")
+        outcome.skipped.append(problem)
         if warn:
             warn(problem)
 
-    with _written(target) as file:
+    with _open_target(target) as file:
         chunks = read_records(source, CHUNK, key="--input", on_bad_row=on_bad_row)
         write = _write_json_lines if is_json_lines(target) else _write_csv
-        for number, table in enumerate(predicted(classifier, chunks)):
+        for number, table in enumerate(classify_chunks(classifier, chunks)):
             write(file, table, first=number == 0)
             outcome.papers += len(table)
         if not outcome.papers:
-            wrong = f"; the first problem: {outcome.left_out[0]}" if outcome.left_out else ""
-            raise UserError(f"{source}: no papers in it{wrong}")
+            problem = f"; the first problem: {outcome.skipped[0]}" if outcome.skipped else ""
+            raise UserError(f"{source}: contains no papers{problem}")
     return outcome
 
 
-def predicted(classifier: Classifier, chunks: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-    """For each chunk of papers id (where there is one), category, and probabilities."""
+def classify_chunks(
+    classifier: Classifier, chunks: Iterable[pd.DataFrame]
+) -> Iterator[pd.DataFrame]:
+    """For each chunk of papers, id (if there is one), category and probabilities."""
     for papers in chunks:
         table = classifier.classify(papers)
         if "id" in papers:
@@ -77,16 +81,16 @@ def predicted(classifier: Classifier, chunks: Iterable[pd.DataFrame]) -> Iterato
 
 
 @contextmanager
-def _written(target: Path) -> Iterator[IO[str]]:
+def _open_target(target: Path) -> Iterator[IO[str]]:
     if target == STANDARD:
         if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(encoding="utf-8")  # as JSON is, whatever the terminal's is
+            sys.stdout.reconfigure(encoding="utf-8")  # JSON is UTF-8, whatever the terminal uses
         yield sys.stdout
         return
-    opened = gzip.open if target.suffix == ".gz" else open
+    opener = gzip.open if target.suffix == ".gz" else open
     with (
         atomic(target) as temporary,
-        opened(temporary, "wt", encoding="utf-8", newline="") as file,
+        opener(temporary, "wt", encoding="utf-8", newline="") as file,
     ):
         yield file
 
@@ -97,10 +101,10 @@ def _write_csv(file: IO[str], table: pd.DataFrame, *, first: bool) -> None:
 
 def _write_json_lines(file: IO[str], table: pd.DataFrame, *, first: bool) -> None:
     del first
-    names = [name for name in table if name not in ("id", "category")]
+    classes = [name for name in table if name not in ("id", "category")]
     for row in table.to_dict("records"):
         content: dict[str, Any] = {"id": row["id"]} if row.get("id") else {}
         content["category"] = row["category"]
-        content["probabilities"] = {str(name): round(row[name], DECIMALS) for name in names}
+        content["probabilities"] = {str(name): round(row[name], DECIMALS) for name in classes}
         file.write(json.dumps(content, ensure_ascii=False) + "\n")
     file.flush()

@@ -1,7 +1,8 @@
-"""Papers to classify: a CSV or JSON lines of any size, read row by row, damage told by line.
+"""Papers to classify, read row by row from a CSV or JSON lines of any size.
 
-Unlike `csv_source`, which reads the pipeline's own papers whole, this needs texts only, keeps a
-chunk in memory at a time, and can go on after a row that cannot be read.
+`sources.csv_source` reads the pipeline's own papers whole and needs all their columns. This
+reader needs title and abstract only, keeps one chunk in memory, reports problems with their line
+numbers, and can continue after an unreadable row.
 """
 
 from __future__ import annotations
@@ -26,42 +27,48 @@ from arxiv_hybrid.system.streams import explain_read_errors
 STANDARD = Path("-")  # standard input or output, as JSON lines
 JSON_LINES = (".jsonl", ".ndjson")
 TEXTS = ("title", "abstract")
-LONGEST_FIELD = 64 << 20
+LONGEST_FIELD = 64 << 20  # characters
+HEADER_SHOWN = 12  # columns named in an error message
 
 Row = dict[str, str]
-BadRow = Callable[[str], None]  # gets what is wrong with a row, and where; may raise
+OnBadRow = Callable[[str], None]  # gets a row's line number and problem; may raise
 
 
-class _UnreadableError(Exception):
-    """A row that cannot be read, and why."""
+class _BadRowError(Exception):
+    """A row cannot be read; the message says why."""
 
 
 def is_json_lines(path: Path) -> bool:
-    """Whether a file is of JSON lines, by its name; standard input and output are."""
+    """Whether a file's name says JSON lines; standard input and output are JSON lines too."""
     return path == STANDARD or path.name.removesuffix(".gz").endswith(JSON_LINES)
 
 
 def read_records(
-    path: Path, rows: int, *, key: str, on_bad_row: BadRow
+    path: Path, rows: int, *, key: str, on_bad_row: OnBadRow
 ) -> Generator[pd.DataFrame, None, None]:
-    """Yield papers, up to `rows` at a time: title, abstract and, where the file has one, id.
+    """Yield tables of up to `rows` papers with title, abstract and, if the file has it, id.
 
-    path: a CSV with a header, or JSON lines (an object with title and abstract each), plain or
-    .gz; `-` is standard input. JSON lines always have an id, empty where none is given. Each row
-    that cannot be read goes to `on_bad_row`; if that returns, the row is left out. Raises
-    UserError if the file is missing, cut off, or has no such columns, or where a CSV's quotes do
-    not match, since what follows could not be told apart.
+    path: a CSV with a header, or JSON lines whose objects have title and abstract, plain or .gz;
+    `-` is standard input. JSON lines always get an id, which is empty if none is given. Every
+    unreadable row is passed to `on_bad_row`, and skipped if that returns. key: the option that
+    named the file, for messages.
+
+    Raises UserError if the file is missing, truncated or lacks a column, or if the quotes of a
+    CSV do not match, because where the next row begins is then unknown.
     """
     parse = _json_rows if is_json_lines(path) else _csv_rows
-    with explain_read_errors(path, key), _opened(path) as stream:
-        found = _readable(parse(stream, path), path, on_bad_row)
-        while chunk := list(islice(found, rows)):
+    with explain_read_errors(path, key), _open_source(path) as stream:
+        good_rows = _report_bad_rows(parse(stream, path), path, on_bad_row)
+        while chunk := list(islice(good_rows, rows)):
             yield pd.DataFrame(chunk)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Iterable[str]]:
-    """The file as text, with a bar that counts its bytes; what is no UTF-8 stays to be found."""
+def _open_source(path: Path) -> Iterator[Iterable[str]]:
+    """The file as lines of text, with a progress bar over its bytes.
+
+    Bytes that are not UTF-8 become surrogates, which `_check_unicode` finds row by row.
+    """
     if path == STANDARD:
         yield io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8-sig", errors="surrogateescape")
         return
@@ -72,41 +79,32 @@ def _opened(path: Path) -> Iterator[Iterable[str]]:
         tqdm(total=size, desc=path.name, unit="B", unit_scale=True, disable=None) as bar,
     ):
         text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
-        yield _counted(text, raw, bar)
+        yield _show_progress(text, raw, bar)
 
 
-def _counted(text: Iterable[str], raw: IO[bytes], bar: Any) -> Iterator[str]:
-    """Lines of a text, a bar following to where the file below has been read."""
-    for line in text:
+def _show_progress(lines: Iterable[str], raw: IO[bytes], bar: Any) -> Iterator[str]:
+    """Yield the lines and move the bar to where the underlying file has been read."""
+    for line in lines:
         yield line
         bar.update(raw.tell() - bar.n)
 
 
-def _readable(
-    rows: Iterator[Row | _UnreadableError], path: Path, on_bad_row: BadRow
+def _report_bad_rows(
+    rows: Iterator[Row | _BadRowError], path: Path, on_bad_row: OnBadRow
 ) -> Iterator[Row]:
     name = "standard input" if path == STANDARD else str(path)
     for row in rows:
-        if isinstance(row, _UnreadableError):
+        if isinstance(row, _BadRowError):
             on_bad_row(f"{name}: {row}")
         else:
             yield row
 
 
-def _csv_rows(stream: Iterable[str], path: Path) -> Iterator[Row | _UnreadableError]:
+def _csv_rows(stream: Iterable[str], path: Path) -> Iterator[Row | _BadRowError]:
     csv.field_size_limit(LONGEST_FIELD)
-    reader = csv.reader(stream, strict=True)  # a quote that is never closed is no text
-    try:
-        header = next(reader)
-        _checked(dict.fromkeys(header, ""))
-    except StopIteration:
-        raise UserError(f"{path}: is empty, expected a CSV with a header line") from None
-    except (csv.Error, _UnreadableError) as error:
-        raise UserError(f"{path}: line 1: {error}; expected a CSV with a header line") from None
-    absent = [f"no column {name}" for name in TEXTS if name not in header]
-    if absent:
-        raise UserError(f"{path}: {', '.join(absent)}; it has {', '.join(header[:12])}")
-    kept = {name: header.index(name) for name in ("id", *TEXTS) if name in header}
+    reader = csv.reader(stream, strict=True)  # strict: a quote that is never closed is an error
+    header = _csv_header(reader, path)
+    columns = {name: header.index(name) for name in ("id", *TEXTS) if name in header}
     while True:
         first = reader.line_num + 1
         try:
@@ -116,53 +114,66 @@ def _csv_rows(stream: Iterable[str], path: Path) -> Iterator[Row | _UnreadableEr
             if not fields:
                 continue  # an empty line
             if len(fields) != len(header):
-                raise _UnreadableError(f"{len(fields)} fields, the header has {len(header)}")
-            yield _checked({name: fields[place] for name, place in kept.items()})
+                raise _BadRowError(f"{len(fields)} fields, the header has {len(header)}")
+            yield _check_unicode({name: fields[column] for name, column in columns.items()})
         except csv.Error as error:
             lines = _lines(first, reader.line_num)
             raise UserError(
-                f"{path}: {lines}: {error}; mend its quotes: where the next row begins is unknown"
+                f"{path}: {lines}: {error}; fix the quotes: where the next row begins is unknown"
             ) from None
-        except _UnreadableError as error:
-            yield _UnreadableError(f"{_lines(first, reader.line_num)}: {error}")
+        except _BadRowError as error:
+            yield _BadRowError(f"{_lines(first, reader.line_num)}: {error}")
+
+
+def _csv_header(reader: Iterator[list[str]], path: Path) -> list[str]:
+    try:
+        header = next(reader)
+        _check_unicode(dict.fromkeys(header, ""))
+    except StopIteration:
+        raise UserError(f"{path}: is empty, expected a CSV with a header line") from None
+    except (csv.Error, _BadRowError) as error:
+        raise UserError(f"{path}: line 1: {error}; expected a CSV with a header line") from None
+    missing = [f"no column {name}" for name in TEXTS if name not in header]
+    if missing:
+        raise UserError(f"{path}: {', '.join(missing)}; it has {', '.join(header[:HEADER_SHOWN])}")
+    return header
 
 
 def _lines(first: int, last: int) -> str:
     return f"line {first}" if last <= first else f"lines {first} to {last}"
 
 
-def _json_rows(stream: Iterable[str], path: Path) -> Iterator[Row | _UnreadableError]:
+def _json_rows(stream: Iterable[str], path: Path) -> Iterator[Row | _BadRowError]:
     del path
     for number, line in enumerate(stream, 1):
         if not line.strip():
             continue
         try:
-            yield _checked(_paper(line))
-        except _UnreadableError as error:
-            yield _UnreadableError(f"line {number}: {error}")
+            yield _check_unicode(_json_row(line))
+        except _BadRowError as error:
+            yield _BadRowError(f"line {number}: {error}")
 
 
-def _paper(line: str) -> Row:
+def _json_row(line: str) -> Row:
     try:
-        found = json.loads(line)
+        content = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise _UnreadableError(f"not JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise _UnreadableError(
-            f"a {type(found).__name__}, expected an object with title and abstract"
-        )
+        raise _BadRowError(f"not JSON: {error}") from None
+    if not isinstance(content, dict):
+        kind = type(content).__name__
+        raise _BadRowError(f"found a {kind}, expected an object with title and abstract")
     for name in TEXTS:
-        if not isinstance(found.get(name), str):
-            raise _UnreadableError(f"no {name} that is a text")
-    identifier = found.get("id")
-    known = {"id": "" if identifier is None else str(identifier)}
-    return known | {name: found[name] for name in TEXTS}
+        if not isinstance(content.get(name), str):
+            raise _BadRowError(f"{name} is missing or not a string")
+    identifier = content.get("id")
+    row = {"id": "" if identifier is None else str(identifier)}
+    return row | {name: content[name] for name in TEXTS}
 
 
-def _checked(row: Row) -> Row:
-    """The row, if all of it, names and values, is Unicode text."""
+def _check_unicode(row: Row) -> Row:
+    """Return the row if all its names and values are valid Unicode."""
     try:
         "".join([*row, *row.values()]).encode()
     except UnicodeEncodeError:
-        raise _UnreadableError("not UTF-8") from None
+        raise _BadRowError("not UTF-8") from None
     return row

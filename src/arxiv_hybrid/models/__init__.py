@@ -1,1 +1,20 @@
-"""The classifiers; `registry.build` turns a name in params.yaml into a module."""
+"""The classifiers: `from arxiv_hybrid.models import HybridCNNLSTM`, or by name with `build`."""
+
+from arxiv_hybrid.models.base import PaperClassifier
+from arxiv_hybrid.models.hybrid import BaselineCNNLSTM, CharacterHybrid, HybridCNNLSTM
+from arxiv_hybrid.models.paired import PairedCNNLSTM
+from arxiv_hybrid.models.reference import ReferenceV1
+from arxiv_hybrid.models.registry import MODELS, build
+from arxiv_hybrid.models.serial import SerialCNNLSTM
+
+__all__ = [
+    "MODELS",
+    "BaselineCNNLSTM",
+    "CharacterHybrid",
+    "HybridCNNLSTM",
+    "PairedCNNLSTM",
+    "PaperClassifier",
+    "ReferenceV1",
+    "SerialCNNLSTM",
+    "build",
+]

@@ -1,60 +1,86 @@
-"""What a word's letters say: a small convolutional network over its characters (v4)."""
+"""Word vectors that also know how a word is spelled: a small CNN over its characters (v4)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from arxiv_hybrid.models.blocks import Dropout, on_host
+from arxiv_hybrid.ops import PADDING, Dropout, TokenEmbedding, sizes_are_free
 
 LONGEST = 20  # characters kept of a word
 CHARACTERS = 128  # ASCII; 0 is padding
 FILTERS, KERNELS = (50, 75, 75), (2, 3, 4)
-SPECIAL = 2  # padding and unknown words, which have no letters
+SPECIAL = 2  # <PAD> and <UNK>, which have no characters
 
 
-def spelling(words: Sequence[str]) -> Tensor:
-    """ASCII codes of each word of a vocabulary (V, 20), 0 after its end and for `SPECIAL` ones."""
-    codes = np.zeros((len(words), LONGEST), dtype=np.uint8)
-    for row, word in enumerate(words):
-        if row >= SPECIAL:
-            letters = word.encode("ascii", "ignore")[:LONGEST]
-            codes[row, : len(letters)] = np.frombuffer(letters, dtype=np.uint8)
-    return torch.from_numpy(codes)
+class CharacterEmbedding(TokenEmbedding):
+    """Each word's vector joined with features of its characters, projected back to `dim`."""
+
+    def __init__(
+        self, vocab_size: int, dim: int, *, char_init_std: float = 0.1, **arguments: Any
+    ) -> None:
+        super().__init__(vocab_size, dim, **arguments)
+        self.characters = CharacterCNN(init_std=char_init_std)
+        self.join = nn.Linear(dim + self.characters.out_dim, dim)
+        self.spelling: Tensor
+        self.register_buffer("spelling", spelling([""] * vocab_size))
+
+    def set_vocabulary(self, words: Sequence[str]) -> None:
+        """See `PaperClassifier.set_vocabulary`."""
+        self.spelling.copy_(spelling(words))
+
+    def vectors(self, unique: Tensor) -> Tensor:
+        """Unique token ids (U,) to vectors (U, D)."""
+        characters = self.characters(self.spelling[unique])
+        joined: Tensor = self.join(torch.cat([super().vectors(unique), characters], dim=-1))
+        return joined * (unique != PADDING).unsqueeze(-1)  # the bias must not reach padding
 
 
 class CharacterCNN(nn.Module):
-    """Convolutions of 50 x 2, 75 x 3 and 75 x 4 characters, the strongest of each, to 50."""
+    """Convolutions of 50 x 2, 75 x 3 and 75 x 4 characters, max-pooled and projected to 50."""
 
     out_dim = 50
 
-    def __init__(self, dim: int = 25, dropout: float = 0.2, scale: float = 1.0) -> None:
-        """scale: standard deviation of the letters' first vectors."""
+    def __init__(self, dim: int = 25, dropout: float = 0.2, init_std: float = 1.0) -> None:
+        """init_std: standard deviation of the initial character vectors."""
         super().__init__()
-        # no nn.Embedding: so small a table needs no sparse updates
-        self.table = nn.Parameter(scale * torch.randn(CHARACTERS, dim))
+        # not an nn.Embedding: sparse updates do not pay for so small a table
+        self.table = nn.Parameter(init_std * torch.randn(CHARACTERS, dim))
         self.convs = nn.ModuleList(
             nn.Conv1d(dim, filters, size) for filters, size in zip(FILTERS, KERNELS, strict=True)
         )
         self.project = nn.Linear(sum(FILTERS), self.out_dim)
         self.dropout = Dropout(dropout)
 
-    def forward(self, spelled: Tensor) -> Tensor:
-        """Character codes (U, 20) to features of words (U, 50)."""
-        real = spelled != 0
+    def forward(self, codes: Tensor) -> Tensor:
+        """Character codes of words (U, 20) to features (U, 50)."""
+        real = codes != 0
         lengths = real.sum(1)
-        longest = max(int(lengths.max()), 1) if on_host(spelled) else LONGEST
-        letters = F.embedding(spelled[:, :longest].long(), self.table)
-        letters = (letters * real[:, :longest].unsqueeze(-1)).transpose(1, 2)
-        # windows that start after a word's end do not count, however long the longest word is
-        starts = torch.arange(longest, device=spelled.device) < lengths.unsqueeze(1)
+        longest = LONGEST
+        if sizes_are_free(codes):
+            longest = max([1, *lengths.tolist()])
+        vectors = F.embedding(codes[:, :longest].long(), self.table)
+        vectors = (vectors * real[:, :longest].unsqueeze(-1)).transpose(1, 2)
+        # only windows that start within the word count, whatever the longest word of the batch is
+        starts = torch.arange(longest, device=codes.device) < lengths.unsqueeze(1)
         strongest = [
-            (F.relu(conv(F.pad(letters, (0, size - 1))).float()) * starts.unsqueeze(1)).amax(-1)
+            (F.relu(conv(F.pad(vectors, (0, size - 1))).float()) * starts.unsqueeze(1)).amax(-1)
             for size, conv in zip(KERNELS, self.convs, strict=True)
         ]
         features: Tensor = self.dropout(self.project(torch.cat(strongest, dim=-1)))
         return features
+
+
+def spelling(words: Sequence[str]) -> Tensor:
+    """ASCII codes (V, 20) of each word of a vocabulary, 0 after its end and for special tokens."""
+    codes = np.zeros((len(words), LONGEST), dtype=np.uint8)
+    for row, word in enumerate(words):
+        if row >= SPECIAL:
+            ascii_bytes = word.encode("ascii", "ignore")[:LONGEST]
+            codes[row, : len(ascii_bytes)] = np.frombuffer(ascii_bytes, dtype=np.uint8)
+    return torch.from_numpy(codes)

@@ -1,56 +1,56 @@
-"""The hybrid CNN-LSTM classifiers: v1 (`HybridCNNLSTM`), v4 and the published `baseline`.
+"""The hybrid CNN-LSTM classifiers: v1 (`HybridCNNLSTM`), v4, and the published `baseline`.
 
-Titles go through a BiLSTM, abstracts through parallel convolutions; both are pooled by
-attention, fused and classified. v2 and v3 are v1 with recipes of their own (recipes.yaml).
+A BiLSTM reads the title, parallel convolutions read the abstract. Attention pools each to a vector;
+the two are fused and classified. v2 and v3 are v1 with recipes of their own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise, product
+from itertools import product
 from typing import Any, cast
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from arxiv_hybrid.models.attention import (
+from arxiv_hybrid.models.base import (
+    AttentionMaps,
+    PaperClassifier,
+    TextName,
+    attention_maps,
+    init_weights,
+)
+from arxiv_hybrid.models.characters import CharacterEmbedding
+from arxiv_hybrid.models.layers import (
     AdditiveAttention,
     AttentionPooling,
     Concatenation,
     GatedFusion,
-    MeanOverWords,
+    MeanPooling,
     MultiHeadSelfAttention,
     NoSelfAttention,
+    ResidualConvBlock,
     SoftmaxFusion,
+    mlp_head,
+)
+from arxiv_hybrid.ops import (
+    BiLSTM,
+    Dropout,
+    Ragged,
+    TokenEmbedding,
+    convolve_unique,
     masked_mean,
 )
-from arxiv_hybrid.models.base import (
-    AttentionMaps,
-    BiLSTM,
-    TitleAndAbstract,
-    attention_maps,
-    initialise,
-)
-from arxiv_hybrid.models.blocks import (
-    Dropout,
-    Flat,
-    Lookup,
-    ResidualConvBlock,
-    convolve_lookup,
-    dropout,
-)
-from arxiv_hybrid.models.characters import CharacterCNN, spelling
 
 
-class HybridCNNLSTM(TitleAndAbstract):
+class HybridCNNLSTM(PaperClassifier):
     """v1: BiLSTM and self-attention on the title, residual convolutions on the abstract, gates.
 
-    With other recipes it is v2 and v3. `attention`, `residual` and `gates` turn single parts
-    off, for ablations: means instead of attention, plain blocks, a plain concatenation. With
-    37,760 words and 3 classes: 13,930,887 parameters.
+    attention, residual, gates: False replaces that part by its ablation (means, plain blocks, a
+    plain concatenation). With 37,760 words and 3 classes it has 13,930,887 parameters.
     """
 
+    bucket_by: TextName = "title"
     dilations: Sequence[int] = (1,)
     lstm_layers = 2
     heads = 4
@@ -70,45 +70,61 @@ class HybridCNNLSTM(TitleAndAbstract):
         residual: bool = True,
         gates: bool = True,
     ) -> None:
-        reach = (max(kernel_sizes) - 1) * max(self.dilations) + 1
-        super().__init__(vocab_size, embed_dim, reach)
+        super().__init__()
         kernels = list(product(self.dilations, kernel_sizes))
         title_dim, abstract_dim = 2 * lstm_hidden, num_filters * len(kernels)
-        # half of it, as in the baseline: a word's mask holds for the whole batch, see embed
-        self.embedding_dropout = 0.5 * dropout
+
+        # half the rate: one mask per word and batch is stronger than one per running word
+        self.embedding = TokenEmbedding(
+            vocab_size,
+            embed_dim,
+            dropout=0.5 * dropout,
+            receptive_field=(max(kernel_sizes) - 1) * max(self.dilations) + 1,
+        )
+
         self.title_lstm = BiLSTM(embed_dim, lstm_hidden, dropout, self.lstm_layers)
         self.title_attention = (
             MultiHeadSelfAttention(title_dim, self.heads) if attention else NoSelfAttention()
         )
+
         self.abstract_blocks = nn.ModuleList(
-            ResidualConvBlock(embed_dim, num_filters, size, 0.5 * dropout, dilation, residual)
+            ResidualConvBlock(
+                embed_dim, num_filters, size, 0.5 * dropout, dilation=dilation, residual=residual
+            )
             for dilation, size in kernels
         )
         self.abstract_attention = (
-            AttentionPooling(abstract_dim, self.heads) if attention else MeanOverWords()
+            AttentionPooling(abstract_dim, self.heads) if attention else MeanPooling()
         )
+
         fusion = GatedFusion if gates else Concatenation
         self.fusion = fusion(title_dim, abstract_dim)
-        self.head = _head([title_dim + abstract_dim, *self.head_sizes, num_classes], dropout)
-        initialise(self)
+        self.head = mlp_head([title_dim + abstract_dim, *self.head_sizes, num_classes], dropout)
+        init_weights(self)
 
-    def fuse(self, title: Tensor, titles: Flat, abstract: Lookup) -> tuple[Tensor, AttentionMaps]:
-        """See `TitleAndAbstract.fuse`."""
-        states = self.title_lstm(title, titles.mask)
-        attended, title_weights = self.title_attention(states, titles.mask)
-        title_vector = masked_mean(attended, titles.mask)
-        features = torch.cat([block(abstract) for block in self.abstract_blocks], dim=-1)
-        abstract_vector, abstract_weights = self.abstract_attention(features, abstract.flat)
+    def forward(
+        self, title_ids: Tensor, abstract_ids: Tensor, title_mask: Tensor | None = None
+    ) -> tuple[Tensor, AttentionMaps]:
+        """See `PaperClassifier.forward`. Below, F filters per block, K blocks, H LSTM units."""
+        title, abstract = self.embedding(title_ids, abstract_ids, masks=[title_mask])
+
+        states = self.title_lstm(title.padded(), title.mask)  # (B, Tt, 2H)
+        states, title_weights = self.title_attention(states, title.mask)
+        title_vector = masked_mean(states, title.mask)  # (B, 2H)
+
+        features = Ragged.cat([block(abstract) for block in self.abstract_blocks])  # K * F channels
+        abstract_vector, abstract_weights = self.abstract_attention(features)  # (B, K * F)
+
         fused, gates = self.fusion(title_vector, abstract_vector)
-        return fused, attention_maps(title_weights, abstract_weights, gates)
+        return self.head(fused), attention_maps(title_weights, abstract_weights, gates)
 
 
 class CharacterHybrid(HybridCNNLSTM):
-    """v4: v1 that reads letters, too, with nine dilated blocks, three LSTM layers, eight heads.
+    """v4: v1 that also reads characters, with nine dilated blocks, three LSTM layers, eight heads.
 
-    letters: standard deviation of the letters' first values. At 1, as published, what words
-    have in common outweighs what tells them apart, and with dropout the network never starts
-    to learn (README). With 37,760 words and 3 classes some 23 million parameters.
+    char_init_std: standard deviation of the initial character vectors. At the published 1.0 the
+    characters drown the words, and with dropout the network never starts to learn. With 37,760
+    words and 3 classes it has some 23 million parameters.
     """
 
     dilations = (1, 2, 4)
@@ -124,33 +140,24 @@ class CharacterHybrid(HybridCNNLSTM):
         kernel_sizes: Sequence[int] = (3, 4, 5),
         lstm_hidden: int = 160,
         *,
-        letters: float = 0.1,
+        char_init_std: float = 0.1,
         **arguments: Any,
     ) -> None:
         super().__init__(vocab_size, embed_dim, num_filters, kernel_sizes, lstm_hidden, **arguments)
-        self.characters = CharacterCNN(scale=letters)
-        self.both = nn.Linear(embed_dim + self.characters.out_dim, embed_dim)
-        self.spelling: Tensor
-        self.register_buffer("spelling", spelling([""] * vocab_size))
-        initialise(self)
-
-    def set_vocabulary(self, words: Sequence[str]) -> None:
-        """See `PaperClassifier.spell`."""
-        self.spelling.copy_(spelling(words))
-
-    def embed(self, distinct: Tensor) -> Tensor:
-        """Vectors and letters of distinct words, joined: (U,) to (U, D)."""
-        letters = self.characters(self.spelling[distinct])
-        table = self.both(torch.cat([self.embedding(distinct), letters], dim=-1))
-        table = table * (distinct != 0).unsqueeze(-1)  # padding has no bias
-        return dropout(table, self.embedding_dropout, self.training)
+        self.embedding = CharacterEmbedding(
+            vocab_size,
+            embed_dim,
+            dropout=self.embedding.dropout,
+            receptive_field=self.embedding.receptive_field,
+            char_init_std=char_init_std,
+        )
+        init_weights(self.embedding)
 
 
-class BaselineCNNLSTM(TitleAndAbstract):
-    """The published starting point: plain convolutions, additive attention, softmax fusion.
+class BaselineCNNLSTM(PaperClassifier):
+    """The published starting point: plain convolutions, additive attention, softmax fusion."""
 
-    As published.
-    """
+    bucket_by: TextName = "title"
 
     def __init__(
         self,
@@ -162,9 +169,11 @@ class BaselineCNNLSTM(TitleAndAbstract):
         num_classes: int = 3,
         dropout: float = 0.5,
     ) -> None:
-        super().__init__(vocab_size, embed_dim, max(kernel_sizes))
+        super().__init__()
         title_dim, abstract_dim = 2 * lstm_hidden, num_filters * len(kernel_sizes)
-        self.embedding_dropout = 0.5 * dropout
+        self.embedding = TokenEmbedding(
+            vocab_size, embed_dim, dropout=0.5 * dropout, receptive_field=max(kernel_sizes)
+        )
         self.convs = nn.ModuleList(nn.Conv1d(embed_dim, num_filters, size) for size in kernel_sizes)
         self.norms = nn.ModuleList(nn.BatchNorm1d(num_filters) for _ in kernel_sizes)
         self.abstract_attention = AdditiveAttention(abstract_dim)
@@ -184,29 +193,24 @@ class BaselineCNNLSTM(TitleAndAbstract):
             Dropout(0.8 * dropout),
             nn.Linear(256, num_classes),
         )
-        initialise(self, lstm=False)
+        init_weights(self, lstm=False)
 
-    def fuse(self, title: Tensor, titles: Flat, abstract: Lookup) -> tuple[Tensor, AttentionMaps]:
-        """See `TitleAndAbstract.fuse`."""
-        states = self.title_lstm(title, titles.mask)
-        title_vector, title_weights = self.title_attention(titles.real(states), titles)
-        convs = cast(Sequence[nn.Conv1d], self.convs)
-        features = torch.cat(
-            [
-                F.relu(norm(values.float()))
-                for norm, values in zip(self.norms, convolve_lookup(abstract, convs), strict=True)
-            ],
-            dim=-1,
-        )
-        abstract_vector, abstract_weights = self.abstract_attention(features, abstract.flat)
+    def forward(
+        self, title_ids: Tensor, abstract_ids: Tensor, title_mask: Tensor | None = None
+    ) -> tuple[Tensor, AttentionMaps]:
+        """See `PaperClassifier.forward`."""
+        title, abstract = self.embedding(title_ids, abstract_ids, masks=[title_mask])
+
+        states = self.title_lstm(title.padded(), title.mask)  # (B, Tt, 2H)
+        tokens = Ragged(title.layout.gather(states), title.layout)
+        title_vector, title_weights = self.title_attention(tokens)
+
+        convolved = convolve_unique(abstract, cast(Sequence[nn.Conv1d], self.convs))
+        activated = [
+            Ragged(F.relu(norm(part.values.float())), part.layout)
+            for norm, part in zip(self.norms, convolved, strict=True)
+        ]
+        abstract_vector, abstract_weights = self.abstract_attention(Ragged.cat(activated))
+
         fused, weights = self.fusion(title_vector, abstract_vector)
-        return fused, attention_maps(title_weights, abstract_weights, weights)
-
-
-def _head(sizes: Sequence[int], dropout: float) -> nn.Sequential:
-    """LayerNorm, dropout and a linear layer for each step, ReLU between them."""
-    layers: list[nn.Module] = []
-    for number, (size, following) in enumerate(pairwise(sizes)):
-        layers += [nn.ReLU()] if number else []
-        layers += [nn.LayerNorm(size), Dropout(dropout), nn.Linear(size, following)]
-    return nn.Sequential(*layers)
+        return self.head(fused), attention_maps(title_weights, abstract_weights, weights)

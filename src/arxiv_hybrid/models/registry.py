@@ -23,7 +23,7 @@ MODELS: dict[str, type[PaperClassifier]] = {
 
 
 def build(name: str, **arguments: Any) -> PaperClassifier:
-    """Construct the model called `name` (README, What to turn) with its own defaults.
+    """Construct the model called `name`; arguments not given keep the model's own defaults.
 
     Raises UserError if there is no such model, or it has no such argument.
     """
@@ -39,9 +39,9 @@ def build(name: str, **arguments: Any) -> PaperClassifier:
 
 
 def _arguments(kind: type[PaperClassifier]) -> set[str]:
-    """What a model's constructor takes, those that it hands on to its base included."""
-    own = inspect.signature(kind.__init__).parameters.values()
-    names = {one.name for one in own if one.kind is not one.VAR_KEYWORD} - {"self"}
-    if any(one.kind is one.VAR_KEYWORD for one in own):
+    """Names of a model's constructor arguments, including those it passes on to its base."""
+    parameters = inspect.signature(kind.__init__).parameters.values()
+    names = {p.name for p in parameters if p.kind is not p.VAR_KEYWORD} - {"self"}
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
         names |= _arguments(kind.__mro__[1])
     return names

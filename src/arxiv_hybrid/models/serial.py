@@ -1,4 +1,4 @@
-"""The serial CNN-LSTM: one convolution, one LSTM, the maximum over time (`cnn_lstm`)."""
+"""The serial CNN-LSTM: one convolution, one LSTM, max over time (`cnn_lstm`)."""
 
 from __future__ import annotations
 
@@ -9,30 +9,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from arxiv_hybrid.models.base import (
-    PADDING,
     AttentionMaps,
-    Counts,
     PaperClassifier,
     attention_maps,
-    initialise,
+    init_weights,
 )
-from arxiv_hybrid.models.blocks import (
-    Dropout,
-    Flat,
-    Lookup,
-    convolve_lookup,
-    distinct_words,
-    lookup_table,
-    on_host,
-)
+from arxiv_hybrid.ops import PADDING, Dropout, Ragged, TokenEmbedding, convolve_unique
 
 
 class SerialCNNLSTM(PaperClassifier):
-    """Embedding, Conv1d, ReLU, LSTM, max over time, dropout, linear.
+    """Embedding, Conv1d, ReLU, LSTM, max over time, dropout, linear; title and abstract joined.
 
-    Word vectors are dropped out at half the rate, as in the other models.
-    Title and abstract are one sequence. It has no attention; its maps say where the maxima
-    lie: the share of the LSTM's units that take their value from a word.
+    It has no attention. Its maps report where the maxima are: the share of LSTM units that take
+    their maximum at each token.
     """
 
     def __init__(
@@ -45,50 +34,42 @@ class SerialCNNLSTM(PaperClassifier):
         num_classes: int = 3,
         dropout: float = 0.6,
     ) -> None:
-        super().__init__(vocab_size, embed_dim, max(kernel_sizes))
-        self.embedding_dropout = 0.5 * dropout
+        super().__init__()
+        self.embedding = TokenEmbedding(
+            vocab_size, embed_dim, dropout=0.5 * dropout, receptive_field=max(kernel_sizes)
+        )
         self.conv = nn.Conv1d(embed_dim, num_filters, kernel_sizes[0])
         self.lstm = nn.LSTM(num_filters, lstm_hidden, batch_first=True)
         self.head = nn.Sequential(Dropout(dropout), nn.Linear(lstm_hidden, num_classes))
-        initialise(self)
+        init_weights(self)
 
-    def encode(
-        self, title_ids: Tensor, abstract_ids: Tensor, title_mask: Tensor, words: Counts
+    def forward(
+        self, title_ids: Tensor, abstract_ids: Tensor, title_mask: Tensor | None = None
     ) -> tuple[Tensor, AttentionMaps]:
-        """See `PaperClassifier.encode`."""
-        ids = torch.cat([title_ids, abstract_ids], dim=1)
-        real = torch.cat([title_mask, abstract_ids != PADDING], dim=1)
-        count = None if words[0] is None or words[1] is None else words[0] + words[1]
-        flat = Flat.of(real, self.gap, count)
-        distinct, places = distinct_words(flat.real(ids))
-        table = lookup_table(self.embed(distinct))
-        index = places.new_zeros(flat.length).index_copy(0, flat.rows, places + 1)
-        features = F.relu(convolve_lookup(Lookup(table, index, flat), [self.conv])[0].float())
+        """See `PaperClassifier.forward`."""
+        title_mask = title_ids != PADDING if title_mask is None else title_mask.bool()
+        mask = torch.cat([title_mask, abstract_ids != PADDING], dim=1)
+        (text,) = self.embedding(torch.cat([title_ids, abstract_ids], dim=1), masks=[mask])
 
-        # the words of a document behind each other: the LSTM then needs no padding in between
-        lengths = flat.mask.sum(1)
-        step = torch.arange(len(features), device=ids.device)
-        step = step - (lengths.cumsum(0) - lengths)[flat.document]
-        longest = max(int(lengths.max()), 1) if on_host(ids) else ids.shape[1]
-        sequence = features.new_zeros(len(ids), longest, features.shape[1])
-        sequence = sequence.index_put((flat.document, step), features)
-        states = self.lstm(sequence)[0].float()
-        within = torch.arange(sequence.shape[1], device=ids.device) < lengths.unsqueeze(1)
+        (convolved,) = convolve_unique(text, [self.conv])
+        features = Ragged(F.relu(convolved.values.float()), text.layout)
+        sequence, within = features.left_aligned()  # (B, L, F)
+        states = self.lstm(sequence)[0].float()  # (B, L, H)
         strongest, where = states.masked_fill(~within.unsqueeze(-1), -torch.inf).max(dim=1)
-        strongest = strongest.masked_fill(lengths.unsqueeze(1) == 0, 0.0)
-        taken = torch.zeros_like(sequence[..., 0]).scatter_add(
-            1, where, torch.full_like(strongest, 1 / where.shape[1]).detach()
-        )
-        shares = flat.padded(taken[flat.document, step].unsqueeze(1)).squeeze(2)
-        return strongest, _maps(shares, flat.mask, title_ids.shape[1])
+        strongest = strongest.masked_fill(~within.any(1, keepdim=True), 0.0)
+
+        units = torch.full_like(strongest, 1 / where.shape[1]).detach()
+        shares = torch.zeros_like(sequence[..., 0]).scatter_add(1, where, units)  # (B, L)
+        of_tokens = text.layout.pad(shares[text.layout.documents, text.layout.steps])
+        return self.head(strongest), _maps(of_tokens, mask, title_ids.shape[1])
 
 
-def _maps(shares: Tensor, real: Tensor, title_length: int) -> AttentionMaps:
-    """Shares of units by word (B, Tt + Ta) as maps of each text and of the two.
+def _maps(shares: Tensor, mask: Tensor, title_length: int) -> AttentionMaps:
+    """Shares of units by token (B, Tt + Ta) as attention maps of title, abstract and fusion.
 
-    Where no unit looks at a text, all its words weigh the same.
+    Where no unit takes its maximum in a text, all its tokens weigh the same.
     """
-    parts = (shares + 1e-6 * real).split([title_length, shares.shape[1] - title_length], dim=1)
+    parts = (shares + 1e-6 * mask).split([title_length, shares.shape[1] - title_length], dim=1)
     sums = torch.stack([part.sum(1) for part in parts], dim=1)
     title, abstract = (
         part / total.clamp(min=1e-9).unsqueeze(1)

@@ -1,1 +1,34 @@
-"""The kernels below the models: every speed trick is here, each with a plain twin in the tests."""
+"""Kernels below the models. Every speed trick is here, held to plain PyTorch by a test."""
+
+from arxiv_hybrid.ops.convolution import convolve, convolve_unique
+from arxiv_hybrid.ops.dropout import Dropout, dropout, dropout_mask, relu_dropout
+from arxiv_hybrid.ops.embedding import (
+    PADDING,
+    TokenEmbedding,
+    UniqueTokens,
+    unique_with_inverse,
+)
+from arxiv_hybrid.ops.pooling import attention_pool, masked_mean, masked_softmax
+from arxiv_hybrid.ops.ragged import Layout, Ragged, known_token_counts, sizes_are_free
+from arxiv_hybrid.ops.recurrent import BiLSTM
+
+__all__ = [
+    "PADDING",
+    "BiLSTM",
+    "Dropout",
+    "Layout",
+    "Ragged",
+    "TokenEmbedding",
+    "UniqueTokens",
+    "attention_pool",
+    "convolve",
+    "convolve_unique",
+    "dropout",
+    "dropout_mask",
+    "known_token_counts",
+    "masked_mean",
+    "masked_softmax",
+    "relu_dropout",
+    "sizes_are_free",
+    "unique_with_inverse",
+]

@@ -1,5 +1,6 @@
 """params.yaml: its schema, its recipes, and the values in force."""
 
+from arxiv_hybrid.params.in_force import to_yaml, values_in_force
 from arxiv_hybrid.params.load import for_member, load, load_section, parse
 from arxiv_hybrid.params.schema import PUBLISHED_GLOVE, Fetch, Glove, Params, Strict
 
@@ -13,4 +14,6 @@ __all__ = [
     "load",
     "load_section",
     "parse",
+    "to_yaml",
+    "values_in_force",
 ]

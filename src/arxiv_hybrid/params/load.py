@@ -31,7 +31,9 @@ SHARED_BY_MEMBERS = frozenset(
         "tracking",
     }
 )
-_KIND = re.compile(r"^(list|dict|literal)\[|^(float|str)$")  # of a value, in pydantic's reports
+_KIND = re.compile(
+    r"^(list|dict|literal)\[|^(bool|float|int|str|constrained-\w+)$"
+)  # in pydantic's reports
 
 
 def load(path: Path) -> Params:

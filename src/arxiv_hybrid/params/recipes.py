@@ -1,4 +1,4 @@
-"""What `auto` in params.yaml stands for: the recipe of a model, by recipes.yaml."""
+"""What `auto` in params.yaml stands for: the recipe of a model, from recipes.yaml."""
 
 from __future__ import annotations
 
@@ -13,20 +13,28 @@ from arxiv_hybrid.system.nested import deep_merge
 AUTO = "auto"
 NAMES = ("ours", "published")
 ATOMIC = ("class_weights",)  # a mapping that is one value
+PRETRAINABLE = "v5"  # a pre-trained encoder brings its own widths
 
 
 def recipe(name: str, model: str) -> dict[str, Any]:
-    """All values of a recipe for a model, nested as in params.yaml; `every` for an unknown one."""
+    """All values of a recipe for a model, nested as in params.yaml.
+
+    For an unknown model these are the recipe's values for every model.
+    """
     text = files("arxiv_hybrid.params").joinpath("recipes.yaml").read_text(encoding="utf-8")
-    chosen = yaml.safe_load(text)[name]
-    return deep_merge(chosen["every"], chosen.get(model, {}), atomic=ATOMIC)
+    content = yaml.safe_load(text)
+    architecture = {"architecture": content["architectures"].get(model, {})}
+    values = deep_merge(architecture, content[name]["every"], atomic=ATOMIC)
+    return deep_merge(values, content[name].get(model, {}), atomic=ATOMIC)
 
 
 def resolve(content: dict[str, Any]) -> dict[str, Any]:
-    """Parameters with every `auto` that a recipe knows replaced; `content` stays as it is."""
-    name = content.get("recipe")
-    known = name if name in NAMES else NAMES[0]  # what is wrong is told by the validation
-    return _filled(content, recipe(known, str(content.get("model"))))
+    """Parameters with every `auto` that a recipe knows replaced; `content` is not modified."""
+    name, model = content.get("recipe"), str(content.get("model"))
+    values = recipe(name if name in NAMES else NAMES[0], model)  # validation reports a wrong name
+    if model == PRETRAINABLE and content.get("pretrained"):
+        values.pop("architecture")
+    return _filled(content, values)
 
 
 def _filled(content: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import date
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -17,16 +17,12 @@ from pydantic import (
 
 from arxiv_hybrid.params.recipes import AUTO
 
-if TYPE_CHECKING:
-    pass
-
 ModelName = Literal["baseline", "v1", "v2", "v3", "v4", "v5", "cnn_lstm"]
 # attention heads share the channels of both LSTM directions
 LSTM_MULTIPLE = {"v1": 2, "v2": 2, "v3": 2, "v4": 4}
 GATED = tuple(LSTM_MULTIPLE)
 CLASS_NAMES = ("cs.AI", "cs.CL", "cs.CV", "cs.LG", "cs.AI-LG")
 _DAY = re.compile(r"^\d{4}-\d\d-\d\d$")
-_KIND = re.compile(r"^(list|dict|literal)\[|^(float|str)$")  # of a value, in pydantic's reports
 PUBLISHED_GLOVE = {  # name: widths that are published
     "glove.6B": (50, 100, 200, 300),
     "glove.2024.dolma": (300,),
@@ -154,22 +150,19 @@ class Vocab(Strict):
     abstract_length: int = Field(ge=5, le=4096)
 
 
+_Width = Annotated[int, Field(ge=1, le=4096)] | Literal["auto"] | None
+_Part = bool | Literal["auto"] | None
+
+
 class Architecture(Strict):
-    """Widths and parts; None keeps the model's own."""
+    """Widths and parts; auto or None keeps the model's own."""
 
-    num_filters: int | None = Field(ge=1, le=4096)
-    lstm_hidden: int | None = Field(ge=1, le=4096)
-    attention: bool | None
-    residual: bool | None
-    gates: bool | None
-    letters: Literal["auto"] | float | None
-
-    @field_validator("letters")
-    @classmethod
-    def _letters(cls, letters: Literal["auto"] | float | None) -> Literal["auto"] | float | None:
-        if isinstance(letters, float) and not 0 < letters <= 10:
-            raise ValueError("must be above 0 and at most 10")
-        return letters
+    num_filters: _Width
+    lstm_hidden: _Width
+    attention: _Part
+    residual: _Part
+    gates: _Part
+    char_init_std: Annotated[float, Field(gt=0, le=10)] | Literal["auto"] | None
 
     def given(self) -> dict[str, int | bool | float]:
         """Only what the user or a recipe set."""
@@ -311,5 +304,5 @@ class Params(Strict):
         for part in ("attention", "residual", "gates"):
             if part in given and self.model not in GATED:
                 raise ValueError(f"architecture.{part}: only {', '.join(GATED)} have that part")
-        if "letters" in given and self.model != "v4":
-            raise ValueError("architecture.letters: only v4 reads letters")
+        if "char_init_std" in given and self.model != "v4":
+            raise ValueError("architecture.char_init_std: only v4 reads characters")

@@ -1,1 +1,1 @@
-"""Pages for people, each one file that opens without a network."""
+"""HTML pages, each a single file that works offline, and figures."""

@@ -1,4 +1,4 @@
-"""Papers with the words shaded by the attention that a classifier gave them."""
+"""A page that shades each word of a paper by its attention weight."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from arxiv_hybrid.text.tokenize import token_spans
 
 
 def attention_page(explanations: list[Explanation], model: str) -> str:
-    """HTML: each paper's text with shaded words, head by head, its classes and fusion weights."""
+    """HTML with each paper's shaded text, head by head, its probabilities and fusion weights."""
     papers: list[dict[str, Any]] = [
         {
             "paper": paper,
@@ -24,21 +24,27 @@ def attention_page(explanations: list[Explanation], model: str) -> str:
 
 
 def pieces(part: Part) -> list[dict[str, Any]]:
-    """A text in pieces, in order and complete, what is not a word among them.
+    """Split a text into tokens and the characters between them, in order and complete.
 
-    text; for a word that the model read: weight (averaged) and shades, of the average and of
-    each head, from 0 to 1, relative to the strongest word.
+    Every piece has `text`. A token that the model read also has `weight`, averaged over the
+    heads, and `shades`: of the average and of each head, from 0 to 1 for the strongest token.
     """
     lower = part.text.lower()
-    text = part.text if len(part.text) == len(lower) else lower  # a few letters grow
+    # tokens are found in the lower-cased text, and lower-casing makes a few letters longer
+    text = part.text if len(part.text) == len(lower) else lower
     rows = [part.mean, *part.heads]
     shades = [row / max(float(row.max()), 1e-9) for row in rows] if part.tokens else []
     result: list[dict[str, Any]] = []
     end = 0
     for number, (start, stop) in enumerate(token_spans(text)[: len(part.tokens)]):
         result.append({"text": text[end:start]})
-        word = {"weight": float(part.mean[number]), "shades": [row[number] for row in shades]}
-        result.append({"text": text[start:stop], **word})
+        result.append(
+            {
+                "text": text[start:stop],
+                "weight": float(part.mean[number]),
+                "shades": [row[number] for row in shades],
+            }
+        )
         end = stop
     result.append({"text": text[end:]})
     return [piece for piece in result if piece["text"]]

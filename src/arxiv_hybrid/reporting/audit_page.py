@@ -1,4 +1,4 @@
-"""The audit as a page: what metrics/audit.json says, with the tables behind it."""
+"""The audit as a page: metrics/audit.json and the tables behind it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def audit_page(
     months: pd.DataFrame,
     rising: RisingWords,
 ) -> str:
-    """HTML for what `audit_report`, `near_duplicates`, `by_month` and `rising_words` found."""
+    """HTML with the results of `audit`, `near_duplicates`, `by_month` and `rising_words`."""
     splits = [name for name in months.columns if name not in ("month", "unknown_words")]
     content = {
         "report": report,

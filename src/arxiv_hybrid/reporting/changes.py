@@ -1,4 +1,4 @@
-"""What changed since a commit: parameters and metrics, as two files of each say."""
+"""Changes of parameters and metrics since an earlier commit."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import yaml
 from arxiv_hybrid.system.git import git
 from arxiv_hybrid.system.nested import flatten
 
-# by name: the file, and the figure in it
-FIGURES = {
+# name on the page: metrics file, key in it
+METRICS_SHOWN = {
     "accuracy": ("evaluate", "accuracy"),
     "macro-F1": ("evaluate", "macro_f1"),
     "any listed category": ("evaluate", "accuracy_any_listed"),
@@ -27,52 +27,57 @@ FIGURES = {
 
 @dataclass(frozen=True)
 class Changes:
-    """What differs from a commit; `since` names it, its first line behind."""
+    """Metrics now and at a commit, and the parameters that differ.
+
+    since: the commit's short hash and subject. metrics, params: (name, before, now).
+    """
 
     since: str
-    metrics: list[tuple[str, float, float]]  # name, before, now
+    metrics: list[tuple[str, float, float]]
     params: list[tuple[str, Any, Any]]
 
 
 def changes(root: Path, metrics: Path, params: Path) -> Changes | None:
-    """The workspace against the newest commit that differs: the last one, or the one before.
+    """Compare the workspace with the newest commit that differs from it: HEAD or its parent.
 
-    metrics: the folder of metrics/*.json, params: the file of parameters, both from `root`. None
-    without git, or where neither differs or is there.
+    metrics: the folder of metrics/NAME.json; params: the parameters file; both relative to
+    `root`. Returns None outside a git repository, or if nothing differs.
     """
     for revision in ("HEAD", "HEAD~1"):
         title = git(root, "log", "-1", "--format=%h %s", revision)
         if not title:
             return None
-        found = Changes(title, _metrics(root, metrics, revision), _params(root, params, revision))
-        if found.params or any(before != now for _, before, now in found.metrics):
-            return found
+        result = Changes(
+            since=title,
+            metrics=_metric_changes(root, metrics, revision),
+            params=_param_changes(root, params, revision),
+        )
+        if result.params or any(before != now for _, before, now in result.metrics):
+            return result
     return None
 
 
-def _metrics(root: Path, folder: Path, revision: str) -> list[tuple[str, float, float]]:
-    found = []
-    for name, (file, figure) in FIGURES.items():
+def _metric_changes(root: Path, folder: Path, revision: str) -> list[tuple[str, float, float]]:
+    """The metrics that are known both now and at the revision, changed or not."""
+    result = []
+    for name, (file, key) in METRICS_SHOWN.items():
         path = folder / f"{file}.json"
-        then = git(root, "show", f"{revision}:{path.as_posix()}")
-        if not then or not (root / path).is_file():
+        committed = git(root, "show", f"{revision}:{path.as_posix()}")
+        if not committed or not (root / path).is_file():
             continue
-        before, now = (
-            flatten(json.loads(text)).get(figure)
-            for text in (then, (root / path).read_text(encoding="utf-8"))
-        )
+        current = (root / path).read_text(encoding="utf-8")
+        before, now = (flatten(json.loads(text)).get(key) for text in (committed, current))
         if before is not None and now is not None:
-            found.append((name, before, now))
-    return found
+            result.append((name, before, now))
+    return result
 
 
-def _params(root: Path, path: Path, revision: str) -> list[tuple[str, Any, Any]]:
-    then = git(root, "show", f"{revision}:{path.as_posix()}")
-    if not then:
+def _param_changes(root: Path, path: Path, revision: str) -> list[tuple[str, Any, Any]]:
+    committed = git(root, "show", f"{revision}:{path.as_posix()}")
+    if not committed:
         return []
-    before, now = (
-        flatten(yaml.safe_load(text)) for text in (then, (root / path).read_text(encoding="utf-8"))
-    )
+    current = (root / path).read_text(encoding="utf-8")
+    before, now = (flatten(yaml.safe_load(text)) for text in (committed, current))
     return [
         (key, before.get(key), now.get(key))
         for key in [*before, *(key for key in now if key not in before)]

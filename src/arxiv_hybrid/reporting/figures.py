@@ -1,4 +1,4 @@
-"""Figures for people: the same data as the plot CSVs, drawn for MLflow."""
+"""Matplotlib figures of the data in the plot CSVs, for MLflow and for picture files."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from io import BytesIO
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from arxiv_hybrid.evaluation.attention import SHOWN, Explanation
+from arxiv_hybrid.evaluation.attention import TOKENS_SHOWN, Explanation, Part
 
 
 def png(figure: Figure) -> bytes:
@@ -20,7 +21,10 @@ def png(figure: Figure) -> bytes:
 
 
 def learning_curves(epochs: pd.DataFrame) -> Figure:
-    """Loss and accuracy by epoch; needs epoch, train_loss, val_loss and the accuracies."""
+    """Loss and accuracy by epoch.
+
+    epochs: columns epoch, train_loss, val_loss, train_accuracy and val_accuracy.
+    """
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     for axis, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         for part in ("train", "val"):
@@ -32,7 +36,7 @@ def learning_curves(epochs: pd.DataFrame) -> Figure:
 
 
 def confusion_matrix(counts: npt.NDArray[np.int64], class_names: list[str], title: str) -> Figure:
-    """Counts (C, C) as a heat map, rows in per cent of the actual class."""
+    """Counts (C, C) as a heat map of the share of each actual class (row)."""
     figure = Figure(figsize=(4.8, 4.2), layout="constrained")
     axis = figure.subplots()
     share = counts / counts.sum(1, keepdims=True).clip(min=1)
@@ -54,7 +58,10 @@ def confusion_matrix(counts: npt.NDArray[np.int64], class_names: list[str], titl
 
 
 def reliability_diagram(rows: pd.DataFrame) -> Figure:
-    """Accuracy against confidence; the diagonal is a perfectly calibrated classifier."""
+    """Accuracy by confidence; a perfectly calibrated classifier is on the diagonal.
+
+    rows: columns confidence and accuracy, see `evaluation.metrics.reliability`.
+    """
     figure = Figure(figsize=(4.4, 4.0), layout="constrained")
     axis = figure.subplots()
     axis.plot([0, 1], [0, 1], linestyle="--", color="grey", label="calibrated")
@@ -66,27 +73,31 @@ def reliability_diagram(rows: pd.DataFrame) -> Figure:
 
 
 def attention(paper: Explanation) -> Figure:
-    """A paper's attention: title above, abstract below, a row for each head and one for the mean.
+    """A paper's attention weights, title above abstract: a row for the mean and for each head.
 
-    Each row is shaded by its own strongest word.
+    Each row is scaled by its largest weight.
     """
     parts = [paper.title, paper.abstract]
     heights = [len(part.heads) + 1 if len(part.heads) > 1 else 1 for part in parts]
     figure = Figure(figsize=(14, 3.0 + 0.42 * sum(heights)), layout="constrained")
-    for axis, part, words in zip(
-        figure.subplots(2, 1, height_ratios=heights), parts, SHOWN, strict=True
-    ):
-        if not part.tokens:
-            axis.set_axis_off()
-            continue
-        tokens, heads = part.tokens[:words], part.heads[:, :words]
-        rows = np.vstack([heads.mean(0), heads]) if len(heads) > 1 else heads
-        names = ["mean", *(f"head {number + 1}" for number in range(len(rows) - 1))]
-        shades = rows / rows.max(1, keepdims=True).clip(min=1e-9)
-        axis.imshow(shades, cmap="Blues", aspect="auto", vmin=0, vmax=1)
-        axis.set_xticks(range(len(tokens)), tokens, rotation=70, ha="right", fontsize=9)
-        axis.set_yticks(range(len(rows)), names)
-        axis.set_title(f"{part.name}, fusion weight {part.fusion:.2f}", fontsize=10)
+    axes = figure.subplots(2, 1, height_ratios=heights)
+    for axis, part, limit in zip(axes, parts, TOKENS_SHOWN, strict=True):
+        _draw_part(axis, part, limit)
     actual = f", actual {paper.actual}" if paper.actual else ""
     figure.suptitle(f"{paper.id}: predicted {paper.predicted} ({paper.confidence:.0%}){actual}")
     return figure
+
+
+def _draw_part(axis: Axes, part: Part, limit: int) -> None:
+    """Draw the weights of the first `limit` tokens; an empty text leaves the axis blank."""
+    if not part.tokens:
+        axis.set_axis_off()
+        return
+    tokens, heads = part.tokens[:limit], part.heads[:, :limit]
+    rows = np.vstack([heads.mean(0), heads]) if len(heads) > 1 else heads
+    names = ["mean", *(f"head {number + 1}" for number in range(len(rows) - 1))]
+    shades = rows / rows.max(1, keepdims=True).clip(min=1e-9)
+    axis.imshow(shades, cmap="Blues", aspect="auto", vmin=0, vmax=1)
+    axis.set_xticks(range(len(tokens)), tokens, rotation=70, ha="right", fontsize=9)
+    axis.set_yticks(range(len(rows)), names)
+    axis.set_title(f"{part.name}, fusion weight {part.fusion:.2f}", fontsize=10)

@@ -1,4 +1,4 @@
-"""Fill a template of this package: HTML with its style inside, numbers as people write them."""
+"""Rendering the HTML templates of this package, with filters that format numbers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from arxiv_hybrid.data.identifiers import submitted
 
 
 def render(template: str, content: dict[str, Any]) -> str:
-    """The page of `templates/NAME` with `content`; all text is escaped, a missing name raises."""
+    """Render `templates/NAME`; text is escaped, and a name that `content` lacks raises."""
     environment = Environment(
         loader=PackageLoader("arxiv_hybrid.reporting"),
         autoescape=True,
@@ -29,11 +29,12 @@ def _count(number: float) -> str:
 
 
 def _percent(share: float | None, places: int = 1) -> str:
+    """A share as per cent; a dash if it is unknown."""
     if share is None or math.isnan(share):
         return "-"
     return f"{share * 100:.{places}f}\N{NO-BREAK SPACE}%"
 
 
 def _share(part: float, whole: float) -> float:
-    """Percent of the whole as a number, for the width of a bar."""
+    """A part in per cent of the whole, for the width of a bar."""
     return round(100 * part / whole, 2) if whole else 0.0

@@ -1,4 +1,4 @@
-"""Everything about the last run on one page that opens without a network."""
+"""The last run on one page: scores, data, curves, calibration, papers, changes."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ from arxiv_hybrid.reporting.changes import Changes
 from arxiv_hybrid.reporting.charts import Chart
 from arxiv_hybrid.reporting.page import render
 
-TOLD = ("model", "recipe", "seed", "dropout", "learning_rate", "batch_size", "epochs",
-        "class_weights", "loss", "embeddings", "pretrained", "precision")  # fmt: skip
+PARAMS_SHOWN = ("model", "recipe", "seed", "dropout", "learning_rate", "batch_size", "epochs",
+                "class_weights", "loss", "embeddings", "pretrained", "precision")  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LastRun:
-    """What a run left behind.
+    """The outputs of a run.
 
-    metrics: metrics/*.json by name (audit, vocab, baseline, train, evaluate, ensemble); curves,
-    confusion, reliability: the tables behind the plots.
+    metrics: the content of metrics/NAME.json by name (audit, vocab, baseline, train, evaluate,
+    ensemble). curves, confusion, reliability: the tables behind the plots. wrong, hard: papers
+    whose label to check, see `evaluation.label_issues`.
     """
 
     params: Params
@@ -40,39 +41,39 @@ class LastRun:
 
 
 def run_page(run: LastRun) -> str:
-    """HTML for a run."""
+    """HTML about a run."""
     names = list(run.metrics["evaluate"]["per_class"])
     counts = pd.crosstab(run.confusion["actual"], run.confusion["predicted"])
-    told = run.params.model_dump(mode="json")
+    params = run.params.model_dump(mode="json")
     content = {
         "run": run,
         "names": names,
         "ceiling": best_possible(run.metrics["audit"]),
-        "charts": _curves(run.curves),
-        "reliability": _reliability(run.reliability),
+        "charts": _learning_curves(run.curves),
+        "reliability": _reliability_diagram(run.reliability),
         "counts": counts.reindex(index=names, columns=names, fill_value=0),
         "papers": [
             (paper, [(part, pieces(part)) for part in (paper.title, paper.abstract)])
             for paper in run.explained
         ],
-        "told": {name: told[name] for name in TOLD},
+        "shown_params": {name: params[name] for name in PARAMS_SHOWN},
     }
     return render("run.html", content)
 
 
-def _curves(curves: pd.DataFrame) -> list[Chart]:
+def _learning_curves(curves: pd.DataFrame) -> list[Chart]:
     charts = []
     for name, percent in (("loss", False), ("accuracy", True)):
         lines = {
-            shown: list(zip(curves["epoch"], curves[f"{part}_{name}"], strict=True))
-            for shown, part in (("training", "train"), ("validation", "val"))
+            label: list(zip(curves["epoch"], curves[f"{part}_{name}"], strict=True))
+            for label, part in (("training", "train"), ("validation", "val"))
         }
         charts.append(Chart(f"{name} by epoch", "epoch", name, lines, percent=percent))
     return charts
 
 
-def _reliability(bins: pd.DataFrame) -> Chart:
+def _reliability_diagram(bins: pd.DataFrame) -> Chart:
     line = list(zip(bins["confidence"], bins["accuracy"], strict=True))
-    whole = (0.0, 1.0)
+    shares = (0.0, 1.0)
     return Chart("accuracy by confidence", "confidence", "accuracy", {"this model": line},
-                 x=whole, y=whole, percent=True, diagonal=True)  # fmt: skip
+                 x=shares, y=shares, percent=True, diagonal=True)  # fmt: skip

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from arxiv_hybrid.models.attention import AdditiveAttention
-from arxiv_hybrid.models.blocks import Flat
+from arxiv_hybrid.models.layers import AdditiveAttention
+from arxiv_hybrid.ops import Layout, Ragged
 
 
 class SequenceCNNLSTM(nn.Module):
@@ -43,8 +43,8 @@ class SequenceCNNLSTM(nn.Module):
             weights = torch.zeros_like(states[..., 0])
             weights[:, -1] = 1
             return self.out(states[:, -1]).squeeze(-1), weights
-        flat = Flat.of(torch.ones_like(states[..., 0], dtype=torch.bool), 0)
-        pooled, weights = self.attention(states.reshape(-1, states.shape[-1]), flat)
+        layout = Layout.of(torch.ones_like(states[..., 0], dtype=torch.bool), 0)
+        pooled, weights = self.attention(Ragged(states.flatten(0, 1), layout))
         return self.out(pooled).squeeze(-1), weights.detach().squeeze(1)
 
     def features(self, x: Tensor) -> Tensor:

@@ -1,8 +1,9 @@
-"""From parameters and papers to a trained classifier: what the train stage calls."""
+"""From parameters and labelled papers to a trained, calibrated classifier."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -10,23 +11,135 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
+from torch import Tensor
 
 from arxiv_hybrid.data.labels import CLASSES
 from arxiv_hybrid.inference.calibration import fit_temperature
 from arxiv_hybrid.inference.checkpoint import Classifier, ModelConfig
-from arxiv_hybrid.inference.devices import choose_device
+from arxiv_hybrid.inference.devices import DeviceConfig, choose_device
+from arxiv_hybrid.inference.encoding import Batch, EncodedPapers
 from arxiv_hybrid.inference.predict import predict
 from arxiv_hybrid.models import registry
+from arxiv_hybrid.models.base import PaperClassifier
 from arxiv_hybrid.params import Params
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.runtime import keep_freed_memory
 from arxiv_hybrid.text.vocabulary import Vocabulary
-from arxiv_hybrid.training.distributed import ALONE, Group
-from arxiv_hybrid.training.loop import Epoch, History, fit
+from arxiv_hybrid.training.distributed import SINGLE, Group
+from arxiv_hybrid.training.losses import class_weights, make_loss
+from arxiv_hybrid.training.optimizers import OptimizerConfig
 from arxiv_hybrid.training.pretraining import load_encoder
+from arxiv_hybrid.training.regularizer import Regularizer
 from arxiv_hybrid.training.seed import seed_everything
+from arxiv_hybrid.training.trainer import (
+    Epoch,
+    History,
+    StepResult,
+    Task,
+    Trainer,
+    TrainerConfig,
+)
 from arxiv_hybrid.vectors.matrix import EMBEDDING_STD
 from arxiv_hybrid.vectors.pretrained import MODEL, Pretrained
+
+
+class Classification(Task):
+    """Learning one class per paper, with word dropout and mixup."""
+
+    def __init__(
+        self,
+        model: PaperClassifier,
+        labels: Tensor,
+        params: Params,
+        device_config: DeviceConfig,
+        group: Group = SINGLE,
+    ) -> None:
+        """labels (N,): of the training papers, for balanced class weights."""
+        self.model: PaperClassifier = model
+        self.device_config = device_config
+        names = CLASSES[params.labels.classes]
+        self.class_weights = class_weights(params.class_weights, labels, names)
+        self.loss = make_loss(params.loss, self.class_weights, params.label_smoothing)
+        random = np.random.default_rng([params.seed, group.rank])
+        self.regularizer = Regularizer(params.word_dropout, params.mixup, random)
+
+    def training_step(self, batch: Batch) -> StepResult:
+        """Cross-entropy or focal loss of a batch, and how many papers were classified right."""
+        batch = self.regularizer.hide_tokens(batch)
+        labels = batch.labels
+        mixup = self.regularizer.draw_mixup(labels)
+        with (
+            self.device_config.autocast(),
+            mixup.applied_to(self.model.head) if mixup else nullcontext(),
+        ):
+            logits, _ = batch.classify(self.model)
+        loss = mixup.loss(self.loss, logits, labels) if mixup else self.loss(logits, labels)
+        target = mixup.majority(labels) if mixup else labels
+        return StepResult(loss, (logits.detach().argmax(1) == target).sum())
+
+    def lengths(self, papers: EncodedPapers) -> npt.NDArray[np.int64]:
+        """Lengths of the text whose padding costs this model time."""
+        return papers.lengths(self.model.bucket_by)
+
+    def weight(self, labels: Tensor) -> Tensor | float:
+        """Papers, or the sum of their class weights."""
+        return len(labels) if self.class_weights is None else self.class_weights[labels].sum()
+
+    def validate(self, papers: EncodedPapers, group: Group) -> tuple[float, float]:
+        """See `Task.validate`."""
+        logits = self._predict(papers, group)
+        accuracy = (logits.argmax(1) == papers.labels).double().mean()
+        return float(self.loss(logits, papers.labels)), float(accuracy)
+
+    def _predict(self, papers: EncodedPapers, group: Group) -> Tensor:
+        """Logits (N, C), each process of the group computing its shard."""
+        if group.size == 1:
+            return predict(self.model, papers, self.device_config)
+        rows = group.shard(np.arange(len(papers)))
+        shard = predict(self.model, papers.take(rows), self.device_config)
+        logits = shard.new_zeros(len(papers), shard.shape[1])
+        return group.sum(logits.index_copy_(0, torch.from_numpy(rows).to(shard.device), shard))
+
+
+def fit(
+    model: PaperClassifier,
+    train: EncodedPapers,
+    val: EncodedPapers,
+    params: Params,
+    device_config: DeviceConfig,
+    *,
+    group: Group = SINGLE,
+    on_epoch: Callable[[Epoch], None] | None = None,
+) -> History:
+    """Train `model` on labelled papers; it ends with the weights of its best epoch.
+
+    PyTorch's seed must be set by the caller. Raises UserError if training diverges.
+    """
+    task = Classification(model, train.labels, params, device_config, group)
+    trainer = Trainer(task, train, trainer_config(params), device_config, group)
+    if group.size > 1:  # processes agree on batches but draw their own dropout
+        torch.manual_seed(params.seed + group.rank)
+    return trainer.fit(val, on_epoch)
+
+
+def trainer_config(params: Params) -> TrainerConfig:
+    """The part of the parameters that the training loop needs."""
+    optimizer = OptimizerConfig(
+        name=params.optimizer,
+        learning_rate=params.learning_rate,
+        embedding_rate_scale=params.glove.learning_rate_scale,
+        weight_decay=params.weight_decay,
+        gradient_clip=params.gradient_clip,
+        scheduler=params.scheduler,
+        accumulate=params.accumulate,
+    )
+    return TrainerConfig(
+        epochs=params.epochs,
+        batch_size=params.batch_size,
+        patience=params.patience,
+        seed=params.seed,
+        optimizer=optimizer,
+    )
 
 
 def train_classifier(
@@ -37,32 +150,52 @@ def train_classifier(
     embeddings: npt.NDArray[np.float32] | None,
     *,
     pretrained: Pretrained | None = None,
-    group: Group = ALONE,
+    group: Group = SINGLE,
     on_epoch: Callable[[Epoch], None] | None = None,
 ) -> tuple[Classifier, History]:
     """Train `params.model` on papers with the columns title, abstract and label.
 
-    embeddings (V, D) are the first values of the embedding where `params.embeddings` is
-    `pretrained`; None stands for random ones of `params.glove.dim`, of the same spread unless
-    it is `wide`: torch's own, ten times as far apart. From `pretrained`
-    v5 takes its encoder; `vocabulary` and `embeddings` must then be the encoder's. Returns the
-    classifier with its best epoch's weights, its probabilities calibrated on `val`.
+    embeddings (V, D): initial word vectors, used if `params.embeddings` is `pretrained`; None means
+    random vectors of width `params.glove.dim`. pretrained: an encoder that v5 starts from;
+    `vocabulary` and `embeddings` must then be the encoder's. Returns the classifier with its best
+    epoch's weights, its probabilities calibrated on `val`.
     """
     if pretrained is not None and pretrained.vocabulary != vocabulary:
         raise UserError(
-            "pretrained: its words are not those of data/processed/vocab.txt; pre-trained anew? "
-            "then run `dvc repro -f glove` and `dvc repro`"
+            "pretrained: its vocabulary differs from data/processed/vocab.txt; if you pre-trained "
+            "again, run `dvc repro -f glove` and `dvc repro`"
         )
     keep_freed_memory()
     device_config = choose_device(params.device, params.precision)
     seed_everything(params.seed)
+    model, config = _build(params, vocabulary, embeddings, pretrained)
+    model.to(device_config.device)
+    classifier = Classifier(model, vocabulary, config, device_config)
+    held_out = classifier.encode(val)
+    history = fit(
+        model, classifier.encode(train), held_out, params, device_config,
+        group=group, on_epoch=on_epoch,
+    )  # fmt: skip
+    temperature = fit_temperature(predict(model, held_out, device_config), held_out.labels)
+    calibrated = replace(config, temperature=round(temperature, 6))
+    return replace(classifier, config=calibrated), history
+
+
+def _build(
+    params: Params,
+    vocabulary: Vocabulary,
+    embeddings: npt.NDArray[np.float32] | None,
+    pretrained: Pretrained | None,
+) -> tuple[PaperClassifier, ModelConfig]:
+    """The model before training: architecture, initial word vectors, pre-trained encoder."""
+    start = pretrained if params.model == MODEL else None
     classes = list(CLASSES[params.labels.classes])
     arguments: dict[str, Any] = {
         "vocab_size": len(vocabulary),
         "embed_dim": params.glove.dim if embeddings is None else embeddings.shape[1],
         "num_classes": len(classes),
         "dropout": params.dropout,
-        **(pretrained.arguments if pretrained is not None and params.model == MODEL else {}),
+        **(start.arguments if start else {}),
         **params.architecture.given(),
     }
     model = registry.build(params.model, **arguments)
@@ -70,33 +203,16 @@ def train_classifier(
     with torch.no_grad():
         if embeddings is not None and params.embeddings == "pretrained":
             model.embedding.weight.copy_(torch.from_numpy(embeddings))
-        elif params.embeddings != "wide":
+        elif params.embeddings != "wide":  # wide keeps PyTorch's initial spread
             model.embedding.weight.mul_(EMBEDDING_STD)
-    if pretrained is not None and params.model == MODEL:
-        load_encoder(model, pretrained)
-    model.to(device_config.device)
-    vocab = params.vocab
-    config = ModelConfig(
-        params.model, arguments, classes, vocab.title_length, vocab.abstract_length
-    )
-    classifier = Classifier(model, vocabulary, config, device_config)
-    held_out = classifier.encode(val)
-    history = fit(
-        model,
-        classifier.encode(train),
-        held_out,
-        params,
-        device_config,
-        group=group,
-        on_epoch=on_epoch,
-    )
-    temperature = fit_temperature(predict(model, held_out, device_config), held_out.labels)
-    calibrated = replace(config, temperature=round(temperature, 6))
-    return replace(classifier, config=calibrated), history
+    if start:
+        load_encoder(model, start)
+    lengths = params.vocab.title_length, params.vocab.abstract_length
+    return model, ModelConfig(params.model, arguments, classes, *lengths)
 
 
 def report(classifier: Classifier, history: History) -> dict[str, Any]:
-    """What metrics/train.json says: the best epoch's figures, and what `auto` chose."""
+    """The content of metrics/train.json: the best epoch's figures, and what `auto` chose."""
     best = history.best_epoch
     return {
         "best_epoch": best.epoch,
@@ -113,17 +229,10 @@ def report(classifier: Classifier, history: History) -> dict[str, Any]:
 
 
 def curves(history: History) -> pd.DataFrame:
-    """One row an epoch, without timings, for plots that must not change between runs."""
+    """One row per epoch, without timings: plots must not change between equal runs."""
+    columns = (
+        "epoch", "train_loss", "val_loss", "train_accuracy", "val_accuracy", "learning_rate",
+    )  # fmt: skip
     return pd.DataFrame(
-        [
-            {
-                "epoch": epoch.epoch,
-                "train_loss": epoch.train_loss,
-                "val_loss": epoch.val_loss,
-                "train_accuracy": epoch.train_accuracy,
-                "val_accuracy": epoch.val_accuracy,
-                "learning_rate": epoch.learning_rate,
-            }
-            for epoch in history.epochs
-        ]
+        [{name: getattr(epoch, name) for name in columns} for epoch in history.epochs]
     )

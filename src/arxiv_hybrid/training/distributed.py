@@ -1,10 +1,10 @@
-"""Several processes training one model, each on its share of every batch.
+"""Several processes train one model, each on its shard of every batch.
 
-`torchrun` starts them and tells each its place through the environment (RANK, WORLD_SIZE,
-LOCAL_RANK); a process that it did not start is a group of one, and nothing here costs it
-anything. Gradients are summed, not averaged: each process weighs its loss by its share of the
-batch, so that the sum is the gradient of the whole batch. Those of an embedding are rows of few
-words; NCCL cannot reduce such tensors, so the rows themselves are exchanged.
+`torchrun` starts them and describes each one's place in the environment (RANK, WORLD_SIZE,
+LOCAL_RANK). A process started without it is a group of one, at no cost. Gradients are summed, not
+averaged: each process scales its loss by its share of the batch, so the sum is the gradient of the
+whole batch. Embedding gradients are sparse; NCCL cannot reduce such tensors, so their rows are
+exchanged.
 """
 
 from __future__ import annotations
@@ -27,34 +27,34 @@ from arxiv_hybrid.system.runtime import cores
 
 @dataclass(frozen=True)
 class Group:
-    """The processes that train together, and which of them this is."""
+    """The processes that train together, and the rank of this one."""
 
     rank: int = 0
     size: int = 1
 
     @property
-    def first(self) -> bool:
-        """Whether this is the process that writes and speaks for all."""
+    def is_main(self) -> bool:
+        """Whether this process writes files and messages for all."""
         return self.rank == 0
 
-    def share(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """The rows of a batch that are this process's; each row is one process's."""
+    def shard(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """This process's rows of a batch; every row belongs to one process."""
         return rows[self.rank :: self.size]
 
     def sum(self, value: Tensor) -> Tensor:
-        """Add up a tensor of the same shape over all processes, in place."""
+        """Sum a tensor of the same shape over all processes, in place."""
         if self.size > 1:
             dist.all_reduce(value)
         return value
 
     def sum_gradients(self, parameters: Sequence[Tensor]) -> None:
-        """Add up every parameter's gradient over all processes, dense or sparse."""
+        """Sum every parameter's gradient over all processes, dense or sparse."""
         if self.size == 1:
             return
         dense = [p.grad for p in parameters if p.grad is not None and not p.grad.is_sparse]
-        together = torch.cat([gradient.reshape(-1) for gradient in dense])
-        dist.all_reduce(together)
-        parts = together.split([gradient.numel() for gradient in dense])
+        flat = torch.cat([gradient.reshape(-1) for gradient in dense])
+        dist.all_reduce(flat)
+        parts = flat.split([gradient.numel() for gradient in dense])
         for gradient, part in zip(dense, parts, strict=True):
             gradient.copy_(part.view_as(gradient))
         for parameter in parameters:
@@ -62,30 +62,31 @@ class Group:
                 parameter.grad = self._sum_rows(parameter.grad.coalesce())
 
     def _sum_rows(self, gradient: Tensor) -> Tensor:
+        """Sum a sparse gradient over all processes; each may have other rows."""
         rows, values = gradient.indices()[0], gradient.values()
         counts = [rows.new_zeros(1) for _ in range(self.size)]
         dist.all_gather(counts, rows.new_tensor([len(rows)]))
-        most = int(torch.cat(counts).max())
-        all_rows = [rows.new_zeros(most) for _ in counts]
-        all_values = [values.new_zeros(most, *values.shape[1:]) for _ in counts]
-        dist.all_gather(all_rows, _filled(rows, most))
-        dist.all_gather(all_values, _filled(values, most))
-        real = [int(count) for count in counts]
-        index = torch.cat([part[:n] for part, n in zip(all_rows, real, strict=True)])
-        content = torch.cat([part[:n] for part, n in zip(all_values, real, strict=True)])
+        longest = int(torch.cat(counts).max())
+        all_rows = [rows.new_zeros(longest) for _ in counts]
+        all_values = [values.new_zeros(longest, *values.shape[1:]) for _ in counts]
+        dist.all_gather(all_rows, _zero_padded(rows, longest))
+        dist.all_gather(all_values, _zero_padded(values, longest))
+        lengths = [int(count) for count in counts]
+        index = torch.cat([part[:n] for part, n in zip(all_rows, lengths, strict=True)])
+        content = torch.cat([part[:n] for part, n in zip(all_values, lengths, strict=True)])
         summed = torch.sparse_coo_tensor(
             index[None], content, gradient.shape, check_invariants=False
         )
         return summed.coalesce()
 
-    def start_alike(self, model: nn.Module) -> None:
-        """Give every process the first one's weights."""
+    def broadcast(self, model: nn.Module) -> None:
+        """Give every process the main process's weights."""
         if self.size > 1:
             for value in model.state_dict().values():
                 dist.broadcast(value, 0)
 
     def average_statistics(self, model: nn.Module) -> None:
-        """Give every process the mean of all running statistics, as of batch normalisation."""
+        """Average running statistics, such as those of batch norm, over all processes."""
         if self.size > 1:
             for buffer in model.buffers():
                 if buffer.dtype.is_floating_point:
@@ -93,27 +94,27 @@ class Group:
                     buffer.div_(self.size)
 
 
-ALONE = Group()
+SINGLE = Group()
 
 
-def _filled(values: Tensor, length: int) -> Tensor:
-    """Rows followed by zeros up to `length` of them."""
+def _zero_padded(values: Tensor, length: int) -> Tensor:
+    """Rows followed by zeros, `length` rows in all."""
     filled = values.new_zeros(length, *values.shape[1:])
     filled[: len(values)] = values
     return filled
 
 
 @contextmanager
-def processes(count: int, device: torch.device) -> Iterator[Group]:
+def process_group(count: int, device: torch.device) -> Iterator[Group]:
     """The group that this process trains in.
 
-    With a `count` above 1 this very command is started that often on this machine, unless
-    torchrun has started it already; when they have ended, so does this process (SystemExit).
+    With a `count` above 1 this command is started again that many times on this machine, unless
+    torchrun has started it already; when those processes end, so does this one (SystemExit).
     """
-    if not _launched():
+    if not _started_by_torchrun():
         if count > 1:
-            sys.exit(_run_together(count))
-        yield ALONE
+            sys.exit(_torchrun(count))
+        yield SINGLE
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
@@ -124,12 +125,12 @@ def processes(count: int, device: torch.device) -> Iterator[Group]:
         dist.destroy_process_group()
 
 
-def _launched() -> bool:
+def _started_by_torchrun() -> bool:
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
-def _run_together(count: int) -> int:
-    """Run this command `count` times, each with its share of the cores; the exit status."""
+def _torchrun(count: int) -> int:
+    """Run this command in `count` processes that share the cores; returns the exit status."""
     runner = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     threads = str(max(1, cores() // count))
     return subprocess.run(  # noqa: S603 (this very command)

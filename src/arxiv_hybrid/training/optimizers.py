@@ -1,9 +1,10 @@
-"""Optimizers and learning-rate schedules; the embedding's updates touch only the words seen."""
+"""Optimizers and learning-rate schedules; embedding updates touch only the rows of the batch."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -17,86 +18,87 @@ from torch.optim.lr_scheduler import (
     ReduceLROnPlateau,
 )
 
-from arxiv_hybrid.training.distributed import ALONE, Group
+from arxiv_hybrid.training.distributed import SINGLE, Group
 
 WARMUP_EPOCHS = 3  # of the published v4
 
 
-class Optimization:
-    """Everything between a loss and changed weights, for dense and sparse gradients alike.
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """How weights are updated.
 
-    Parameters whose module is an `nn.Embedding` get sparse gradients and a lazy Adam that
-    updates only the rows of the batch: a dense Adam would pass over the whole vocabulary at
-    every step. They take no weight decay, for the same reason, and their learning rate is
-    `learning_rate` times `embedding_rate_scale`.
+    name: adamw, adam or sgd. learning_rate: the peak of the schedule. embedding_rate_scale: the
+    embedding learns at this multiple of it; 0 freezes the embedding. gradient_clip: the largest
+    joint norm of all gradients. scheduler: onecycle, cosine, warmup_cosine, plateau or none.
+    accumulate: batches per step.
+    """
+
+    name: str
+    learning_rate: float
+    weight_decay: float
+    gradient_clip: float
+    scheduler: str
+    embedding_rate_scale: float = 1.0
+    accumulate: int = 1
+
+
+class ModelOptimizer:
+    """The optimizer of a whole model: dense weights and sparse embedding rows together.
+
+    Every `nn.Embedding` gets sparse gradients and a lazy Adam that updates only the rows of the
+    batch: a dense Adam would pass over the whole vocabulary at every step. For the same reason
+    embeddings take no weight decay.
     """
 
     def __init__(
         self,
         model: nn.Module,
+        config: OptimizerConfig,
         *,
-        optimizer: str,
-        learning_rate: float,
-        embedding_rate_scale: float = 1.0,
-        weight_decay: float,
-        gradient_clip: float,
-        scheduler: str,
         epochs: int,
-        steps_per_epoch: int,
+        batches_per_epoch: int,
         patience: int,
-        accumulate: int = 1,
         mixed_fp16: bool = False,
-        group: Group = ALONE,
+        group: Group = SINGLE,
     ) -> None:
+        """patience: of early stopping, in epochs; the plateau schedule acts two epochs earlier."""
         embeddings = [module for module in model.modules() if isinstance(module, nn.Embedding)]
         for module in embeddings:
             module.sparse = True
-            module.weight.requires_grad_(embedding_rate_scale > 0)
+            module.weight.requires_grad_(config.embedding_rate_scale > 0)
         sparse = [module.weight for module in embeddings if module.weight.requires_grad]
-        rows = {id(weight) for weight in sparse}
-        dense = [p for p in model.parameters() if p.requires_grad and id(p) not in rows]
+        sparse_ids = {id(weight) for weight in sparse}
+        dense = [p for p in model.parameters() if p.requires_grad and id(p) not in sparse_ids]
         self._parameters = dense + sparse
-        self._clip, self._group = gradient_clip, group
-        self._optimizers = [_dense_optimizer(optimizer, dense, learning_rate, weight_decay)]
+        self._clip, self._group = config.gradient_clip, group
+        self._optimizers = [_dense_optimizer(config, dense)]
         if sparse:
-            self._optimizers.append(
-                _sparse_optimizer(optimizer, sparse, learning_rate * embedding_rate_scale)
-            )
-        total = epochs * steps_per_epoch
+            self._optimizers.append(_sparse_optimizer(config, sparse))
+        steps_per_epoch = -(-batches_per_epoch // config.accumulate)
         self._per_step: list[LRScheduler] = []
         self._per_epoch: list[ReduceLROnPlateau] = []
-        for part in self._optimizers:
-            if scheduler == "plateau":
-                # halve the rate two epochs before early stopping would give up (v1: 5 and 7)
-                wait = max(0, patience - 2)
-                self._per_epoch.append(
-                    ReduceLROnPlateau(part, mode="max", factor=0.5, patience=wait)
-                )
-            elif scheduler == "cosine":
-                self._per_step.append(CosineAnnealingLR(part, T_max=total))
-            elif scheduler == "warmup_cosine":
-                warm = min(WARMUP_EPOCHS * steps_per_epoch, total // 2)
-                self._per_step.append(LambdaLR(part, partial(warmup_cosine, warm, total)))
-            elif scheduler == "onecycle":
-                self._per_step.append(
-                    OneCycleLR(
-                        part, part.param_groups[0]["lr"], total_steps=total, cycle_momentum=False
-                    )
-                )
-        self._accumulate, self._waiting = accumulate, 0
+        for optimizer in self._optimizers:
+            schedule = _make_schedule(
+                optimizer, config.scheduler, epochs, steps_per_epoch, patience
+            )
+            if isinstance(schedule, ReduceLROnPlateau):
+                self._per_epoch.append(schedule)
+            elif schedule is not None:
+                self._per_step.append(schedule)
+        self._accumulate, self._waiting = config.accumulate, 0
         self._scaler = torch.amp.GradScaler("cuda") if mixed_fp16 else None
 
     @property
     def learning_rate(self) -> float:
-        """The rate that the next step will use."""
+        """The rate of the next step."""
         rate: float = self._optimizers[0].param_groups[0]["lr"]
         return rate
 
     def step(self, loss: Tensor, *, last: bool = False) -> None:
-        """Back-propagate, clip the norm over all gradients, update, forget the gradients.
+        """Back-propagate, clip the joint norm of all gradients, update, reset the gradients.
 
-        With `accumulate` batches a step, all but every so-many-th batch only add their
-        gradients; `last` makes a step of what is left at the end of an epoch.
+        With `accumulate` batches per step, the batches in between only add their gradients; `last`
+        ends an epoch: the remaining batches make a step.
         """
         loss = loss / self._accumulate
         (self._scaler.scale(loss) if self._scaler else loss).backward()
@@ -112,7 +114,7 @@ class Optimization:
         for optimizer in self._optimizers:
             if not self._scaler:
                 optimizer.step()
-            elif norm.isfinite():  # an overflow anywhere has just spoilt all gradients
+            elif norm.isfinite():  # an fp16 overflow anywhere spoils all gradients
                 self._scaler.step(optimizer)
             optimizer.zero_grad(set_to_none=True)
         if self._scaler:
@@ -121,13 +123,33 @@ class Optimization:
             schedule.step()
 
     def end_epoch(self, validation_accuracy: float) -> None:
-        """Tell a plateau schedule how the epoch went."""
+        """Report the epoch's result to a plateau schedule."""
         for schedule in self._per_epoch:
             schedule.step(validation_accuracy)
 
 
+def _make_schedule(
+    optimizer: torch.optim.Optimizer, name: str, epochs: int, steps_per_epoch: int, patience: int
+) -> LRScheduler | ReduceLROnPlateau | None:
+    """The learning-rate schedule called `name`; None for `none`."""
+    total = epochs * steps_per_epoch
+    if name == "plateau":
+        # halve the rate two epochs before early stopping would give up (v1: 5 and 7)
+        wait = max(0, patience - 2)
+        return ReduceLROnPlateau(optimizer, mode="max", factor=0.5, patience=wait)
+    if name == "cosine":
+        return CosineAnnealingLR(optimizer, T_max=total)
+    if name == "warmup_cosine":
+        warm = min(WARMUP_EPOCHS * steps_per_epoch, total // 2)
+        return LambdaLR(optimizer, partial(warmup_cosine, warm, total))
+    if name == "onecycle":
+        peak = optimizer.param_groups[0]["lr"]
+        return OneCycleLR(optimizer, peak, total_steps=total, cycle_momentum=False)
+    return None
+
+
 def warmup_cosine(warm: int, total: int, step: int) -> float:
-    """Share of the learning rate: rising for `warm` steps, then half a cosine down to 0."""
+    """Factor of the learning rate: rises for `warm` steps, then half a cosine down to 0."""
     if step < warm:
         return (step + 1) / (warm + 1)
     return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(total - warm, 1)))
@@ -136,8 +158,7 @@ def warmup_cosine(warm: int, total: int, step: int) -> float:
 def clip_gradients(parameters: Sequence[Tensor], max_norm: float) -> Tensor:
     """Scale all gradients so that their joint norm is at most `max_norm`; return the norm.
 
-    torch's own clipping refuses sparse gradients; this one reads their values. Rows of a
-    sparse gradient must be distinct, as those of a table of distinct words are.
+    PyTorch's own clipping refuses sparse gradients; this one reads their values.
     """
     gradients = []
     for parameter in parameters:
@@ -156,28 +177,29 @@ def clip_gradients(parameters: Sequence[Tensor], max_norm: float) -> Tensor:
 
 
 def _dense_optimizer(
-    name: str, parameters: Sequence[Tensor], learning_rate: float, weight_decay: float
+    config: OptimizerConfig, parameters: Sequence[Tensor]
 ) -> torch.optim.Optimizer:
-    arguments: dict[str, Any] = {"lr": learning_rate, "weight_decay": weight_decay}
-    if name == "sgd":
+    arguments: dict[str, Any] = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
+    if config.name == "sgd":
         return torch.optim.SGD(parameters, momentum=0.9, **arguments)
-    kind = torch.optim.AdamW if name == "adamw" else torch.optim.Adam
+    kind = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam
     return kind(parameters, fused=True, **arguments)
 
 
 def _sparse_optimizer(
-    name: str, parameters: Sequence[Tensor], learning_rate: float
+    config: OptimizerConfig, parameters: Sequence[Tensor]
 ) -> torch.optim.Optimizer:
-    if name == "sgd":
+    learning_rate = config.learning_rate * config.embedding_rate_scale
+    if config.name == "sgd":
         return torch.optim.SGD(parameters, lr=learning_rate)
     return RowAdam(parameters, lr=learning_rate)
 
 
 class RowAdam(torch.optim.Optimizer):
-    """Adam for the rows that a sparse gradient holds, moments included; the others stay.
+    """Adam that updates only the rows in a sparse gradient, moments included.
 
-    The same steps as torch's SparseAdam, which on a GPU makes the host wait for sizes and on a
-    CPU takes twice as long. Rows are distinct, but for padding, whose gradient is 0.
+    The same steps as `torch.optim.SparseAdam`, which makes the host wait for sizes on a GPU and
+    takes twice as long on a CPU. Rows must be unique, except padding, whose gradient is 0.
     """
 
     def __init__(
@@ -210,6 +232,6 @@ class RowAdam(torch.optim.Optimizer):
                 state["mean"].index_copy_(0, rows, mean)
                 state["square"].index_copy_(0, rows, square)
                 unbiased = math.sqrt(1 - second ** state["step"]) / (1 - first ** state["step"])
-                # as SparseAdam: eps is not corrected for bias
-                moved = mean.div_(square.sqrt_().add_(group["eps"])).mul_(-group["lr"] * unbiased)
-                parameter.index_add_(0, rows, moved)
+                # like SparseAdam, eps is not corrected for bias
+                update = mean.div_(square.sqrt_().add_(group["eps"])).mul_(-group["lr"] * unbiased)
+                parameter.index_add_(0, rows, update)

@@ -1,45 +1,49 @@
-"""Learning from unlabelled papers which title belongs to which abstract.
+"""Pre-training without labels: which title belongs to which abstract?
 
-An encoder that can tell has to know what a paper is about, which is most of what its category
-asks. The same objective, on pairs of many kinds, stands behind sentence embeddings (van den Oord
-et al. 2018 for the loss); here it is papers alone, and the words' vectors come from them, too.
+An encoder that can tell knows what a paper is about, which is most of what its category asks. The
+same objective, on pairs of many kinds, is behind sentence embeddings (van den Oord et al. 2018 for
+the loss). Here the pairs are papers alone, and so is the text behind the word vectors.
 """
 
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from safetensors.torch import save as serialize
 from torch import Tensor, nn
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from arxiv_hybrid.inference.devices import DeviceConfig
-from arxiv_hybrid.inference.encoding import EncodedPapers
-from arxiv_hybrid.models.base import PADDING, Counts
+from arxiv_hybrid.inference.encoding import Batch, EncodedPapers
 from arxiv_hybrid.models.paired import PairedCNNLSTM
+from arxiv_hybrid.ops import known_token_counts
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.files import write_bytes, write_json, write_lines
 from arxiv_hybrid.text.vocabulary import Vocabulary
-from arxiv_hybrid.training.batches import drop_words, shuffled_batches
-from arxiv_hybrid.training.optimizers import Optimization
+from arxiv_hybrid.training.optimizers import OptimizerConfig
+from arxiv_hybrid.training.regularizer import Regularizer
+from arxiv_hybrid.training.trainer import Epoch, StepResult, Task, Trainer, TrainerConfig
 from arxiv_hybrid.vectors.pretrained import CONFIG, MODEL, PAPERS, WEIGHTS, WORDS, Pretrained
 
 SHARED_DIM = 256  # of the space in which titles meet abstracts
 PROJECTION_DROPOUT = 0.1
-TASK = ("head.", "fusion.")  # what only categories can teach, and is not kept
+CLASSIFIER_ONLY = ("head.", "fusion.")  # weights that only categories can train; not saved
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How to pre-train; learning_rate is the peak of one cycle, temperature divides cosines."""
+    """How to pre-train.
+
+    learning_rate: peak of one cycle. temperature: cosines are divided by it. word_dropout: share of
+    hidden tokens.
+    """
 
     epochs: int = 4
     batch_size: int = 256
@@ -50,10 +54,25 @@ class Settings:
     weight_decay: float = 0.001
     seed: int = 42
 
+    def trainer_config(self) -> TrainerConfig:
+        """The part that the training loop needs."""
+        optimizer = OptimizerConfig(
+            name="adamw",
+            learning_rate=self.learning_rate,
+            embedding_rate_scale=self.embedding_rate_scale,
+            weight_decay=self.weight_decay,
+            gradient_clip=1.0,
+            scheduler="onecycle",
+        )
+        return TrainerConfig(self.epochs, self.batch_size, self.epochs, self.seed, optimizer)
+
 
 @dataclass(frozen=True)
 class PretrainEpoch:
-    """Figures of one pass; `matched` is the share of titles that found their abstract."""
+    """The figures of one pass.
+
+    in_batch_accuracy: share of titles whose own abstract scores highest in the batch.
+    """
 
     epoch: int
     loss: float
@@ -61,8 +80,8 @@ class PretrainEpoch:
     documents_per_second: float
 
 
-class _Meeting(nn.Module):
-    """A model with the two projections that only pre-training needs."""
+class DualEncoder(nn.Module):
+    """A v5 encoder with two projections into the space where titles meet abstracts."""
 
     def __init__(self, model: PairedCNNLSTM) -> None:
         super().__init__()
@@ -70,29 +89,54 @@ class _Meeting(nn.Module):
         size = model.encoder.out_dim
         self.title, self.abstract = (nn.Linear(size, SHARED_DIM) for _ in range(2))
 
-    def forward(
-        self, title_ids: Tensor, abstract_ids: Tensor, words: Counts
-    ) -> tuple[Tensor, Tensor]:
-        """Ids of B pairs to unit vectors (B, 256) of titles and of abstracts."""
-        looked_up = self.model.look_up(title_ids, abstract_ids, title_ids != PADDING, words)
-        (title, _), (abstract, _) = self.model.texts(*looked_up)
-        pairs = ((self.title, title), (self.abstract, abstract))
-        titles, abstracts = (
-            F.normalize(layer(F.dropout(x, PROJECTION_DROPOUT, self.training)).float(), dim=-1)
-            for layer, x in pairs
+    def forward(self, title_ids: Tensor, abstract_ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Token ids of B papers to unit vectors (B, 256) of their titles and abstracts."""
+        title, abstract = self.model.embedding(title_ids, abstract_ids)
+        title_vector, _ = self.model.encode_title(title)
+        abstract_vector, _ = self.model.encode_abstract(abstract)
+        return (
+            self._project(self.title, title_vector),
+            self._project(self.abstract, abstract_vector),
         )
-        return titles, abstracts
+
+    def _project(self, layer: nn.Linear, vector: Tensor) -> Tensor:
+        dropped = F.dropout(vector, PROJECTION_DROPOUT, self.training)
+        return F.normalize(layer(dropped).float(), dim=-1)
+
+
+class Matching(Task):
+    """Learning to match titles with abstracts; labels are ignored."""
+
+    def __init__(
+        self, model: PairedCNNLSTM, settings: Settings, device_config: DeviceConfig
+    ) -> None:
+        self.model = DualEncoder(model).to(device_config.device)
+        self.device_config, self.temperature = device_config, settings.temperature
+        random = np.random.default_rng(settings.seed)
+        self.regularizer = Regularizer(settings.word_dropout, mixup=0.0, random=random)
+
+    def training_step(self, batch: Batch) -> StepResult:
+        """InfoNCE of a batch, and how many titles found their abstract."""
+        batch = self.regularizer.hide_tokens(batch)
+        with self.device_config.autocast(), known_token_counts(*batch.token_counts):
+            titles, abstracts = self.model(batch.title_ids, batch.abstract_ids)
+        loss, in_batch_accuracy = info_nce(titles, abstracts, self.temperature)
+        return StepResult(loss, in_batch_accuracy * len(batch))
+
+    def lengths(self, papers: EncodedPapers) -> npt.NDArray[np.int64]:
+        """Lengths of the abstracts."""
+        return papers.abstract_lengths
 
 
 def info_nce(titles: Tensor, abstracts: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """InfoNCE in both directions over unit vectors (B, D), and the share of titles matched.
+    """InfoNCE in both directions over unit vectors (B, D), and the in-batch accuracy of titles.
 
-    Every other paper of the batch is a wrong answer.
+    Every other paper of the batch is a negative.
     """
     scores = titles @ abstracts.T / temperature
-    own = torch.arange(len(scores), device=scores.device)
-    loss = (F.cross_entropy(scores, own) + F.cross_entropy(scores.T, own)) / 2
-    return loss, (scores.argmax(1) == own).float().mean()
+    target = torch.arange(len(scores), device=scores.device)
+    loss = (F.cross_entropy(scores, target) + F.cross_entropy(scores.T, target)) / 2
+    return loss, (scores.argmax(1) == target).float().mean()
 
 
 def pretrain(
@@ -103,57 +147,29 @@ def pretrain(
     *,
     on_epoch: Callable[[PretrainEpoch], None] | None = None,
 ) -> list[PretrainEpoch]:
-    """Teach `model`'s embedding and encoder, in place; labels of `papers` are not looked at.
+    """Train the embedding and encoder of `model`, in place.
 
-    Needs torch's seed set by the caller; the order of batches follows `settings.seed`.
+    PyTorch's seed must be set by the caller.
     """
-    both = _Meeting(model).to(device_config.device)
-    random = np.random.default_rng(settings.seed)
-    steps = len(shuffled_batches(papers.abstract_lengths, settings.batch_size, random))
-    optimization = Optimization(
-        both,
-        optimizer="adamw",
-        learning_rate=settings.learning_rate,
-        embedding_rate_scale=settings.embedding_rate_scale,
-        weight_decay=settings.weight_decay,
-        gradient_clip=1.0,
-        scheduler="onecycle",
-        epochs=settings.epochs,
-        steps_per_epoch=steps,
-        patience=settings.epochs,
-        mixed_fp16=device_config.precision == "fp16",
+    trainer = Trainer(
+        Matching(model, settings, device_config), papers, settings.trainer_config(), device_config
     )
-    history = []
-    for number in range(1, settings.epochs + 1):
-        both.train()
-        started = time.perf_counter()
-        total, in_batch_accuracy = torch.zeros(2, device=device_config.device).unbind()
-        batches = shuffled_batches(papers.abstract_lengths, settings.batch_size, random)
-        title = f"pre-training {number}/{settings.epochs}"
-        with tqdm(total=len(papers), desc=title, unit="doc", disable=None, leave=False) as bar:
-            for rows in batches:
-                titles, abstracts, _ = papers.batch(rows)
-                titles, abstracts = (
-                    drop_words(ids, settings.word_dropout) for ids in (titles, abstracts)
-                )
-                with device_config.autocast():
-                    title_vectors, abstract_vectors = both(titles, abstracts, papers.words(rows))
-                loss, share = info_nce(title_vectors, abstract_vectors, settings.temperature)
-                optimization.step(loss)
-                total += loss.detach() * len(rows)
-                in_batch_accuracy += share * len(rows)
-                bar.update(len(rows))
-        loss_mean, share_mean = total.item() / len(papers), in_batch_accuracy.item() / len(papers)
-        speed = len(papers) / (time.perf_counter() - started)  # a GPU has finished by now
-        epoch = PretrainEpoch(number, loss_mean, share_mean, speed)
-        history.append(epoch)
+
+    def report(epoch: Epoch) -> None:
         if on_epoch:
-            on_epoch(epoch)
-    return history
+            on_epoch(_figures(epoch))
+
+    return [_figures(epoch) for epoch in trainer.fit(on_epoch=report).epochs]
 
 
-def say(epoch: PretrainEpoch) -> None:
-    """Print an epoch's line."""
+def _figures(epoch: Epoch) -> PretrainEpoch:
+    return PretrainEpoch(
+        epoch.epoch, epoch.train_loss, epoch.train_accuracy, epoch.documents_per_second
+    )
+
+
+def print_epoch(epoch: PretrainEpoch) -> None:
+    """Print one line about an epoch to standard error."""
     print(
         f"epoch {epoch.epoch:>3}  loss {epoch.loss:.4f}  "
         f"in-batch accuracy {epoch.in_batch_accuracy:.4f}"
@@ -170,14 +186,14 @@ def save_pretrained(
     arguments: dict[str, Any],
     papers: Iterable[str],
 ) -> None:
-    """Write an encoder into `folder`, as fp16, each file whole or not at all.
+    """Write an encoder into `folder` as fp16; each file is replaced atomically.
 
-    arguments: widths that the model was built with; papers: ids of those it learned from.
+    arguments: the widths the model was built with. papers: ids of the papers it learned from.
     """
     weights = {
         name: value.detach().cpu().half().contiguous()
         for name, value in model.state_dict().items()
-        if not name.startswith(TASK)
+        if not name.startswith(CLASSIFIER_ONLY)
     }
     write_bytes(folder / WEIGHTS, serialize(weights))
     write_json(folder / CONFIG, {"model": MODEL, "arguments": arguments})
@@ -186,9 +202,9 @@ def save_pretrained(
 
 
 def load_encoder(model: nn.Module, pretrained: Pretrained) -> None:
-    """Start a v5 from pre-trained weights; its head and fusion stay as they are.
+    """Start a v5 from pre-trained weights; its head and fusion keep their initial ones.
 
-    Raises UserError where the shapes differ, as with `architecture` other than pre-trained.
+    Raises UserError if the shapes differ, for example because `architecture` sets other widths.
     """
     try:
         weights = {name: torch.from_numpy(value) for name, value in pretrained.weights.items()}
@@ -196,5 +212,5 @@ def load_encoder(model: nn.Module, pretrained: Pretrained) -> None:
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"params.yaml: architecture differs from pretrained: {reason}") from None
-    if unexpected or any(not name.startswith(TASK) for name in missing):
-        raise UserError("params.yaml: model is not the one that was pre-trained (v5)")
+    if unexpected or any(not name.startswith(CLASSIFIER_ONLY) for name in missing):
+        raise UserError("params.yaml: only model v5 can start from a pre-trained encoder")

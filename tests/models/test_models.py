@@ -1,4 +1,4 @@
-"""What both classifiers promise, whatever the batch looks like."""
+"""What every model promises, whatever the batch looks like."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from arxiv_hybrid.models import registry
-from arxiv_hybrid.models.attention import AttentionPooling, GatedFusion, MultiHeadSelfAttention
-from arxiv_hybrid.models.base import PaperClassifier
-from arxiv_hybrid.models.hybrid import CharacterHybrid, HybridCNNLSTM
+from arxiv_hybrid.models import CharacterHybrid, HybridCNNLSTM, PaperClassifier, registry
+from arxiv_hybrid.models.layers import AttentionPooling, GatedFusion, MultiHeadSelfAttention
+from arxiv_hybrid.ops import known_token_counts
 from arxiv_hybrid.system.errors import UserError
 
 WORDS = 60
@@ -87,7 +86,7 @@ def test_the_baselines_widths() -> None:
     assert model.title_attention.score.in_features == 512
     assert model.head[0].num_features == 1280
     assert [m.p for m in model.head if isinstance(m, nn.Dropout)] == [0.5, 0.5, 0.4]
-    assert model.embedding_dropout == 0.25
+    assert model.embedding.dropout == 0.25
 
 
 def test_extra_padding_changes_no_logit(model: PaperClassifier, texts: tuple[Tensor, Tensor]):
@@ -102,7 +101,7 @@ def test_extra_padding_changes_no_logit(model: PaperClassifier, texts: tuple[Ten
 
 
 def test_extra_padding_changes_nothing_in_training_either(texts: tuple[Tensor, Tensor]) -> None:
-    """Batch statistics and gradients, too, come from real words alone."""
+    """Batch statistics and gradients come from real tokens alone."""
     titles, abstracts = texts
     losses, gradients = [], []
     for extra in (0, 25):
@@ -156,16 +155,17 @@ def test_on_a_gpu_sizes_come_from_the_host(
     model: PaperClassifier, texts: tuple[Tensor, Tensor], pretend_gpu: Callable[[], None]
 ) -> None:
     model.eval()  # no dropout, whose masks have another shape there
-    words = (int((texts[0] != 0).sum()), int((texts[1] != 0).sum()))
+    counts = [int((ids != 0).sum()) for ids in texts]
     results = []
-    for told in ((None, None), words):
+    for known in ([], counts):
         model.zero_grad()
-        logits, maps = model(*texts, words=told)
+        with known_token_counts(*known):
+            logits, maps = model(*texts)
         logits.pow(2).sum().backward()
         results.append([logits, *maps.values(), *(p.grad for p in model.parameters())])
         pretend_gpu()
-    for wanted, got in zip(*results, strict=True):
-        torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-5)
+    for expected, actual in zip(*results, strict=True):
+        torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_a_row_of_padding_gives_no_nan(model: PaperClassifier) -> None:
@@ -204,7 +204,7 @@ def test_a_model_overfits_one_batch(name: str, texts: tuple[Tensor, Tensor]) -> 
     assert loss.item() < 0.05
 
 
-SWITCHES = {"attention": 2, "residual": 3, "gates": 1}  # and how many parts each takes out
+SWITCHES = {"attention": 2, "residual": 3, "gates": 1}  # layers that each removes
 
 
 @pytest.mark.parametrize("part", sorted(SWITCHES))
@@ -225,21 +225,21 @@ def test_a_part_can_be_left_out(part: str, texts: tuple[Tensor, Tensor]) -> None
     )
 
 
-def test_v4_is_dilated_and_its_letters_start_as_told() -> None:
+def test_v4_is_dilated_and_its_characters_start_as_configured() -> None:
     model = registry.build("v4", vocab_size=WORDS)
     dilations = [block.conv1.dilation[0] for block in model.abstract_blocks]
     assert dilations == [1, 1, 1, 2, 2, 2, 4, 4, 4]
-    assert model.characters.table.std().item() == pytest.approx(0.1, rel=0.1)
-    loud = registry.build("v4", vocab_size=WORDS, letters=1.0)
-    assert loud.characters.table.std().item() == pytest.approx(1.0, rel=0.1)
+    assert model.embedding.characters.table.std().item() == pytest.approx(0.1, rel=0.1)
+    loud = registry.build("v4", vocab_size=WORDS, char_init_std=1.0)
+    assert loud.embedding.characters.table.std().item() == pytest.approx(1.0, rel=0.1)
 
 
-def test_v4_reads_the_letters_of_a_word() -> None:
+def test_v4_reads_the_characters_of_a_word() -> None:
     model = make("v4").eval()
-    distinct = torch.arange(2, WORDS)
-    before = model.embed(distinct)
+    ids = torch.arange(2, WORDS)
+    before = model.embedding.vectors(ids)
     model.set_vocabulary(["other"] * WORDS)
-    assert (model.embed(distinct) != before).any(1).all()
+    assert (model.embedding.vectors(ids) != before).any(1).all()
 
 
 def test_an_unknown_model_is_named() -> None:
@@ -247,8 +247,8 @@ def test_an_unknown_model_is_named() -> None:
         registry.build("v9")
 
 
-@pytest.mark.parametrize(("name", "part"), [("cnn_lstm", "gates"), ("v1", "letters")])
-def test_an_argument_that_a_model_lacks_is_told(name: str, part: str) -> None:
+@pytest.mark.parametrize(("name", "part"), [("cnn_lstm", "gates"), ("v1", "char_init_std")])
+def test_an_argument_that_a_model_lacks_is_named(name: str, part: str) -> None:
     with pytest.raises(UserError, match=f"{name} has no {part}; it takes .*lstm_hidden"):
         registry.build(name, vocab_size=9, **{part: 1})
-    assert registry.build("v4", vocab_size=9, letters=1.0, gates=False)
+    assert registry.build("v4", vocab_size=9, char_init_std=1.0, gates=False)

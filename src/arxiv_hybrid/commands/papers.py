@@ -1,0 +1,37 @@
+"""Papers named on the command line: by id, or by title and abstract."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from arxiv_hybrid.data.identifiers import canonical
+from arxiv_hybrid.system.errors import UserError
+from arxiv_hybrid.system.files import require
+from arxiv_hybrid.text.tokenize import tokenize
+
+
+def papers_by_id(path: Path, ids: list[str]) -> pd.DataFrame:
+    """Papers of the data set at `path`, in the order of `ids`; UserError if one is missing."""
+    from arxiv_hybrid.sources.csv_source import read_csv  # half a second, for pandera
+
+    require(path)
+    known = read_csv(path, option="--papers").drop_duplicates("id").set_index("id")
+    wanted = [canonical(identifier) for identifier in ids]
+    if missing := [identifier for identifier in wanted if identifier not in known.index]:
+        raise UserError(f"{path}: no paper {missing[0]}; the first is {known.index[0]}")
+    return known.loc[wanted].reset_index()
+
+
+def typed_paper(title: str, abstract: str) -> pd.DataFrame:
+    """A table of one paper, whose id is made of its first words.
+
+    Raises UserError if the text has no token: latin letters and digits make tokens.
+    """
+    # an argument may hold bytes that are not UTF-8; they become `?`
+    title, abstract = (text.encode("utf-8", "replace").decode() for text in (title, abstract))
+    tokens = tokenize(f"{title} {abstract}")
+    if not tokens:
+        raise UserError("--title and --abstract need at least one word in latin letters or digits")
+    return pd.DataFrame({"id": ["-".join(tokens[:6])[:60]], "title": title, "abstract": abstract})

@@ -1,0 +1,26 @@
+"""`summary`: the scores of the last run, and where its outputs are."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from arxiv_hybrid.evaluation.report import summary_table
+from arxiv_hybrid.paths import METRICS, MODEL, REPORTS, repository_root
+from arxiv_hybrid.system.files import read_json
+from arxiv_hybrid.tracking.store import DATABASE
+
+METRICS_SHOWN = ("audit", "baseline", "evaluate", "ensemble")
+
+
+def run(options: Namespace) -> None:
+    """Print the table; UserError if the pipeline has not run."""
+    del options
+    places = {
+        "model": f"{MODEL}/",
+        "metrics": f"{METRICS}/ (dvc metrics show, dvc metrics diff)",
+        "data audit": f"{REPORTS / 'audit.html'}",
+        "plots": "dvc plots show -> dvc_plots/index.html",
+        "MLflow runs": f"make ui (store: {repository_root() / DATABASE})",
+    }
+    metrics = {name: read_json(METRICS / f"{name}.json") for name in METRICS_SHOWN}
+    print(summary_table(metrics, places))

@@ -1,0 +1,140 @@
+"""Embedding of the unique tokens of a batch, with gradients for those rows only.
+
+A batch of 12,000 running tokens has some 3,000 different ones. Each is looked up once; a
+convolution then multiplies this small table instead of every running token, and the optimizer
+updates only its rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from arxiv_hybrid.ops.dropout import dropout
+from arxiv_hybrid.ops.precision import to_autocast
+from arxiv_hybrid.ops.ragged import Layout, sizes_are_free, token_counts
+
+PADDING = 0
+TABLE_STEP = 256  # see SEQUENCE_STEP
+
+
+@dataclass(frozen=True)
+class UniqueTokens:
+    """An embedded text: the vector of each unique token once, and where each token stands.
+
+    table (U, D): row 0 is zeros, for gaps and padding. index (length,): the table row of each row
+    of the flat sequence. Texts of one batch share a table.
+    """
+
+    table: Tensor
+    index: Tensor
+    layout: Layout
+
+    @property
+    def mask(self) -> Tensor:
+        """True at real tokens of the padded batch, (B, T)."""
+        return self.layout.mask
+
+    def padded(self) -> Tensor:
+        """The embedded text as a padded batch (B, T, D); padding is zero."""
+        places = self.layout.pad(self.index.index_select(0, self.layout.rows))
+        return F.embedding(places, self.table)
+
+    @cached_property
+    def occurrences(self) -> tuple[Tensor, Tensor]:
+        """Flat rows (length,) sorted by the token in them, and where each token's begin (U,)."""
+        tokens, rows = self.index.sort(stable=True)
+        every = torch.arange(len(self.table), device=tokens.device)
+        return rows, torch.searchsorted(tokens, every)
+
+
+def unique_with_inverse(ids: Tensor) -> tuple[Tensor, Tensor]:
+    """Unique `ids` in rising order (U,), and the place of each id (N,) among them.
+
+    On a GPU, where the host would have to wait for U, it is N: the rest is padding ids.
+    """
+    if sizes_are_free(ids):
+        unique, inverse = ids.unique(return_inverse=True)
+        return unique, inverse
+    rising, order = ids.sort(stable=True)
+    is_new = torch.ones_like(rising)
+    is_new[1:] = rising[1:] != rising[:-1]
+    place = is_new.cumsum(0) - 1
+    unique = torch.zeros_like(ids).scatter_(0, place, rising)  # equal ids write equal values
+    return unique, torch.empty_like(place).scatter_(0, order, place)
+
+
+class TokenEmbedding(nn.Embedding):
+    """Token ids to embedded texts; padding ids never learn.
+
+    Dropout applies to the table: a dropped value is dropped wherever its token occurs in the batch.
+    The expectation is that of dropout on every running token, for a quarter of the random numbers.
+    """
+
+    def __init__(
+        self, vocab_size: int, dim: int, *, dropout: float = 0.0, receptive_field: int = 1
+    ) -> None:
+        """receptive_field: tokens that the widest convolution spans; keeps documents apart."""
+        super().__init__(vocab_size, dim, padding_idx=PADDING)
+        self.dropout = dropout
+        self.receptive_field = receptive_field
+
+    def forward(  # type: ignore[override]
+        self, *texts: Tensor, masks: Sequence[Tensor | None] = ()
+    ) -> tuple[UniqueTokens, ...]:
+        """Embed the texts of a batch over one table.
+
+        texts: padded ids (B, T) each. masks: True at real tokens (B, T); None or absent stands
+        for `ids != 0`.
+        """
+        given = [*masks, *(None for _ in texts[len(masks) :])]
+        layouts = [
+            Layout.of(ids != PADDING if mask is None else mask.bool(), self.receptive_field, count)
+            for ids, mask, count in zip(texts, given, token_counts(len(texts)), strict=True)
+        ]
+        tokens = [layout.gather(ids) for layout, ids in zip(layouts, texts, strict=True)]
+        unique, inverse = unique_with_inverse(torch.cat(tokens))
+        vectors = dropout(self.vectors(unique), self.dropout, self.training)
+        # a row of zeros first, for gaps, and at the end up to a multiple of the step
+        rows = len(unique) + 1
+        table = to_autocast(F.pad(vectors, (0, 0, 1, -rows % TABLE_STEP)))
+        places = inverse.split([len(part) for part in tokens])
+        return tuple(
+            UniqueTokens(table, layout.spread(place + 1), layout)
+            for layout, place in zip(layouts, places, strict=True)
+        )
+
+    def vectors(self, unique: Tensor) -> Tensor:
+        """Unique token ids (U,) to vectors (U, D)."""
+        if not self.sparse:
+            return super().forward(unique)
+        vectors: Tensor = _SparseRows.apply(self.weight, unique)
+        return vectors
+
+    def set_vocabulary(self, words: Sequence[str]) -> None:
+        """Learn how the words of the vocabulary are spelled, if the embedding reads characters."""
+
+
+class _SparseRows(torch.autograd.Function):
+    """Rows of a matrix. Their gradient is sparse, with each row once and in rising order."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, unique: Tensor) -> Tensor:
+        ctx.save_for_backward(unique)
+        ctx.shape = weight.shape
+        return weight.index_select(0, unique)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (unique,) = ctx.saved_tensors
+        values = gradient * (unique != PADDING).unsqueeze(1)
+        rows = torch.sparse_coo_tensor(
+            unique.unsqueeze(0), values, ctx.shape, check_invariants=False, is_coalesced=True
+        )
+        return rows, None

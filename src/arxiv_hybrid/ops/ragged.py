@@ -1,0 +1,140 @@
+"""Ragged batches: one row per real token, and no work for padding.
+
+All documents of a batch are concatenated into one flat sequence. Gaps of zeros separate them, wide
+enough for the widest convolution, so no kernel reaches from one document into the next. Batch
+statistics, products and attention see real tokens only.
+
+Shapes: B documents, T positions of a padded batch, N real tokens, C channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+# Row counts are rounded up to a multiple of this: CPU kernels are compiled for each new shape, and
+# without rounding every batch would have a shape of its own.
+SEQUENCE_STEP = 512
+
+_token_counts: ContextVar[tuple[int, ...]] = ContextVar("token_counts", default=())
+
+
+@contextmanager
+def known_token_counts(*counts: int) -> Iterator[None]:
+    """Within this block, models know how many real tokens each text of the batch has.
+
+    counts: one number per text, as the host knows them. Only a hint for speed: without it the host
+    waits for the GPU to count.
+    """
+    token = _token_counts.set(counts)
+    try:
+        yield
+    finally:
+        _token_counts.reset(token)
+
+
+def token_counts(texts: int) -> Sequence[int | None]:
+    """The known number of real tokens for each of `texts` texts; None where it is not known."""
+    counts = _token_counts.get()
+    if len(counts) == texts:
+        return counts
+    if texts == 1 and counts:  # the texts were joined into one
+        return (sum(counts),)
+    return (None,) * texts
+
+
+def sizes_are_free(values: Tensor) -> bool:
+    """Whether sizes that depend on values cost no wait, as they do on a GPU."""
+    return values.device.type == "cpu"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the real tokens of a padded batch lie in the flat sequence.
+
+    mask (B, T): True at real tokens. positions (N,): each token's place in the flattened batch.
+    rows (N,): its row in the flat sequence of `length` rows. documents (N,): its document.
+    """
+
+    mask: Tensor
+    positions: Tensor
+    rows: Tensor
+    documents: Tensor
+    length: int
+
+    @classmethod
+    def of(cls, mask: Tensor, gap: int, count: int | None = None) -> Layout:
+        """Lay out a batch with `gap` empty rows before, between and after the documents.
+
+        count: the number of real tokens, if known; otherwise the mask is counted.
+        """
+        flat_mask = mask.flatten()
+        tokens = int(flat_mask.sum()) if count is None else count
+        positions = torch.nonzero_static(flat_mask, size=tokens)[:, 0]
+        documents = positions.div(mask.shape[1], rounding_mode="floor")
+        rows = torch.arange(tokens, device=mask.device) + gap * (documents + 1)
+        length = tokens + gap * (mask.shape[0] + 1)
+        return cls(mask, positions, rows, documents, length + -length % SEQUENCE_STEP)
+
+    @cached_property
+    def lengths(self) -> Tensor:
+        """Real tokens per document, (B,)."""
+        return self.mask.sum(1)
+
+    @cached_property
+    def steps(self) -> Tensor:
+        """Each token's number within its document, from 0, (N,)."""
+        starts = self.lengths.cumsum(0) - self.lengths
+        return torch.arange(len(self.rows), device=self.rows.device) - starts[self.documents]
+
+    def gather(self, padded: Tensor) -> Tensor:
+        """Values of real tokens (N, ...) from a padded batch (B, T, ...)."""
+        return padded.flatten(0, 1).index_select(0, self.positions)
+
+    def pad(self, values: Tensor) -> Tensor:
+        """Values (N, ...) at their positions in a padded batch (B, T, ...), zeros elsewhere."""
+        batch, steps = self.mask.shape
+        flat = values.new_zeros(batch * steps, *values.shape[1:])
+        return flat.index_copy_(0, self.positions, values).view(batch, steps, *values.shape[1:])
+
+    def spread(self, values: Tensor) -> Tensor:
+        """Values (N,) at their rows of the flat sequence (length,), zeros in the gaps."""
+        return values.new_zeros(self.length).index_copy(0, self.rows, values)
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """A batch of documents as one row per real token: values (N, C) and their layout."""
+
+    values: Tensor
+    layout: Layout
+
+    @classmethod
+    def cat(cls, parts: Sequence[Ragged]) -> Ragged:
+        """Channels of several feature maps of the same tokens, side by side."""
+        return cls(torch.cat([part.values for part in parts], dim=-1), parts[0].layout)
+
+    def padded(self) -> Tensor:
+        """The padded batch (B, T, C); padding is zero."""
+        return self.layout.pad(self.values)
+
+    def left_aligned(self) -> tuple[Tensor, Tensor]:
+        """Documents padded on the right only (B, L, C), and the mask of real tokens (B, L).
+
+        L is the longest document. The positions of a padded batch may have padding in between,
+        as where a title and an abstract were joined.
+        """
+        layout = self.layout
+        documents, width = layout.mask.shape
+        if sizes_are_free(self.values):
+            width = max(int(layout.lengths.max()), 1)
+        sequence = self.values.new_zeros(documents, width, self.values.shape[1])
+        sequence = sequence.index_put((layout.documents, layout.steps), self.values)
+        steps = torch.arange(width, device=self.values.device)
+        return sequence, steps < layout.lengths.unsqueeze(1)

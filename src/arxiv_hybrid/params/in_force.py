@@ -1,0 +1,51 @@
+"""The values in force: what the recipe and `auto` come to, written out for people and DVC."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from arxiv_hybrid.params.load import for_member
+from arxiv_hybrid.params.schema import Params
+
+# what training reads; the other parameters have no `auto`
+_TRAINING = {
+    "seed", "model", "dropout", "word_dropout", "learning_rate", "batch_size", "accumulate",
+    "epochs", "patience", "weight_decay", "gradient_clip", "label_smoothing", "class_weights",
+    "loss", "mixup", "embeddings", "pretrained", "optimizer", "scheduler", "precision", "device",
+    "processes", "architecture",
+}  # fmt: skip
+_TRAINING_NESTED = {
+    "glove": {"learning_rate_scale"},
+    "labels": {"classes"},
+    "vocab": {"title_length", "abstract_length"},
+}
+
+
+def values_in_force(params: Params) -> dict[str, Any]:
+    """Everything that training reads, by model, and the augmentation.
+
+    Keys: `train` for the main model, `members` by name, `augment`.
+    """
+    return {
+        "train": _training(params),
+        "members": {
+            member.name: _training(for_member(params, member.name))
+            for member in params.ensemble.members
+        },
+        "augment": params.augment.model_dump(mode="json"),
+    }
+
+
+def to_yaml(values: dict[str, Any]) -> str:
+    """The content of params.resolved.yaml."""
+    header = "# The values in force, written by stage resolve. Edit params.yaml instead.\n"
+    return header + yaml.safe_dump(values, sort_keys=False)
+
+
+def _training(params: Params) -> dict[str, Any]:
+    nested: dict[str, Any] = dict(_TRAINING_NESTED)
+    include = {**dict.fromkeys(_TRAINING, True), **nested}
+    values: dict[str, Any] = params.model_dump(mode="json", include=include)
+    return values | {"architecture": params.architecture.given()}

@@ -1,0 +1,56 @@
+"""Where the pipeline's files are, relative to the workspace: shared by stages and commands.
+
+The library itself gets paths as arguments.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from arxiv_hybrid.system.errors import UserError
+
+PARAMS = Path("params.yaml")
+RESOLVED = Path("params.resolved.yaml")
+PAPERS = Path("data/raw/papers.csv")
+ORIGIN = Path("data/raw/origin.json")
+SPLITS = Path("data/splits")
+SPLIT_NAMES = ("train", "val", "test")
+AUGMENTED = Path("data/processed/train.parquet")
+VECTORS = Path("data/processed/vectors")
+VOCABULARY = Path("data/processed/vocab.txt")
+EMBEDDINGS = Path("data/processed/embeddings.safetensors")
+BASELINE = Path("models/baseline")
+MODEL = Path("models/main")
+MEMBERS = Path("models/members")
+METRICS = Path("metrics")
+PLOTS = Path("metrics/plots")
+REPORTS = Path("reports")
+EXPLAINED = Path("reports/explained")
+NEXT_WORD_MODEL = Path("examples/next_word/models/cnn_lstm")
+
+
+def repository_root() -> Path:
+    """The repository, as an absolute path.
+
+    DVC sets DVC_ROOT, because `dvc exp run --temp` and the queue run stages in a temporary copy.
+    Without DVC it is the working directory.
+    """
+    return Path(os.environ.get("DVC_ROOT", Path.cwd())).resolve()
+
+
+def download_cache() -> Path:
+    """The folder for downloads and unfinished work, shared by all clones of a user.
+
+    Raises UserError if it cannot be created.
+    """
+    name = os.environ.get("ARXIV_HYBRID_CACHE") or "~/.cache/arxiv-hybrid"
+    try:
+        folder = Path(name).expanduser()
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(
+            f"{name}: cannot create the folder for downloads: {reason} (ARXIV_HYBRID_CACHE)"
+        ) from None
+    return folder

@@ -1,0 +1,54 @@
+"""Tags that link an MLflow run to its code, its DVC experiment and its data."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import yaml
+
+from arxiv_hybrid.system.git import git
+
+_DVC_VARIABLES = ("DVC_EXP_NAME", "DVC_EXP_BASELINE_REV", "DVC_STAGE")
+
+
+def run_tags(stage: str, workspace: Path) -> dict[str, str]:
+    """Stage, git revision, DVC's variables, and the md5 of each data dependency.
+
+    workspace: where the stage runs. Keys: `stage`, `git.revision`, `git.dirty`, `DVC_*`, and
+    `dep.PATH` for each dependency.
+    """
+    tags = {
+        "stage": stage,
+        "git.revision": git(workspace, "rev-parse", "HEAD") or "none",
+        "git.dirty": str(bool(git(workspace, "status", "--porcelain"))).lower(),
+    }
+    tags |= {name: os.environ[name] for name in _DVC_VARIABLES if os.environ.get(name)}
+    dvc_stage = os.environ.get("DVC_STAGE", stage).split(":")[-1]
+    md5s = dependency_md5s(workspace, dvc_stage)
+    return tags | {f"dep.{path}": md5 for path, md5 in md5s.items()}
+
+
+def dependency_md5s(workspace: Path, stage: str) -> dict[str, str]:
+    """The md5 of each data dependency of a DVC stage, by path.
+
+    Read from the outputs of the other stages in dvc.lock: while a stage runs, its own entry
+    there is still that of its previous run. Empty outside a DVC repository.
+    """
+    try:
+        lock = yaml.safe_load((workspace / "dvc.lock").read_text(encoding="utf-8"))
+        pipeline = yaml.safe_load((workspace / "dvc.yaml").read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError):
+        return {}
+    definition = pipeline.get("stages", {}).get(stage.split("@")[0], {})
+    dependencies = {dep for dep in definition.get("deps", []) if isinstance(dep, str)}
+    outputs = {
+        out["path"]: out.get("md5", "")
+        for entry in (lock or {}).get("stages", {}).values()
+        for out in entry.get("outs", [])
+    }
+    return {path: md5 for path, md5 in sorted(outputs.items()) if _covers(dependencies, path)}
+
+
+def _covers(dependencies: set[str], path: str) -> bool:
+    return any(path == dep or path.startswith(f"{dep}/") for dep in dependencies)

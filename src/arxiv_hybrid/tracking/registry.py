@@ -1,0 +1,123 @@
+"""The model registry: registering a model, its champion, and the model to serve."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from arxiv_hybrid.system.errors import UserError
+from arxiv_hybrid.tracking.store import TRACKING_URI, import_mlflow, one_line, store_uri, warn
+
+CHAMPION = "champion"  # the alias of the best registered version
+
+
+@dataclass(frozen=True)
+class ModelToServe:
+    """A logged model's MLflow URI, and the URI of the store that holds it."""
+
+    uri: str
+    store: str
+
+    def command(self, host: str, port: int) -> list[str]:
+        """The command that starts MLflow's scoring server for this model."""
+        server = ["mlflow", "models", "serve", "-m", self.uri, "--env-manager", "local"]
+        return [*server, "--host", host, "--port", str(port)]
+
+    def environment(self) -> dict[str, str]:
+        """This process's environment variables, with those that `command` needs."""
+        return {**os.environ, TRACKING_URI: self.store}
+
+
+def register(mlflow: Any, name: str, digest: str, accuracy: float, measured_on: str) -> str:
+    """Register the logged model of this digest under `name`; see `Run.register`."""
+    client = mlflow.MlflowClient()
+    run_id = _logged_model_run(client, digest)
+    if run_id is None:
+        return f"not registered: no run in this store logged model {digest} (tracking.log_model)"
+    tags = {"model.digest": digest, "accuracy": str(accuracy), "measured_on": measured_on}
+    versions = client.search_model_versions(f"name = '{name}'")
+    same = [version for version in versions if version.tags.get("model.digest") == digest]
+    version = same[0] if same else mlflow.register_model(f"runs:/{run_id}/model", name, tags=tags)
+    for key, value in tags.items():
+        client.set_model_version_tag(name, version.version, key, value)
+    number = _champion_version(client, name)
+    champion = next((v for v in versions if str(v.version) == number), None)
+    result = f"registered as {name} version {version.version}, {accuracy:.2%}"
+    if champion is not None and champion.version != version.version:
+        if champion.tags.get("measured_on") != measured_on:
+            return f"{result}; the champion, version {number}, was measured on other test papers"
+        champion_accuracy = float(champion.tags["accuracy"])
+        if accuracy <= champion_accuracy:
+            return f"{result}; version {number} stays champion with {champion_accuracy:.2%}"
+    client.set_registered_model_alias(name, CHAMPION, version.version)
+    return f"{result}: champion"
+
+
+def find_model_to_serve(root: Path, name: str, digest: Callable[[], str]) -> ModelToServe:
+    """The champion registered under `name`, else the logged model of a digest.
+
+    root: the repository. digest: called only if there is no champion. Raises UserError if there
+    is neither model, or the store does not answer.
+    """
+    try:
+        mlflow = import_mlflow()
+    except ImportError:
+        raise UserError("mlflow is not installed; serving needs it") from None
+    store = store_uri(root)
+    client = mlflow.MlflowClient(store)
+    try:
+        if _champion_version(client, name):
+            return ModelToServe(f"models:/{name}@{CHAMPION}", store)
+        if run_id := _logged_model_run(client, digest()):
+            return ModelToServe(f"runs:/{run_id}/model", store)
+    except mlflow.exceptions.MlflowException as error:
+        raise UserError(f"{store}: cannot be queried: {one_line(error)}") from None
+    raise UserError(
+        f"{store}: no registered model {name}, and no run that logged the current model; "
+        "set tracking.log_model and run `dvc repro -f train`"
+    )
+
+
+def training_seconds(root: Path, digests: list[str]) -> float | None:
+    """Total duration of the runs that trained the models of these digests, in seconds.
+
+    None if one of the runs is missing (another store, tracking turned off) or the store does
+    not answer.
+    """
+    total = 0.0
+    try:
+        client = import_mlflow().MlflowClient(store_uri(root))
+        for digest in digests:
+            runs = _training_runs(client, digest)
+            if not runs:
+                return None
+            total += (runs[0].info.end_time - runs[0].info.start_time) / 1000
+    except Exception as error:  # a table without durations is better than no table
+        warn(f"MLflow cannot be asked for training times: {one_line(error)}")
+        return None
+    return total
+
+
+def _champion_version(client: Any, name: str) -> str | None:
+    for model in client.search_registered_models(f"name = '{name}'"):
+        if CHAMPION in model.aliases:
+            return str(model.aliases[CHAMPION])
+    return None
+
+
+def _training_runs(client: Any, digest: str) -> list[Any]:
+    """Finished runs of stage train whose model has this digest, the newest first."""
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    query = f"tags.`model.digest` = '{digest}' and tags.stage = 'train'"
+    return list(client.search_runs(experiments, f"{query} and status = 'FINISHED'"))
+
+
+def _logged_model_run(client: Any, digest: str) -> str | None:
+    """The id of the run that trained and logged the model of this digest."""
+    for run in _training_runs(client, digest):
+        if run.outputs is not None and run.outputs.model_outputs:
+            return str(run.info.run_id)
+    return None

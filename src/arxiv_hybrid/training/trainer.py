@@ -1,0 +1,259 @@
+"""The training loop, for classification and pre-training alike.
+
+A `Task` says what one step computes; the `Trainer` does the rest: batches, updates, validation,
+early stopping, the best weights.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from arxiv_hybrid.inference.devices import DeviceConfig
+from arxiv_hybrid.inference.encoding import Batch, EncodedPapers
+from arxiv_hybrid.system.errors import UserError
+from arxiv_hybrid.training.batches import shuffled_batches
+from arxiv_hybrid.training.distributed import SINGLE, Group
+from arxiv_hybrid.training.optimizers import ModelOptimizer, OptimizerConfig
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """The mean loss of a batch, which is differentiated, and how many papers were right."""
+
+    loss: Tensor
+    correct: Tensor
+
+
+class Task(ABC):
+    """What is learned: a model and what one step of training computes."""
+
+    model: nn.Module
+
+    @abstractmethod
+    def training_step(self, batch: Batch) -> StepResult:
+        """The loss of a batch and its hits."""
+
+    @abstractmethod
+    def lengths(self, papers: EncodedPapers) -> npt.NDArray[np.int64]:
+        """Token counts (N,) by which papers are batched."""
+
+    def weight(self, labels: Tensor) -> Tensor | float:
+        """The total weight of papers with `labels` in the mean loss of a batch."""
+        return float(len(labels))
+
+    def validate(self, papers: EncodedPapers, group: Group) -> tuple[float, float]:
+        """Loss and accuracy on held-out papers, each process of the group taking its shard."""
+        raise NotImplementedError(f"{type(self).__name__} has no validation")
+
+
+@dataclass(frozen=True)
+class TrainerConfig:
+    """How long and in which batches to train.
+
+    patience: epochs without a higher validation accuracy before training stops. seed: order of the
+    batches. PyTorch's own seed must be set by the caller.
+    """
+
+    epochs: int
+    batch_size: int
+    patience: int
+    seed: int
+    optimizer: OptimizerConfig
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """The figures of one epoch; `documents_per_second` covers training, not validation.
+
+    Without validation papers, `val_loss` and `val_accuracy` are NaN.
+    """
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    val_loss: float
+    val_accuracy: float
+    learning_rate: float
+    documents_per_second: float
+
+
+@dataclass
+class History:
+    """All epochs of a run, and the index of the one whose weights the model has."""
+
+    epochs: list[Epoch] = field(default_factory=list)
+    best: int = 0
+
+    @property
+    def best_epoch(self) -> Epoch:
+        """The epoch whose weights were kept."""
+        return self.epochs[self.best]
+
+
+class BestWeights:
+    """A copy of the best epoch's weights: highest validation accuracy, then lowest loss."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.index = 0
+        self._score = (-math.inf, -math.inf)
+        self._weights: dict[str, Tensor] = {}
+        self._last_rise = 0
+
+    def update(self, index: int, accuracy: float, loss: float) -> None:
+        """Copy the model's weights if epoch `index` is the best so far."""
+        if index == 0 or accuracy > self._score[0]:
+            self._last_rise = index
+        if index == 0 or (accuracy, -loss) > self._score:
+            self.index, self._score = index, (accuracy, -loss)
+            self._weights = {name: v.clone() for name, v in self.model.state_dict().items()}
+
+    def epochs_without_rise(self, index: int) -> int:
+        """Epochs up to `index` since the accuracy last rose; a lower loss alone is no rise."""
+        return index - self._last_rise
+
+    def restore(self) -> None:
+        """Give the model the best epoch's weights."""
+        self.model.load_state_dict(self._weights)
+
+
+class Trainer:
+    """Trains a task's model on papers.
+
+    In a `group` each process trains on its shard of every batch, and all end with the same weights.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        train: EncodedPapers,
+        config: TrainerConfig,
+        device_config: DeviceConfig,
+        group: Group = SINGLE,
+    ) -> None:
+        self.task, self.train, self.config, self.group = task, train, config, group
+        self.device = device_config.device
+        self._random = np.random.default_rng(config.seed)
+        self._lengths = task.lengths(train)
+        self.optimizer = ModelOptimizer(
+            task.model,
+            config.optimizer,
+            epochs=config.epochs,
+            batches_per_epoch=len(self._batches()),
+            patience=config.patience,
+            mixed_fp16=device_config.precision == "fp16",
+            group=group,
+        )
+        group.broadcast(task.model)
+
+    def fit(
+        self, val: EncodedPapers | None = None, on_epoch: Callable[[Epoch], None] | None = None
+    ) -> History:
+        """Train all epochs, or until validation accuracy has not risen for `patience` epochs.
+
+        With `val`, the model ends with the weights of its best epoch. Raises UserError if the loss
+        is no longer finite.
+        """
+        history, best = History(), BestWeights(self.task.model)
+        for index in range(self.config.epochs):
+            epoch = self.epoch(index + 1, val)
+            history.epochs.append(epoch)
+            if on_epoch and self.group.is_main:
+                on_epoch(epoch)
+            if val is None:
+                continue
+            best.update(index, epoch.val_accuracy, epoch.val_loss)
+            if best.epochs_without_rise(index) >= self.config.patience:
+                break
+        if val is not None:
+            best.restore()
+            history.best = best.index
+        return history
+
+    def epoch(self, number: int, val: EncodedPapers | None = None) -> Epoch:
+        """One pass over the training papers, then validation."""
+        learning_rate, started = self.optimizer.learning_rate, time.perf_counter()
+        train_loss, train_accuracy = self._train_pass(f"epoch {number}/{self.config.epochs}")
+        seconds = time.perf_counter() - started
+        if not math.isfinite(train_loss):
+            raise UserError(
+                f"training diverged: the loss of epoch {number} is {train_loss}; lower "
+                f"learning_rate ({self.config.optimizer.learning_rate:g})"
+            )
+        val_loss = val_accuracy = math.nan
+        if val is not None:
+            self.group.average_statistics(self.task.model)
+            val_loss, val_accuracy = self.task.validate(val, self.group)
+            self.optimizer.end_epoch(val_accuracy)
+        return Epoch(
+            number, train_loss, train_accuracy, val_loss, val_accuracy, learning_rate,
+            len(self.train) / seconds,
+        )  # fmt: skip
+
+    def step(self, rows: npt.NDArray[np.int64], *, last: bool = False) -> StepResult:
+        """Train on this process's shard of one batch; `last` marks the end of the epoch."""
+        shard = self.group.shard(rows)
+        result = self.task.training_step(self.train.batch(shard))
+        loss = result.loss
+        if self.group.size > 1:
+            loss = loss * self._share(shard, rows)
+        self.optimizer.step(loss, last=last)
+        return StepResult(loss.detach(), result.correct)
+
+    def _share(self, shard: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]) -> Tensor | float:
+        """The shard's part of the batch's mean loss."""
+        labels = self.train.labels
+        part, whole = (
+            self.task.weight(labels[torch.from_numpy(some).to(self.device)])
+            for some in (shard, rows)
+        )
+        return part / whole
+
+    def _train_pass(self, title: str) -> tuple[float, float]:
+        """One pass over the training papers; returns their mean loss and accuracy."""
+        self.task.model.train()
+        batches = self._batches()
+        total_loss, correct = torch.zeros(2, device=self.device).unbind()
+        seen = 0
+        disable = None if self.group.is_main else True
+        with tqdm(
+            total=len(self.train), desc=title, unit="doc", disable=disable, leave=False
+        ) as bar:
+            for number, rows in enumerate(batches):
+                result = self.step(rows, last=number == len(batches) - 1)
+                total_loss += result.loss * len(rows)
+                correct += result.correct
+                seen += len(self.group.shard(rows))
+                if bar.update(len(rows)):  # only when drawn: reading the loss waits for the device
+                    means = {"loss": total_loss.item() / seen, "accuracy": correct.item() / seen}
+                    bar.set_postfix({name: f"{mean:.3f}" for name, mean in means.items()})
+        total_loss, correct = self.group.sum(torch.stack([total_loss, correct]))
+        return total_loss.item() / len(self.train), correct.item() / len(self.train)
+
+    def _batches(self) -> list[npt.NDArray[np.int64]]:
+        """The batches of one epoch; a batch has at least two papers for each process."""
+        return shuffled_batches(
+            self._lengths, self.config.batch_size, self._random, min_size=2 * self.group.size
+        )
+
+
+def print_epoch(epoch: Epoch) -> None:
+    """Print one line about an epoch to standard error."""
+    line = (
+        f"epoch {epoch.epoch:>3}  loss {epoch.train_loss:.4f}  accuracy {epoch.train_accuracy:.4f}"
+    )
+    if not math.isnan(epoch.val_loss):
+        line += f"  val loss {epoch.val_loss:.4f}  val accuracy {epoch.val_accuracy:.4f}"
+    line += f"  lr {epoch.learning_rate:.2g}  {epoch.documents_per_second:,.0f} docs/s"
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,19 @@
+"""Write the parameter values in force, after recipe and auto."""
+
+from _stage import prepare, run
+
+prepare()
+
+from arxiv_hybrid.params import Params, to_yaml, values_in_force
+from arxiv_hybrid.paths import RESOLVED
+from arxiv_hybrid.system.files import write_text
+
+
+def main(params: Params) -> None:
+    write_text(RESOLVED, to_yaml(values_in_force(params)))
+    members = len(params.ensemble.members)
+    print(f"{params.model} by recipe {params.recipe}, {members} ensemble members -> {RESOLVED}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,83 @@
+"""A saved classifier."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import merged
+
+from arxiv_hybrid.evaluation.attention import explain, words
+from arxiv_hybrid.inference import checkpoint
+from arxiv_hybrid.params import Params, parse
+from arxiv_hybrid.system.errors import UserError
+from arxiv_hybrid.text.tokenize import tokenize
+from arxiv_hybrid.text.vocabulary import Vocabulary
+from arxiv_hybrid.training.classifier import train_classifier
+
+
+def run(params: Params, splits: dict[str, pd.DataFrame], vocabulary: Vocabulary):
+    return train_classifier(params, splits["train"], splits["val"], vocabulary, None)
+
+
+def test_a_classifier_survives_a_round_trip(
+    tiny_params: Params, splits: dict[str, pd.DataFrame], vocabulary: Vocabulary, tmp_path: Path
+) -> None:
+    classifier, _ = run(tiny_params, splits, vocabulary)
+    checkpoint.save(tmp_path, classifier.model, vocabulary, classifier.config)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "model.json", "model.safetensors", "vocab.txt"
+    ]  # fmt: skip
+    loaded = checkpoint.load(str(tmp_path))
+    test = splits["test"]
+    torch.testing.assert_close(
+        loaded.probabilities(test), classifier.probabilities(test), rtol=0, atol=0
+    )
+    table = loaded.classify(test[["title", "abstract"]])
+    assert set(table["category"]) <= set(loaded.config.classes)
+    assert table.drop(columns="category").sum(axis=1).to_numpy() == pytest.approx(1.0)
+
+    exact = checkpoint.load(tmp_path, precision="fp32")  # bf16 rounds a weight at its 3rd digit
+    papers = explain(exact, test.head(3))
+    for paper, (_, row) in zip(papers, test.head(3).iterrows(), strict=True):
+        assert paper.title.tokens == tokenize(row["title"])[:12]  # tiny_params' title_length
+        assert paper.title.heads.shape == (4, len(paper.title.tokens))
+        assert paper.abstract.heads.sum(1) == pytest.approx(1.0, abs=1e-4)
+        assert paper.actual == loaded.config.classes[row["label"]]
+        _, maps = exact.encode(row.to_frame().T).batch(np.array([0])).classify(exact.model)
+        fusion = [paper.title.fusion, paper.abstract.fusion]
+        assert fusion == pytest.approx(maps["fusion_weights"][0].tolist(), abs=1e-5)
+    assert [p.predicted for p in papers] == exact.classify(test.head(3))["category"].tolist()
+    shown = words(papers)
+    assert set(shown["part"]) == {"title", "abstract"}
+    title = shown[shown["part"] == "title"].groupby("id")["weight"].sum()
+    assert title.to_numpy() == pytest.approx(1.0, abs=1e-4)
+
+    words_of_old = (tmp_path / "vocab.txt").read_text()
+    (tmp_path / "vocab.txt").write_text(words_of_old + "more\n")
+    with pytest.raises(UserError, match=r"not a sound model: \d+ words for \d+ vectors"):
+        checkpoint.load(tmp_path)
+    (tmp_path / "vocab.txt").write_text(words_of_old)
+    assert loaded.classify(test.head(0)).columns.tolist() == table.columns.tolist()
+    with pytest.raises(UserError, match="papers need a title each"):
+        loaded.classify(test.head(2).assign(title=[None, "x"]))
+    (tmp_path / "model.safetensors").write_bytes(b"not a model")
+    with pytest.raises(UserError, match="not a sound model"):
+        checkpoint.load(tmp_path)
+    (tmp_path / "vocab.txt").unlink()
+    with pytest.raises(UserError, match=r"vocab\.txt: not found"):
+        checkpoint.load(tmp_path)
+
+
+def test_explanations_show_20_title_and_50_abstract_words(
+    tiny_content: dict, splits: dict[str, pd.DataFrame], vocabulary: Vocabulary
+) -> None:
+    changes = {"epochs": 1, "vocab": {"title_length": 30, "abstract_length": 300}}
+    classifier, _ = run(parse(merged(tiny_content, changes), "params"), splits, vocabulary)
+    papers = splits["test"].head(2)
+    papers = papers.assign(title=papers["title"] + " " + papers["abstract"])
+    shown = words(explain(classifier, papers))
+    assert shown.groupby("part")["position"].max().to_dict() == {"abstract": 50, "title": 20}
