@@ -20,14 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from arxiv_hybrid.scratch.layers import SGD, cross_entropy
-from arxiv_hybrid.scratch.next_word import (
-    KINDS,
-    Model,
-    Settings,
-    build_vocab,
-    create_examples,
-    texts_to_sequences,
-)
+from arxiv_hybrid.scratch.next_word import KINDS, Model, Settings, build_vocab, texts_to_sequences
+from arxiv_hybrid.scratch.training import create_examples
 
 CORPUS = Path(__file__).resolve().parents[1] / "examples" / "next_word" / "corpus.txt"
 

@@ -1,4 +1,4 @@
-"""The examples run through DVC as their README says, made small."""
+"""The examples run through DVC as their READMEs say, with smaller params."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 import shutil
 from copy import deepcopy
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import pandas as pd
@@ -27,11 +27,11 @@ pytestmark = pytest.mark.pipeline
 
 
 def clone(folder: Path, example: str, **changes: Any) -> Path:
-    """A repository with one example, its parameters changed."""
-    source = shutil.ignore_patterns("__pycache__", "*.egg-info")
-    shutil.copytree(ROOT / "src", folder / "src", ignore=source)
-    made = shutil.ignore_patterns("__pycache__", "models", "metrics", "dvc.lock", ".gitignore")
-    shutil.copytree(ROOT / "examples" / example, folder / "examples" / example, ignore=made)
+    """A repository with one example and changed params."""
+    ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
+    shutil.copytree(ROOT / "src", folder / "src", ignore=ignored)
+    outputs = shutil.ignore_patterns("__pycache__", "models", "metrics", "dvc.lock", ".gitignore")
+    shutil.copytree(ROOT / "examples" / example, folder / "examples" / example, ignore=outputs)
     (folder / ".dvc").mkdir()
     for name in (".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore"):
         shutil.copy(ROOT / name, folder / name)
@@ -45,14 +45,14 @@ def clone(folder: Path, example: str, **changes: Any) -> Path:
 def test_next_word(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     repo = clone(tmp_path, "next_word", epochs=3)
     sh(repo, "dvc", "repro", "examples/next_word/dvc.yaml")
-    here = repo / "examples/next_word"
+    folder = repo / "examples/next_word"
     for kind in ("cnn", "cnn_lstm"):
-        curves = pd.read_csv(here / f"metrics/{kind}.csv")
+        curves = pd.read_csv(folder / f"metrics/{kind}.csv")
         assert list(curves["epoch"]) == [1, 2, 3]
         assert curves["loss"].is_monotonic_decreasing
-        last = json.loads((here / f"metrics/{kind}.json").read_text())["last"]
+        last = json.loads((folder / f"metrics/{kind}.json").read_text())["last"]
         assert last["loss"] == pytest.approx(curves["loss"].iloc[-1])
-        command = ["next-word", "early detection of", "--model", str(here / "models" / kind)]
+        command = ["next-word", "early detection of", "--model", str(folder / "models" / kind)]
         assert main([*command, "--top", "3"]) == 0
         lines = capsys.readouterr().out.splitlines()
         assert len(lines) == 3
@@ -61,7 +61,7 @@ def test_next_word(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "Data and pipelines are up to date" in again.stdout + again.stderr
 
 
-def test_next_word_without_a_model_says_how_to_make_one(
+def test_next_word_without_a_model_says_how_to_train_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["next-word", "a", "--model", str(tmp_path / "none")]) == 2
@@ -69,9 +69,9 @@ def test_next_word_without_a_model_says_how_to_make_one(
 
 
 @pytest.fixture
-def series_training() -> ModuleType:
+def training_script() -> ModuleType:
     spec = importlib.util.spec_from_file_location(
-        "series_training", ROOT / "examples/time_series/train.py"
+        "training_script", ROOT / "examples/time_series/train.py"
     )
     assert spec is not None
     assert spec.loader is not None
@@ -80,37 +80,37 @@ def series_training() -> ModuleType:
     return module
 
 
-def test_transfer_starts_from_the_weights_that_know_the_source(
-    series_training: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_transfer_starts_from_the_pretrained_weights(
+    training_script: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     calls: list[tuple[dict[str, torch.Tensor], int, int]] = []
 
     def fit(
         _: Any, model: torch.nn.Module, train: Series, held_out: Series, **__: Any
-    ) -> SimpleNamespace:
+    ) -> list[dict[str, float]]:
         calls.append((deepcopy(model.state_dict()), len(train.y), len(held_out.y)))
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.add_(1.0)
-        return SimpleNamespace(rows=[{"held_out_score": 0.5 + 0.1 * len(calls)}])
+        return [{"held_out_score": 0.5 + 0.1 * len(calls)}]
 
-    monkeypatch.setattr(series_training, "HERE", tmp_path)
-    monkeypatch.setattr(series_training, "fit", fit)
+    monkeypatch.setattr(training_script, "HERE", tmp_path)
+    monkeypatch.setattr(training_script, "fit", fit)
     content = yaml.safe_load((ROOT / "examples/time_series/params.yaml").read_text())
     content["transfer"] = {**content["transfer"], "epochs": 1, "repeats": 2}
-    series_training.transfer(content)
+    training_script.train_transfer(content)
     assert len(calls) == 6
-    for known, fresh, transferred in (calls[:3], calls[3:]):
-        for name, weights in known[0].items():
+    for pretrained, fresh, transferred in (calls[:3], calls[3:]):
+        for name, weights in pretrained[0].items():
             assert torch.equal(fresh[0][name], weights), name
             assert torch.equal(transferred[0][name], weights + 1.0), name
-        assert [known[1:], fresh[1:], transferred[1:]] == [(800, 200), (50, 1000), (50, 1000)]
+        assert [pretrained[1:], fresh[1:], transferred[1:]] == [(800, 200), (50, 1000), (50, 1000)]
     gain = json.loads((tmp_path / "metrics/transfer.json").read_text())["gain"]
     assert gain["mean"] == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "message"),
     [
         ({"epochs": 0}, "epochs: 0 is not allowed"),
         ({"samples": -3}, "samples: -3"),
@@ -122,13 +122,13 @@ def test_transfer_starts_from_the_weights_that_know_the_source(
         ({"transfer": {"source": "wave"}}, "transfer.source: 'wave'"),
     ],
 )
-def test_impossible_parameters_of_series_are_named(
-    series_training: ModuleType, tmp_path: Path, change: dict[str, Any], words: str
+def test_invalid_params_of_series_are_reported(
+    training_script: ModuleType, tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
     content = yaml.safe_load((ROOT / "examples/time_series/params.yaml").read_text())
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(merged(content, change)))
-    with pytest.raises(UserError, match=re.escape(words)):
-        load_section(tmp_path / "params.yaml", series_training.Params)
+    with pytest.raises(UserError, match=re.escape(message)):
+        load_section(tmp_path / "params.yaml", training_script.Params)
 
 
 def test_time_series(tmp_path: Path) -> None:
@@ -136,14 +136,14 @@ def test_time_series(tmp_path: Path) -> None:
     small = {"samples": 120, "epochs": 2, "steps": 30, "transfer": transfer}
     repo = clone(tmp_path, "time_series", **small)
     sh(repo, "dvc", "repro", "examples/time_series/dvc.yaml")
-    here = repo / "examples/time_series"
+    folder = repo / "examples/time_series"
     for case in ("noise", "motif", "attention", "forecast"):
-        curves = pd.read_csv(here / f"metrics/{case}.csv")
+        curves = pd.read_csv(folder / f"metrics/{case}.csv")
         assert list(curves["epoch"]) == [1, 2]
-        report = json.loads((here / f"metrics/{case}.json").read_text())
+        report = json.loads((folder / f"metrics/{case}.json").read_text())
         assert report["test"]["score"] == pytest.approx(curves["test_score"].iloc[-1])
-        assert (here / f"models/{case}.safetensors").is_file()
-    gain = json.loads((here / "metrics/transfer.json").read_text())
+        assert (folder / f"models/{case}.safetensors").is_file()
+    gain = json.loads((folder / "metrics/transfer.json").read_text())
     assert gain["gain"]["mean"] == pytest.approx(
         gain["transferred"]["mean"] - gain["fresh"]["mean"], abs=1e-5
     )

@@ -30,23 +30,23 @@ BOUND = 1e-6
 RANDOM = np.random.default_rng(0)
 
 
-def relative(found: Any, expected: Any) -> float:
-    """The largest difference, relative to the largest value."""
-    found, expected = np.asarray(found), np.asarray(expected)
-    assert found.shape == expected.shape
-    return float(np.abs(found - expected).max() / max(np.abs(expected).max(), 1e-12))
+def relative(actual: Any, expected: Any) -> float:
+    """Largest difference, relative to the largest value."""
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    assert actual.shape == expected.shape
+    return float(np.abs(actual - expected).max() / max(np.abs(expected).max(), 1e-12))
 
 
 def numeric(loss: Callable[[], float], values: Any, step: float = 1e-6) -> Any:
-    """Central differences of a loss in place of each of `values`."""
+    """Gradient of a loss with respect to `values`, by central differences."""
     gradient = np.zeros_like(values)
-    for place in np.ndindex(values.shape):
-        kept = values[place]
-        values[place] = kept + step
+    for index in np.ndindex(values.shape):
+        original = values[index]
+        values[index] = original + step
         above = loss()
-        values[place] = kept - step
-        gradient[place] = (above - loss()) / (2 * step)
-        values[place] = kept
+        values[index] = original - step
+        gradient[index] = (above - loss()) / (2 * step)
+        values[index] = original
     return gradient
 
 
@@ -56,8 +56,8 @@ def dense() -> tuple[Layer, Any, Any]:
     with torch.no_grad():
         twin.weight.copy_(torch.tensor(layer.weights["weight"].T))
         twin.bias.copy_(torch.tensor(layer.weights["bias"]))
-    named = {"weight": lambda: twin.weight.grad.T, "bias": lambda: twin.bias.grad}
-    return layer, twin, (RANDOM.normal(size=(4, 5)), named)
+    gradients = {"weight": lambda: twin.weight.grad.T, "bias": lambda: twin.bias.grad}
+    return layer, twin, (RANDOM.normal(size=(4, 5)), gradients)
 
 
 def conv() -> tuple[Layer, Any, Any]:
@@ -67,12 +67,15 @@ def conv() -> tuple[Layer, Any, Any]:
     with torch.no_grad():
         twin.weight.copy_(torch.tensor(layer.weights["kernel"]).permute(2, 1, 0))
         twin.bias.copy_(torch.tensor(layer.weights["bias"]))
-    named = {"kernel": lambda: twin.weight.grad.permute(2, 1, 0), "bias": lambda: twin.bias.grad}
+    gradients = {
+        "kernel": lambda: twin.weight.grad.permute(2, 1, 0),
+        "bias": lambda: twin.bias.grad,
+    }
 
     def apply(x: Any) -> Any:
         return twin(x.transpose(1, 2)).transpose(1, 2)
 
-    return layer, apply, (RANDOM.normal(size=(3, 6, 4)), named)
+    return layer, apply, (RANDOM.normal(size=(3, 6, 4)), gradients)
 
 
 def lstm() -> tuple[Layer, Any, Any]:
@@ -84,12 +87,12 @@ def lstm() -> tuple[Layer, Any, Any]:
         twin.weight_hh_l0.copy_(torch.tensor(layer.weights["recurrent"].T))
         twin.bias_ih_l0.copy_(torch.tensor(layer.weights["bias"]))
         twin.bias_hh_l0.zero_()
-    named = {
+    gradients = {
         "input": lambda: twin.weight_ih_l0.grad.T,
         "recurrent": lambda: twin.weight_hh_l0.grad.T,
         "bias": lambda: twin.bias_ih_l0.grad,
     }
-    return layer, lambda x: twin(x)[0][:, -1], (RANDOM.normal(size=(3, 7, 4)), named)
+    return layer, lambda x: twin(x)[0][:, -1], (RANDOM.normal(size=(3, 7, 4)), gradients)
 
 
 def relu() -> tuple[Layer, Any, Any]:
@@ -101,26 +104,26 @@ def pool() -> tuple[Layer, Any, Any]:
 
 
 @pytest.mark.parametrize("make", [dense, conv, lstm, relu, pool])
-def test_a_layers_gradients(make: Callable[[], tuple[Layer, Any, Any]]) -> None:
-    layer, twin, (x, named) = make()
+def test_gradients_of_each_layer(make: Callable[[], tuple[Layer, Any, Any]]) -> None:
+    layer, twin, (x, twin_gradients) = make()
     out = layer.forward(x)
     upper = RANDOM.normal(size=out.shape)
     d_x = layer.backward(upper)
-    given = torch.tensor(x, requires_grad=True)
-    expected = twin(given)
+    twin_x = torch.tensor(x, requires_grad=True)
+    expected = twin(twin_x)
     assert relative(out, expected.detach()) < BOUND
     expected.backward(torch.tensor(upper))
-    assert relative(d_x, given.grad) < BOUND
+    assert relative(d_x, twin_x.grad) < BOUND
     assert set(layer.gradients) == set(layer.weights)
-    for name, gradient in named.items():
-        assert relative(layer.gradients[name], gradient()) < BOUND
-        kept = layer.gradients[name]
-        found = numeric(lambda: float((layer.forward(x) * upper).sum()), layer.weights[name])
-        assert relative(kept, found) < BOUND
+    for name, twin_gradient in twin_gradients.items():
+        gradient = layer.gradients[name]
+        assert relative(gradient, twin_gradient()) < BOUND
+        expected = numeric(lambda: float((layer.forward(x) * upper).sum()), layer.weights[name])
+        assert relative(gradient, expected) < BOUND
     assert relative(d_x, numeric(lambda: float((layer.forward(x) * upper).sum()), x)) < BOUND
 
 
-def test_embedding_gradients_touch_only_the_words_of_the_batch() -> None:
+def test_embedding_updates_only_the_rows_of_the_batch() -> None:
     layer = Embedding(9, 4, RANDOM, np.float64)
     ids = np.array([[0, 3, 3], [0, 0, 7]])
     out = layer.forward(ids)
@@ -142,11 +145,11 @@ def test_embedding_gradients_touch_only_the_words_of_the_batch() -> None:
 def test_cross_entropy_and_its_gradient() -> None:
     logits, labels = RANDOM.normal(size=(5, 7)) * 30, RANDOM.integers(7, size=5)
     loss, gradient = cross_entropy(logits, labels)
-    given = torch.tensor(logits, requires_grad=True)
-    expected = F.cross_entropy(given, torch.tensor(labels))
+    twin_logits = torch.tensor(logits, requires_grad=True)
+    expected = F.cross_entropy(twin_logits, torch.tensor(labels))
     expected.backward()
     assert loss == pytest.approx(expected.item(), rel=1e-9)
-    assert relative(gradient, given.grad) < BOUND
+    assert relative(gradient, twin_logits.grad) < BOUND
 
 
 def test_no_overflow_far_from_zero() -> None:
@@ -155,7 +158,7 @@ def test_no_overflow_far_from_zero() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_whole_models_gradients_by_central_differences(kind: str) -> None:
+def test_gradients_of_whole_models_by_central_differences(kind: str) -> None:
     settings = Settings(
         seq_len=4, embedding=5, filters=6, hidden=4, kernel=2, seed=1, dtype="float64"
     )
@@ -167,16 +170,16 @@ def test_a_whole_models_gradients_by_central_differences(kind: str) -> None:
 
     model.backward(cross_entropy(model.forward(ids), labels)[1])
     for layer in model.layers:
-        kept = {name: value.copy() for name, value in layer.gradients.items()}
-        for name, gradient in kept.items():
-            found = numeric(loss, layer.weights[name], 1e-5)
+        gradients = {name: value.copy() for name, value in layer.gradients.items()}
+        for name, gradient in gradients.items():
+            expected = numeric(loss, layer.weights[name], 1e-5)
             if isinstance(layer, Embedding):
-                found = found[layer.rows]
-                found[layer.rows == 0] = 0
-            assert relative(gradient, found) < BOUND, (layer, name)
+                expected = expected[layer.rows]
+                expected[layer.rows == 0] = 0
+            assert relative(gradient, expected) < BOUND, (layer, name)
 
 
-def test_cross_entropy_of_the_impossible_is_large_not_infinite() -> None:
+def test_cross_entropy_of_an_impossible_label_is_finite() -> None:
     for dtype in (np.float32, np.float64):
         loss, _ = cross_entropy(np.array([[200.0, 0.0]], dtype=dtype), np.array([1]))
         assert loss == pytest.approx(200.0)

@@ -39,7 +39,7 @@ def test_audit_of_the_rebuilt_published_dataset(real: Path) -> None:
     assert report["task"]["documents"] == 7_580
     assert report["leakage"]["train_and_test"]["rows"] == 0
     assert pairs.empty, "with this seed, each near-duplicate pair is within one split"
-    similarity = duplicates._pairs(documents["title"] + " " + documents["abstract"])[2]
+    similarity = duplicates._similar_texts(documents["title"] + " " + documents["abstract"])[2]
     assert sorted(similarity) == pytest.approx([0.776, 0.886], abs=1e-3)
 
 

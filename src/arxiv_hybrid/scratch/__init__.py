@@ -1,1 +1,1 @@
-"""A CNN and a CNN-LSTM from NumPy alone: every gradient is written by hand, none by autograd."""
+"""A CNN and a CNN-LSTM in plain NumPy: all gradients are written by hand, without autograd."""

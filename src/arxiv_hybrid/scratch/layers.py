@@ -1,7 +1,7 @@
-"""Layers with hand-written gradients; all work on a whole batch at once.
+"""NumPy layers with hand-written gradients, on whole batches.
 
-Each layer keeps what its `backward` needs from the last `forward`. Weights are in `weights`,
-their gradients, of the same shapes, in `gradients`. Shapes: N examples, T words, D and H channels.
+Each layer stores what `backward` needs of the last `forward`. `weights` and `gradients` are
+dictionaries with the same keys. Shapes: N examples, T tokens, D and H channels.
 """
 
 from __future__ import annotations
@@ -16,41 +16,41 @@ Ids = npt.NDArray[np.int64]
 
 
 class Layer:
-    """Something with weights that maps a batch forwards and gradients backwards."""
+    """A function with weights, and its gradient."""
 
     def __init__(self) -> None:
         self.weights: dict[str, Array] = {}
         self.gradients: dict[str, Array] = {}
 
     def forward(self, x: Array) -> Array:
-        """The layer's output for a batch."""
+        """Return the output for a batch."""
         raise NotImplementedError
 
     def backward(self, gradient: Array) -> Array:
-        """From the gradient of the output to that of the input; fills `gradients`."""
+        """Return the gradient of the input from that of the output; fills `gradients`."""
         raise NotImplementedError
 
 
 class Embedding(Layer):
-    """A row of numbers a word; row 0, padding, is zero and stays so."""
+    """A vector per token id; row 0, the padding, is zero and stays zero."""
 
-    def __init__(self, words: int, dim: int, random: np.random.Generator, dtype: Any) -> None:
+    def __init__(self, vocab_size: int, dim: int, random: np.random.Generator, dtype: Any) -> None:
         super().__init__()
-        table = random.normal(0, 1 / np.sqrt(dim), (words, dim)).astype(dtype)
+        table = random.normal(0, 1 / np.sqrt(dim), (vocab_size, dim)).astype(dtype)
         table[0] = 0
         self.weights = {"table": table}
 
     def forward(self, x: Any) -> Array:
-        """Word numbers (N, T) to vectors (N, T, D)."""
+        """Token ids (N, T) to vectors (N, T, D)."""
         self._ids: Ids = x
-        rows: Array = self.weights["table"][x]
-        return rows
+        vectors: Array = self.weights["table"][x]
+        return vectors
 
     def backward(self, gradient: Array) -> Array:
-        """Gradients of the batch's words only: `rows` (U,) and `values` (U, D)."""
-        rows, places = np.unique(self._ids, return_inverse=True)
+        """Sparse gradient: the U distinct ids of the batch in `rows`, their gradients (U, D)."""
+        rows, inverse = np.unique(self._ids, return_inverse=True)
         values = np.zeros((len(rows), gradient.shape[-1]), dtype=gradient.dtype)
-        np.add.at(values, places.ravel(), gradient.reshape(-1, gradient.shape[-1]))
+        np.add.at(values, inverse.ravel(), gradient.reshape(-1, gradient.shape[-1]))
         values[rows == 0] = 0
         self.rows = rows
         self.gradients = {"table": values}
@@ -58,24 +58,24 @@ class Embedding(Layer):
 
 
 class Conv1D(Layer):
-    """Filters that slide over the words: (N, T, D) to (N, T - size + 1, filters)."""
+    """Convolution over tokens without padding: (N, T, D) to (N, T - size + 1, filters)."""
 
     def __init__(
         self, dim: int, filters: int, size: int, random: np.random.Generator, dtype: Any
     ) -> None:
         super().__init__()
-        scale = np.sqrt(2 / (size * dim))  # He et al. 2015, for the ReLU that follows
+        scale = np.sqrt(2 / (size * dim))  # He et al. 2015: a ReLU follows
         kernel = random.normal(0, scale, (size, dim, filters)).astype(dtype)
         self.weights = {"kernel": kernel, "bias": np.zeros(filters, dtype)}
 
     def forward(self, x: Array) -> Array:
-        """One matrix product for each place of the kernel."""
+        """One matrix product per kernel position."""
         self._x = x
         kernel = self.weights["kernel"]
         length = x.shape[1] - len(kernel) + 1
         if length < 1:
-            raise ValueError(f"{x.shape[1]} words are fewer than the kernel's {len(kernel)}")
-        parts = [x[:, place : place + length] @ kernel[place] for place in range(len(kernel))]
+            raise ValueError(f"{x.shape[1]} tokens are fewer than the kernel size, {len(kernel)}")
+        parts = [x[:, offset : offset + length] @ kernel[offset] for offset in range(len(kernel))]
         out: Array = sum(parts) + self.weights["bias"]
         return out
 
@@ -83,16 +83,16 @@ class Conv1D(Layer):
         """See `Layer.backward`."""
         kernel, length = self.weights["kernel"], gradient.shape[1]
         d_x, d_kernel = np.zeros_like(self._x), np.empty_like(kernel)
-        for place in range(len(kernel)):
-            window = self._x[:, place : place + length]
-            d_kernel[place] = np.tensordot(window, gradient, axes=([0, 1], [0, 1]))
-            d_x[:, place : place + length] += gradient @ kernel[place].T
+        for offset in range(len(kernel)):
+            window = self._x[:, offset : offset + length]
+            d_kernel[offset] = np.tensordot(window, gradient, axes=([0, 1], [0, 1]))
+            d_x[:, offset : offset + length] += gradient @ kernel[offset].T
         self.gradients = {"kernel": d_kernel, "bias": gradient.sum((0, 1))}
         return d_x
 
 
 class ReLU(Layer):
-    """What is above zero."""
+    """max(x, 0)."""
 
     def forward(self, x: Array) -> Array:
         """See `Layer.forward`."""
@@ -107,24 +107,24 @@ class ReLU(Layer):
 
 
 class GlobalMaxPool(Layer):
-    """The largest value of each channel over the words: (N, T, D) to (N, D)."""
+    """Maximum of each channel over the tokens: (N, T, D) to (N, D)."""
 
     def forward(self, x: Array) -> Array:
         """See `Layer.forward`."""
         self._shape = x.shape
-        self._where = x.argmax(1)
-        out: Array = np.take_along_axis(x, self._where[:, None], 1)[:, 0]
+        self._argmax = x.argmax(1)
+        out: Array = np.take_along_axis(x, self._argmax[:, None], 1)[:, 0]
         return out
 
     def backward(self, gradient: Array) -> Array:
-        """The gradient goes to the word that won, the first of equals."""
+        """The gradient goes to the position of the maximum, the first one in a tie."""
         d_x = np.zeros(self._shape, dtype=gradient.dtype)
-        np.put_along_axis(d_x, self._where[:, None], gradient[:, None], 1)
+        np.put_along_axis(d_x, self._argmax[:, None], gradient[:, None], 1)
         return d_x
 
 
 class Dense(Layer):
-    """A linear map: (N, D) to (N, out)."""
+    """Fully connected layer: (N, D) to (N, out)."""
 
     def __init__(self, dim: int, out: int, random: np.random.Generator, dtype: Any) -> None:
         super().__init__()
@@ -148,10 +148,10 @@ class Dense(Layer):
 
 
 class LSTM(Layer):
-    """Long short-term memory (Hochreiter and Schmidhuber 1997): (N, T, D) to its last state (N, H).
+    """LSTM (Hochreiter and Schmidhuber 1997): (N, T, D) to the last hidden state (N, H).
 
-    Columns of the weights are the gates in the order input, forget, cell, output. The forget
-    gate's bias starts at 1, so that a new cell remembers.
+    The columns of the weights are the gates in the order input, forget, cell, output. The
+    bias of the forget gate starts at 1, so that an untrained cell remembers.
     """
 
     def __init__(self, dim: int, hidden: int, random: np.random.Generator, dtype: Any) -> None:
@@ -166,45 +166,47 @@ class LSTM(Layer):
         }
 
     def forward(self, x: Array) -> Array:
-        """All inputs are multiplied at once; then a step for each word."""
+        """Project all inputs at once, then run one step per token."""
         count, steps = x.shape[:2]
         size = self.hidden
-        given = x @ self.weights["input"] + self.weights["bias"]
+        projected = x @ self.weights["input"] + self.weights["bias"]
         self._x = x
         self._states = np.zeros((steps + 1, count, size), dtype=x.dtype)
         self._cells = np.zeros((steps + 1, count, size), dtype=x.dtype)
         self._gates = np.empty((steps, count, 4 * size), dtype=x.dtype)
         for step in range(steps):
-            gates = given[:, step] + self._states[step] @ self.weights["recurrent"]
-            new = np.tanh(gates[:, 2 * size : 3 * size])
+            gates = projected[:, step] + self._states[step] @ self.weights["recurrent"]
+            candidate = np.tanh(gates[:, 2 * size : 3 * size])
             gates = sigmoid(gates)
-            gates[:, 2 * size : 3 * size] = new
-            enter, forget, leave = (gates[:, i * size : (i + 1) * size] for i in (0, 1, 3))
-            self._cells[step + 1] = forget * self._cells[step] + enter * new
-            self._states[step + 1] = leave * np.tanh(self._cells[step + 1])
+            gates[:, 2 * size : 3 * size] = candidate
+            input_gate, forget_gate, output_gate = (
+                gates[:, i * size : (i + 1) * size] for i in (0, 1, 3)
+            )
+            self._cells[step + 1] = forget_gate * self._cells[step] + input_gate * candidate
+            self._states[step + 1] = output_gate * np.tanh(self._cells[step + 1])
             self._gates[step] = gates
         last: Array = self._states[-1]
         return last
 
     def backward(self, gradient: Array) -> Array:
-        """Back-propagation through all steps, from the last state's gradient (N, H)."""
+        """Back-propagation through time, from the gradient of the last state (N, H)."""
         size, steps = self.hidden, len(self._gates)
         d_gates = np.empty_like(self._gates)
         d_state, d_cell = gradient, np.zeros_like(gradient)
         for step in reversed(range(steps)):
-            enter, forget, new, leave = np.split(self._gates[step], 4, axis=1)
-            squashed = np.tanh(self._cells[step + 1])
-            d_cell = d_cell + d_state * leave * (1 - squashed**2)
+            input_gate, forget_gate, candidate, output_gate = np.split(self._gates[step], 4, axis=1)
+            activated = np.tanh(self._cells[step + 1])
+            d_cell = d_cell + d_state * output_gate * (1 - activated**2)
             d_gates[step] = np.concatenate(
                 [
-                    d_cell * new * enter * (1 - enter),
-                    d_cell * self._cells[step] * forget * (1 - forget),
-                    d_cell * enter * (1 - new**2),
-                    d_state * squashed * leave * (1 - leave),
+                    d_cell * candidate * input_gate * (1 - input_gate),
+                    d_cell * self._cells[step] * forget_gate * (1 - forget_gate),
+                    d_cell * input_gate * (1 - candidate**2),
+                    d_state * activated * output_gate * (1 - output_gate),
                 ],
                 axis=1,
             )
-            d_cell = d_cell * forget
+            d_cell = d_cell * forget_gate
             d_state = d_gates[step] @ self.weights["recurrent"].T
         flat = d_gates.reshape(-1, 4 * size)
         self.gradients = {
@@ -230,7 +232,7 @@ def softmax(logits: Array) -> Array:
 
 
 def cross_entropy(logits: Array, labels: Ids) -> tuple[float, Array]:
-    """Mean softmax cross-entropy of labels (N,), and its gradient for the logits (N, C)."""
+    """Mean cross-entropy of logits (N, C) and labels (N,), and its gradient (N, C)."""
     rows = np.arange(len(labels))
     shifted = logits - logits.max(1, keepdims=True)
     loss = float((np.log(np.exp(shifted).sum(1)) - shifted[rows, labels]).mean())
@@ -240,19 +242,19 @@ def cross_entropy(logits: Array, labels: Ids) -> tuple[float, Array]:
 
 
 class HasLayers(Protocol):
-    """What `SGD` updates."""
+    """A model that `SGD` can update."""
 
     layers: list[Layer]
 
 
 class SGD:
-    """Stochastic gradient descent; of an embedding only the rows of the batch are touched."""
+    """Stochastic gradient descent; of an embedding it updates only the rows of the batch."""
 
     def __init__(self, learning_rate: float) -> None:
         self.learning_rate = learning_rate
 
     def step(self, model: HasLayers) -> None:
-        """Move all weights against their gradients."""
+        """Subtract the scaled gradients from all weights."""
         for layer in model.layers:
             for name, gradient in layer.gradients.items():
                 if isinstance(layer, Embedding):

@@ -1,1 +1,1 @@
-"""The time-series CNN-LSTM of examples/time_series: series, model, training."""
+"""The CNN-LSTM of examples/time_series: synthetic series, model, training."""

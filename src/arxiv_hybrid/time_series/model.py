@@ -1,4 +1,4 @@
-"""The time-series CNN-LSTM: convolution, maximum of pairs, LSTM, one answer a series."""
+"""The time-series CNN-LSTM: convolution, max-pooling, LSTM, one output per series."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from arxiv_hybrid.ops import Layout, Ragged
 
 
 class SequenceCNNLSTM(nn.Module):
-    """Conv1d with ReLU, MaxPool, LSTM; from its last state, or attention over all, one score.
+    """Conv1d, ReLU, MaxPool, LSTM; a linear output on the last state, or on attention over all.
 
-    The score is a logit where a label is asked for, and the value itself for a forecast.
+    The output is a logit for a classifier and the predicted value for a forecaster.
     """
 
     def __init__(
@@ -33,9 +33,10 @@ class SequenceCNNLSTM(nn.Module):
         self.out = nn.Linear(hidden, 1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Series (B, T, features) to scores (B,) and weights of the LSTM's steps (B, T').
+        """Series (B, T, features) to outputs (B,) and attention weights (B, T').
 
-        The weights sum to 1; without attention all weight is on the last step.
+        T' is the number of LSTM steps. The weights sum to 1; without attention all weight is
+        on the last step.
         """
         states = self.features(x)
         if self.attention is None:
@@ -47,7 +48,8 @@ class SequenceCNNLSTM(nn.Module):
         return self.out(pooled).squeeze(-1), weights.detach().squeeze(1)
 
     def features(self, x: Tensor) -> Tensor:
-        """States of the LSTM (B, T', hidden): Conv1d wants channels before steps."""
+        """LSTM states (B, T', hidden)."""
+        # Conv1d expects channels before steps
         convolved = F.relu(self.conv(x.transpose(1, 2)))
         states: Tensor = self.lstm(self.pool(convolved).transpose(1, 2))[0]
         return states
