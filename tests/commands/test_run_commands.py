@@ -39,7 +39,7 @@ def test_without_a_run_the_missing_file_is_named(
     command: str, missing: str, workspace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([command]) == 2
-    error = f"error: {missing}: not found; run `dvc repro` to make it\n"
+    error = f"error: {missing}: not found; run `dvc repro` to create it\n"
     assert capsys.readouterr().err.endswith(error)
     assert not (workspace / "reports").exists()
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import merged
 
-from arxiv_hybrid.evaluation.attention import explain, words
+from arxiv_hybrid.evaluation.attention import attention_table, explain
 from arxiv_hybrid.inference import checkpoint
 from arxiv_hybrid.params import Params, parse
 from arxiv_hybrid.system.errors import UserError
@@ -51,7 +51,7 @@ def test_a_classifier_survives_a_round_trip(
         fusion = [paper.title.fusion, paper.abstract.fusion]
         assert fusion == pytest.approx(maps["fusion_weights"][0].tolist(), abs=1e-5)
     assert [p.predicted for p in papers] == exact.classify(test.head(3))["category"].tolist()
-    shown = words(papers)
+    shown = attention_table(papers)
     assert set(shown["part"]) == {"title", "abstract"}
     title = shown[shown["part"] == "title"].groupby("id")["weight"].sum()
     assert title.to_numpy() == pytest.approx(1.0, abs=1e-4)
@@ -79,5 +79,5 @@ def test_explanations_show_20_title_and_50_abstract_words(
     classifier, _ = run(parse(merged(tiny_content, changes), "params"), splits, vocabulary)
     papers = splits["test"].head(2)
     papers = papers.assign(title=papers["title"] + " " + papers["abstract"])
-    shown = words(explain(classifier, papers))
+    shown = attention_table(explain(classifier, papers))
     assert shown.groupby("part")["position"].max().to_dict() == {"abstract": 50, "title": 20}
