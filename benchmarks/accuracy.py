@@ -259,8 +259,9 @@ def run_minilm(parts: dict[str, pd.DataFrame], sources: Sources) -> Outcome:
 def run_network(
     run: Run, member: Member, parts: dict[str, pd.DataFrame], sources: Sources
 ) -> Outcome:
-    from arxiv_hybrid.training.classifier import train_classifier
     from arxiv_hybrid.training.loop import say
+
+    from arxiv_hybrid.training.classifier import train_classifier
 
     start = encoder(sources.folder(member))
     start.check_held_out({*parts["val"]["id"], *parts["test"]["id"]})

@@ -182,11 +182,11 @@ def gpu(chosen: Chosen) -> Iterator[Line]:
 
 def on_device(chosen: Chosen, device_config: DeviceConfig, count: int = 60_000) -> Iterator[Line]:
     """Training by the published protocol and bulk inference from ids, on one device."""
+    from arxiv_hybrid.training.loop import fit
     from throughput import compare
 
     from arxiv_hybrid.inference.predict import predict
     from arxiv_hybrid.params import load
-    from arxiv_hybrid.training.loop import fit
 
     device, precision = device_config.device.type, device_config.precision
     found = compare(
@@ -336,8 +336,9 @@ def grow(data: Path | None, count: int) -> None:
     """Train v1 once over `count` papers; print seconds and the peak memory in MB."""
     import resource
 
-    from arxiv_hybrid.params import load
     from arxiv_hybrid.training.loop import fit
+
+    from arxiv_hybrid.params import load
 
     keep_freed_memory()
     params = load(ROOT / "params.yaml").model_copy(update={"epochs": 1, "patience": 1})

@@ -62,7 +62,7 @@ def test_a_classifier_survives_a_round_trip(
         checkpoint.load(tmp_path)
     (tmp_path / "vocab.txt").write_text(words_of_old)
     assert loaded.classify(test.head(0)).columns.tolist() == table.columns.tolist()
-    with pytest.raises(UserError, match="papers need a title each"):
+    with pytest.raises(UserError, match="every paper needs a title"):
         loaded.classify(test.head(2).assign(title=[None, "x"]))
     (tmp_path / "model.safetensors").write_bytes(b"not a model")
     with pytest.raises(UserError, match="not a sound model"):

@@ -48,7 +48,7 @@ def test_shipped_params_are_valid_and_the_documented_sweep_changes_something() -
             {"model": "v4", "architecture": {"char_init_std": 0}},
             ["architecture.char_init_std: 0", "greater than 0"],
         ),
-        ({"class_weights": {"cs.AL": 2.0}}, ["class_weights", "cs.AL is no class", "cs.AI"]),
+        ({"class_weights": {"cs.AL": 2.0}}, ["class_weights", "cs.AL is not a class", "cs.AI"]),
         ({"class_weights": {"cs.CL": 0}}, ["class_weights", "positive"]),
         ({"class_weights": {"cs.CL": "x"}}, ["class_weights.cs.CL", "'x'", "a valid number"]),
         ({"class_weights": [1, "x", 2]}, ["class_weights.1", "'x'", "a valid number"]),

@@ -166,7 +166,7 @@ def test_the_scoring_server_answers_the_documented_question(project: Path) -> No
             for wrong, reason in (
                 ("{", "valid JSON"),
                 ('{"dataframe_records": [{"title": "x"}]}', "missing inputs"),
-                ('{"dataframe_records": [{"title": null, "abstract": "x"}]}', "need a title"),
+                ('{"dataframe_records": [{"title": null, "abstract": "x"}]}', "needs a title"),
             ):
                 refused = ask(wrong)
                 assert refused.status_code == 400, wrong

@@ -131,7 +131,7 @@ def test_a_process_of_its_own_is_a_group_of_one(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"processes": 4, "device": "cuda:1"}, ["cuda:1 is one GPU"]),
+        ({"processes": 4, "device": "cuda:1"}, ["cuda:1 is a single GPU"]),
         ({"processes": 8, "batch_size": 8}, ["batch_size: 8", "8 processes"]),
         ({"processes": 0}, ["processes: 0"]),
     ],

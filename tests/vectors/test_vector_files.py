@@ -149,7 +149,7 @@ def test_glove_source_can_be_a_file(tmp_path: Path, default_content: dict[str, A
     assert vectors(source="v.txt", dim=6, sha256=digest)[0] == words
     with pytest.raises(UserError, match=rf"v\.txt: sha256 is {digest}, expected 0000"):
         vectors(source="v.txt", dim=6, sha256="0" * 64)
-    with pytest.raises(UserError, match=r"glove\.2024\.dolma has no vectors of 50 numbers"):
+    with pytest.raises(UserError, match=r"glove\.2024\.dolma has no vectors with 50 dimensions"):
         vectors(source="glove.2024.dolma", dim=50)
     with pytest.raises(UserError, match=r"glove\.source: 'gloove' is not allowed"):
         vectors(source="gloove")

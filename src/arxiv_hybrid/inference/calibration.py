@@ -1,4 +1,4 @@
-"""Probabilities that mean what they say: one temperature, fitted on held-out papers."""
+"""Calibration: one temperature, fitted on held-out papers (Guo et al. 2017)."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-_WIDEST = 3.0  # of the logarithm: temperatures from 0.05 to 20
+_LOG_BOUND = 3.0  # temperatures from 0.05 to 20
 
 
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:
-    """The T under which softmax(logits / T) finds the labels most likely (Guo et al. 2017).
+    """The temperature T that maximizes the likelihood of the labels under softmax(logits / T).
 
-    logits (N, C) or logarithms of probabilities, labels (N,), of papers the model was not
-    trained on. Above 1 where the model was too sure. The order of classes never changes. A weak
-    prior, worth one paper, keeps it near 1 where the papers are few or all right.
+    logits (N, C), or log-probabilities, and labels (N,) of papers that the model was not trained
+    on. T is above 1 if the model was overconfident; the order of classes never changes. A weak
+    prior, worth one paper, keeps T near 1 if there are few papers or all are classified right.
     """
     from scipy.optimize import minimize_scalar  # half a second to load
 
     logits, labels = logits.double().cpu(), labels.cpu()
 
     def loss(log_temperature: float) -> float:
-        fit = F.cross_entropy(logits / math.exp(log_temperature), labels)
-        return float(fit) + log_temperature**2 / len(labels)
+        nll = F.cross_entropy(logits / math.exp(log_temperature), labels)
+        return float(nll) + log_temperature**2 / len(labels)
 
-    found = minimize_scalar(loss, bounds=(-_WIDEST, _WIDEST), method="bounded")
-    return math.exp(float(found.x))
+    result = minimize_scalar(loss, bounds=(-_LOG_BOUND, _LOG_BOUND), method="bounded")
+    return math.exp(float(result.x))
 
 
 def probabilities(logits: Tensor, temperature: float) -> Tensor:

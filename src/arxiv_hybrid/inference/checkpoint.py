@@ -1,6 +1,6 @@
-"""A trained classifier as a folder: safetensors weights, JSON facts, the vocabulary.
+"""A trained classifier as a folder: safetensors weights, a JSON configuration, the vocabulary.
 
-Nothing here is pickled, so loading a model never runs code from it.
+Nothing is pickled, so loading a model never runs code from it.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ WEIGHTS, CONFIG, WORDS = "model.safetensors", "model.json", "vocab.txt"
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """What is needed beside the weights: model name and arguments, classes, text lengths.
+    """What is needed besides the weights: model name and arguments, classes, text lengths.
 
-    temperature: what logits are divided by, see `calibration`.
+    temperature: logits are divided by it, see `calibration`.
     """
 
     model: str
@@ -70,13 +70,13 @@ class Classifier:
         return calibration.probabilities(logits, self.config.temperature)
 
     def classify(self, papers: pd.DataFrame) -> pd.DataFrame:
-        """The most probable class of each paper, in `category`, and every class's probability.
+        """The most probable class of each paper as `category`, and the probability of each class.
 
-        Raises UserError where a title or abstract is missing.
+        Raises UserError if a title or abstract is missing; empty ones are allowed.
         """
         for column in ("title", "abstract"):
             if column not in papers or papers[column].isna().any():
-                raise UserError(f"papers need a {column} each, which may be empty but not missing")
+                raise UserError(f"every paper needs a {column}, which may be empty but not missing")
         if papers.empty:
             return pd.DataFrame(columns=["category", *self.config.classes])
         probabilities = self.probabilities(papers)
@@ -87,7 +87,7 @@ class Classifier:
 
 
 def save(folder: Path, model: PaperClassifier, vocabulary: Vocabulary, config: ModelConfig) -> None:
-    """Write a classifier into `folder`, each file whole or not at all."""
+    """Write a classifier into `folder`; each file is replaced atomically."""
     weights = {
         name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()
     }
@@ -97,7 +97,7 @@ def save(folder: Path, model: PaperClassifier, vocabulary: Vocabulary, config: M
 
 
 def load(folder: str | Path, *, device: str = "auto", precision: str = "auto") -> Classifier:
-    """Read a classifier that `save` wrote; UserError if a file is missing or damaged."""
+    """Read a classifier that `save` wrote. Raises UserError if a file is missing or damaged."""
     folder = Path(folder)
     device_config = choose_device(device, precision)
     for name in (WEIGHTS, CONFIG, WORDS):
@@ -117,5 +117,5 @@ def load(folder: str | Path, *, device: str = "auto", precision: str = "auto") -
 
 
 def digest(folder: Path) -> str:
-    """The first 16 hex digits of the weights' SHA-256: names a model across MLflow runs."""
+    """The first 16 hex digits of the weights' SHA-256, which identify a model in MLflow."""
     return hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()[:16]

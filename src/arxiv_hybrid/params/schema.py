@@ -1,4 +1,4 @@
-"""params.yaml as validated, typed models: an unknown key or impossible value is an error."""
+"""The schema of params.yaml: unknown keys and impossible values are errors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LSTM_MULTIPLE = {"v1": 2, "v2": 2, "v3": 2, "v4": 4}
 GATED = tuple(LSTM_MULTIPLE)
 CLASS_NAMES = ("cs.AI", "cs.CL", "cs.CV", "cs.LG", "cs.AI-LG")
 _DAY = re.compile(r"^\d{4}-\d\d-\d\d$")
-PUBLISHED_GLOVE = {  # name: widths that are published
+PUBLISHED_GLOVE = {  # name: the published widths
     "glove.6B": (50, 100, 200, 300),
     "glove.2024.dolma": (300,),
     "glove.2024.wikigiga": (50, 100, 200, 300),
@@ -42,7 +42,7 @@ def _is_date(day: Any) -> bool:
 
 
 class Strict(BaseModel):
-    """Base of every section: no unknown keys, no NaN, no later change."""
+    """Base of every section: immutable, no unknown keys, no NaN."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -80,19 +80,19 @@ class Fetch(Strict):
         if self.source == "arxiv" and self.sample != "newest":
             raise ValueError(f"sample {self.sample} needs source snapshot, arxiv gives the newest")
         if self.since and self.until and self.since > self.until:
-            raise ValueError(f"since {self.since} lies after until {self.until}")
+            raise ValueError(f"since {self.since} is after until {self.until}")
         return self
 
 
 class Labels(Strict):
-    """What a label is."""
+    """How papers are labelled."""
 
     scheme: Literal["primary", "query"]
     classes: Literal[3, 4]
 
 
 class Split(Strict):
-    """How papers are divided."""
+    """How papers are split."""
 
     by: Literal["paper", "row", "time"]
     val: float = Field(gt=0, lt=0.5)
@@ -135,14 +135,14 @@ class Glove(Strict):
         widths = PUBLISHED_GLOVE.get(self.source, (self.dim,))
         if self.dim not in widths:
             raise ValueError(
-                f"{self.source} has no vectors of {self.dim} numbers; glove.dim may be "
+                f"{self.source} has no vectors with {self.dim} dimensions; glove.dim may be "
                 f"{', '.join(map(str, widths))}"
             )
         return self
 
 
 class Vocab(Strict):
-    """Which words and how many of them a model reads."""
+    """The vocabulary, and how many tokens of a text a model reads."""
 
     max_size: int = Field(ge=10)
     min_freq: int = Field(ge=1)
@@ -173,11 +173,11 @@ class Member(BaseModel):
     """One ensemble member: a name, and any root parameter that differs from the main model."""
 
     model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")  # a key in params.resolved.yaml
 
 
 class Ensemble(Strict):
-    """Who votes with the main model."""
+    """The models that vote with the main model."""
 
     tta: int = Field(ge=0, le=32)
     weights: Literal["equal", "fitted"]
@@ -191,7 +191,7 @@ class Ensemble(Strict):
         if len(set(names)) < len(names):
             raise ValueError(f"member names must differ, got {', '.join(names)}")
         if taken := {"main", "linear"} & set(names):
-            raise ValueError(f"{taken.pop()} is the name of another voter")
+            raise ValueError(f"the name {taken.pop()} is reserved for another voter")
         return members
 
 
@@ -262,7 +262,7 @@ class Params(Strict):
         if isinstance(weights, dict):
             for name in weights:
                 if name not in CLASS_NAMES:
-                    raise ValueError(f"{name} is no class; use {', '.join(CLASS_NAMES)}")
+                    raise ValueError(f"{name} is not a class; use {', '.join(CLASS_NAMES)}")
         if not isinstance(weights, str):
             values = list(weights.values()) if isinstance(weights, dict) else weights
             if values and min(values) <= 0:
@@ -275,19 +275,19 @@ class Params(Strict):
         if isinstance(self.class_weights, list) and len(self.class_weights) != classes:
             raise ValueError(
                 f"class_weights has {len(self.class_weights)} values for labels.classes="
-                f"{classes}; give one a class, or none, or balanced"
+                f"{classes}; give one per class, or none, or balanced"
             )
         self._check_architecture()
         if self.pretrained and self.model == "v5" and self.embeddings != "pretrained":
             raise ValueError(f"embeddings: {self.embeddings} contradicts pretrained for v5")
         if self.processes > 1 and self.device.startswith("cuda:"):
             raise ValueError(
-                f"device: {self.device} is one GPU; processes need device cuda or auto"
+                f"device: {self.device} is a single GPU; several processes need cuda or auto"
             )
         if self.batch_size < 2 * self.processes:
             raise ValueError(
-                f"batch_size: {self.batch_size} is less than two papers for each of "
-                f"{self.processes} processes"
+                f"batch_size: {self.batch_size} is too small: each of {self.processes} processes "
+                "needs two papers per batch"
             )
         if self.split.val + self.split.test >= 0.9:
             raise ValueError("split.val + split.test must leave at least 10 % for training")
@@ -298,8 +298,8 @@ class Params(Strict):
         multiple = LSTM_MULTIPLE.get(self.model, 1)
         if given.get("lstm_hidden", multiple) % multiple:
             raise ValueError(
-                f"architecture.lstm_hidden: {given['lstm_hidden']} is no multiple of {multiple}, "
-                f"as the attention heads of {self.model} need"
+                f"architecture.lstm_hidden: {given['lstm_hidden']} is not a multiple of {multiple}; "
+                f"the attention heads of {self.model} need that"
             )
         for part in ("attention", "residual", "gates"):
             if part in given and self.model not in GATED:

@@ -14,5 +14,5 @@ def seed_everything(seed: int) -> None:
     np.random.seed(seed)  # noqa: NPY002 (for libraries that still use it)
     torch.manual_seed(seed)
     torch.use_deterministic_algorithms(True)
-    # new memory need not be filled with NaN: no operation here reads what it has not written
+    # do not fill new memory with NaN: no operation here reads memory before writing it
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
