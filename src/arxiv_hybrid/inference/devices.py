@@ -36,14 +36,11 @@ def choose_device(device: str, precision: str) -> DeviceConfig:
     if device == "cuda" and "LOCAL_RANK" in os.environ:  # torchrun: a GPU for each process
         device = f"cuda:{os.environ['LOCAL_RANK']}"
     elif device.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError(
-            f"params.yaml: device: {device} is not available: torch sees no GPU; use auto"
-        )
+        raise UserError(f"params.yaml: device: {device}: torch sees no GPU; use auto")
     chosen = torch.device(device)
     if chosen.index is not None and chosen.index >= torch.cuda.device_count():
         raise UserError(
-            f"params.yaml: device: {device} is not available: torch sees "
-            f"{torch.cuda.device_count()} GPUs"
+            f"params.yaml: device: {device}: torch sees only {torch.cuda.device_count()} GPUs"
         )
     if precision == "auto":
         precision = _fast_precision(chosen)

@@ -298,8 +298,8 @@ class Params(Strict):
         multiple = LSTM_MULTIPLE.get(self.model, 1)
         if given.get("lstm_hidden", multiple) % multiple:
             raise ValueError(
-                f"architecture.lstm_hidden: {given['lstm_hidden']} is not a multiple of {multiple}; "
-                f"the attention heads of {self.model} need that"
+                f"architecture.lstm_hidden: {given['lstm_hidden']} is not allowed: "
+                f"the attention heads of {self.model} need a multiple of {multiple}"
             )
         for part in ("attention", "residual", "gates"):
             if part in given and self.model not in GATED:
