@@ -59,8 +59,9 @@ class ReferenceV1(nn.Module):
         states = self.title_norm(states + attended) * title_mask.unsqueeze(-1)
         title = states.sum(1) / lengths.to(states).unsqueeze(1)
 
-        embedded = self.dropout(self.embedding(abstract_ids))
-        features = torch.cat([block(embedded, abstract_mask) for block in self.blocks], dim=-1)
+        embedded = self.dropout(self.embedding(abstract_ids)).transpose(1, 2)
+        blocks = [block(embedded, abstract_mask) for block in self.blocks]
+        features = torch.cat(blocks, dim=1).transpose(1, 2)
         scores = self.score(features).masked_fill(~abstract_mask.unsqueeze(-1), -torch.inf)
         weights = scores.softmax(dim=1).mean(-1, keepdim=True)
         pooled = (features * weights).sum(1)
@@ -85,17 +86,13 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Embedded texts (B, T, D) and their mask (B, T) to features (B, T, filters)."""
-        hidden = self.dropout(F.relu(_masked_norm(self.norm1, _convolved(self.conv1, x), mask)))
-        hidden = _masked_norm(self.norm2, _convolved(self.conv2, hidden), mask)
-        return F.relu(hidden + _convolved(self.skip, x)) * mask.unsqueeze(-1)
-
-
-def _convolved(conv: nn.Conv1d, x: Tensor) -> Tensor:
-    out: Tensor = conv(x.transpose(1, 2)).transpose(1, 2)
-    return out
+        """Embedded texts (B, D, T) and their mask (B, T) to features (B, filters, T)."""
+        hidden = self.dropout(F.relu(_masked_norm(self.norm1, self.conv1(x), mask)))
+        hidden = _masked_norm(self.norm2, self.conv2(hidden), mask)
+        return F.relu(hidden + self.skip(x)) * mask.unsqueeze(1)
 
 
 def _masked_norm(norm: nn.Module, x: Tensor, mask: Tensor) -> Tensor:
-    """Batch norm with the statistics of real tokens; padding becomes 0."""
-    return torch.zeros_like(x).masked_scatter(mask.unsqueeze(-1), norm(x[mask]))
+    """Batch norm of (B, C, T) with the statistics of real tokens; padding becomes 0."""
+    x = x.transpose(1, 2)
+    return torch.zeros_like(x).masked_scatter(mask.unsqueeze(-1), norm(x[mask])).transpose(1, 2)
