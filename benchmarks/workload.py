@@ -1,0 +1,97 @@
+"""Parameters, papers and training for benchmarks: their only contact with the training code."""
+
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from dvc.utils.hydra import apply_overrides
+from runner import ROOT, Stopwatch
+
+from arxiv_hybrid.data.labels import label_papers
+from arxiv_hybrid.data.splits import split_documents
+from arxiv_hybrid.data.table import texts_of
+from arxiv_hybrid.inference.checkpoint import Classifier
+from arxiv_hybrid.inference.devices import DeviceConfig
+from arxiv_hybrid.inference.encoding import EncodedPapers, encode_papers
+from arxiv_hybrid.models import registry
+from arxiv_hybrid.params import Params, load
+from arxiv_hybrid.sources import synthetic
+from arxiv_hybrid.sources.csv_source import read_csv
+from arxiv_hybrid.text.tokenize import tokenize_all
+from arxiv_hybrid.text.vocabulary import Vocabulary
+from arxiv_hybrid.training.classifier import train_classifier
+from arxiv_hybrid.training.loop import History, fit, say
+from arxiv_hybrid.training.seed import seed_everything
+from arxiv_hybrid.vectors.pretrained import Pretrained
+
+TITLE_LENGTH, ABSTRACT_LENGTH = 30, 300  # tokens
+Splits = dict[str, pd.DataFrame]  # labelled papers: train, val, test
+
+
+def params_with(settings: Iterable[str]) -> Params:
+    """The parameters of a `dvc exp run` with these settings (key=value)."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "params.yaml"
+        path.write_bytes((ROOT / "params.yaml").read_bytes())
+        apply_overrides(path, list(settings))
+        return load(path)
+
+
+def load_papers(csv: Path | None, *, synthetic_papers: int = 2400) -> pd.DataFrame:
+    """The rows of a CSV, or of the synthetic corpus if there is none."""
+    if csv:
+        return read_csv(csv, key="--data")
+    return synthetic.generate(papers=synthetic_papers, label_noise=0.05, seed=1)[0]
+
+
+def split_papers(papers: pd.DataFrame, params: Params) -> Splits:
+    """Label papers and split them into train, val and test."""
+    classes, split = params.labels.classes, params.split
+    documents = label_papers(papers, scheme=params.labels.scheme, classes=classes)
+    shares = {"val": split.val, "test": split.test}
+    return split_documents(documents, by=split.by, **shares, seed=split.seed, classes=classes)
+
+
+def build_vocabulary(papers: pd.DataFrame) -> Vocabulary:
+    """The vocabulary of titles and abstracts, with the default limits."""
+    return Vocabulary.build(tokenize_all(texts_of(papers)), max_size=50_000, min_freq=2)
+
+
+def encode(papers: pd.DataFrame, vocabulary: Vocabulary, config: DeviceConfig) -> EncodedPapers:
+    """Papers as token ids on a device, cut to the default lengths."""
+    lengths = {"title_length": TITLE_LENGTH, "abstract_length": ABSTRACT_LENGTH}
+    return encode_papers(papers, vocabulary, **lengths, device=config.device)
+
+
+def train(
+    params: Params,
+    splits: Splits,
+    vocabulary: Vocabulary,
+    embeddings: npt.NDArray[np.float32],
+    pretrained: Pretrained | None = None,
+) -> tuple[Classifier, History]:
+    """Train a classifier as the train stage does; print a line for each epoch."""
+    inputs = params, splits["train"], splits["val"], vocabulary, embeddings
+    return train_classifier(*inputs, pretrained=pretrained, on_epoch=say)
+
+
+def fit_seconds(
+    splits: tuple[EncodedPapers, EncodedPapers],
+    vocab_size: int,
+    params: Params,
+    config: DeviceConfig,
+    *,
+    deterministic: bool,
+) -> float:
+    """Seconds to train v1 with three classes, validation after each epoch included."""
+    seed_everything(params.seed)
+    torch.use_deterministic_algorithms(deterministic)
+    sizes = {"vocab_size": vocab_size, "embed_dim": 300, "num_classes": 3}
+    model = registry.build("v1", **sizes, dropout=params.dropout).to(config.device)
+    with Stopwatch() as watch:
+        fit(model, *splits, params, config)
+    return watch.seconds
