@@ -56,7 +56,7 @@ IDLE |= {"fetch", "split", "pretrained"}
 # the single model of the table
 MEMBERS = {"v5-42": (42, 0), "v5-123": (123, 1)}
 SHOWN = {"linear": "TF-IDF + linear", "minilm": "MiniLM + logistic regression"}
-SHOWN |= {"v5-42": "v5, pre-trained", "ensemble": "ensemble"}
+SHOWN |= {"v5-42": "v5, pre-trained", "ensemble": "ensemble"}  # contenders in the table
 COSTS = {"train_seconds": "train s", "documents_per_second": "documents/s", "megabytes": "MB"}
 Floats = npt.NDArray[np.float64]
 Predicted = dict[str, Floats]  # probabilities (N, C) of validation and test papers: val, test
@@ -90,8 +90,8 @@ class Sources:
 
     data: Path
     pretrained: tuple[Path, ...]
-    minilm: Path | None
-    dump: Path | None
+    minilm: Path | None = None
+    dump: Path | None = None
 
     @cached_property
     def papers(self) -> pd.DataFrame:
@@ -102,9 +102,8 @@ class Sources:
     def dump_papers(self) -> pd.DataFrame:
         """The dump's papers in the four categories that are not in --data, labelled."""
         assert self.dump is not None
-        dump = read_snapshot(
-            self.dump, per_category=10**9, sample="newest", seed=0, window=Window()
-        )
+        window, most = Window(), 10**9  # all of them
+        dump = read_snapshot(self.dump, per_category=most, sample="newest", seed=0, window=window)
         labelled = label_papers(dump.table(), scheme="primary", classes=4)
         keys = set(texts_of(self.papers.drop_duplicates("id")).map(text_key))
         known = labelled["id"].isin(self.papers["id"]) | texts_of(labelled).map(text_key).isin(keys)
@@ -148,7 +147,7 @@ class Run:
     contender: str  # linear, minilm, or one of MEMBERS
     inputs: str
 
-    @property
+    @cached_property
     def name(self) -> str:
         """A readable name that changes with the input files and the parameters."""
         network = self.contender in MEMBERS
@@ -156,14 +155,14 @@ class Run:
         suffix = runner.digest([str(self.protocol), self.seed, self.inputs, recipe])
         return f"{self.contender}-{self.protocol.name.replace(' ', '-')}-{self.seed}-{suffix}"
 
-    @property
+    @cached_property
     def params(self) -> Params:
         """The shipped parameters with the changes of the protocol and the network."""
         protocol, (seed, _) = self.protocol, MEMBERS.get(self.contender, (42, 0))
         settings = [f"labels.scheme={protocol.scheme}", f"labels.classes={protocol.classes}"]
-        settings += [f"split.by={protocol.by}", f"split.seed={self.seed}"]
+        settings += ["split.val=0.15", "split.test=0.15", f"split.seed={self.seed}"]
         settings += [f"{key}={value}" for key, value in protocol.changes]
-        return params_with(["model=v5", f"seed={seed}", *settings])
+        return params_with(["model=v5", f"seed={seed}", f"split.by={protocol.by}", *settings])
 
     def splits(self, sources: Sources) -> Splits:
         """Labelled papers; `more labels` trains on those of the dump, too."""
@@ -315,10 +314,7 @@ def report(results: pd.DataFrame) -> str:
             if contender not in by_contender:
                 continue
             mine = by_contender[contender]
-            others = [by_contender.get(name) for name in ("linear", "minilm")]
-            gains = [
-                "" if other is None or other is mine else gain(mine, other) for other in others
-            ]
+            gains = [gain(mine, by_contender.get(name)) for name in ("linear", "minilm")]
             cells = [protocol, shown, percent(mine["accuracy"]), *gains, percent(mine["macro_f1"])]
             cells += [percent(mine["any_listed"]), f"{mine['calibration_error'].mean():.3f}"]
             cells.append(percent(mine["recall_ai"]))
@@ -347,21 +343,19 @@ def gain(mine: pd.DataFrame, other: pd.DataFrame | None) -> str:
 @exit_on_user_error(runner.STOPPED)
 def main(arguments: list[str] | None = None) -> int:
     """Run what is missing, print the table and write it to benchmarks/results/accuracy.md."""
-    parser, most = runner.new_parser(__doc__), len(MEMBERS)
+    parser, count = runner.new_parser(__doc__), len(MEMBERS)
     parser.add_argument("--data", required=True, help="a CSV of papers with labels")
     parser.add_argument("--pretrained", nargs="+", required=True, help="encoders of pretraining/")
     parser.add_argument("--minilm", help="an .npz of benchmarks/minilm.py")
     parser.add_argument("--dump", help="a metadata dump, for the protocol `more labels`")
-    parser.add_argument("--members", type=int, choices=range(1, most + 1), default=most)
+    parser.add_argument("--members", type=int, choices=range(1, count + 1), default=count)
     parser.add_argument("--protocols", default="", help="some of them, separated by commas")
     parser.add_argument("--dry-run", action="store_true", help="only list the missing runs")
     options = parser.parse_args(arguments)
-    sources = Sources(
-        runner.existing_path(options.data, "data"),
-        tuple(runner.existing_path(folder, "pretrained") for folder in options.pretrained),
-        runner.existing_path(options.minilm, "minilm") if options.minilm else None,
-        runner.existing_path(options.dump, "dump") if options.dump else None,
-    )
+    files = {name: getattr(options, name) for name in ("data", "minilm", "dump")}
+    paths = {name: runner.existing_path(file, name) for name, file in files.items() if file}
+    folders = (runner.existing_path(folder, "pretrained") for folder in options.pretrained)
+    sources = Sources(pretrained=tuple(folders), **paths)
     known = [protocol.name for protocol in PROTOCOLS]
     names = runner.select(options.protocols, known, "protocols")
     if options.protocols and "more labels" in names and sources.dump is None:

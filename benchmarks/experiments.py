@@ -127,15 +127,16 @@ class Run(NamedTuple):
         return f"{readable}-{self.protocol}-{self.seed}-{runner.digest(contents)}".lower()
 
     @property
-    def target(self) -> str:
-        """The stage whose metrics count."""
-        return "ensemble" if "ensemble.members" in self.row.settings else "evaluate"
+    def members(self) -> list[str]:
+        """The names of the models that vote with the main model, if the row is an ensemble."""
+        if "ensemble.members" not in self.row.settings:
+            return []
+        return [member.name for member in self.params.ensemble.members]
 
     @property
-    def members(self) -> list[str]:
-        """The names of the models that vote with the main model."""
-        members = self.params.ensemble.members if self.target == "ensemble" else []
-        return [member.name for member in members]
+    def target(self) -> str:
+        """The stage whose metrics count."""
+        return "ensemble" if self.members else "evaluate"
 
 
 def plan(rows: Sequence[Row], protocols: list[str], data: str, seeds: int | None) -> list[Run]:

@@ -8,7 +8,8 @@ Both see the same batches on one thread; torch uses autograd and `torch.optim.SG
 import os
 from collections.abc import Iterator
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+if __name__ == "__main__":  # read when NumPy and torch are loaded
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import torch

@@ -1,9 +1,9 @@
 """Reading the metadata dump: lines per second and peak memory on a generated file.
 
+    python benchmarks/snapshot.py [--lines N] [--file DUMP] [--gz]
+
 The file has the fields of the public dump and roughly its mix of categories and text lengths, made
 from the synthetic corpus. The reference is the plain way: `json.loads` on each line in one process.
-
-    python benchmarks/snapshot.py [--lines N] [--file DUMP] [--gz]
 """
 
 import gzip

@@ -3,7 +3,7 @@
     python benchmarks/speed.py [--only text,training] [--data CSV] [--dump DUMP]
 
 Parts: text, inference, training, sources, scratch, pipeline, growth; gpu if there is one; stages
-with --dump. Run it on an idle machine. --data: papers instead of synthetic ones. Nothing is
+with --dump. --data: papers instead of synthetic ones. Run it on an idle machine. Nothing is
 asserted: the table shows each measurement beside the project's aim.
 """
 
@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from itertools import chain
@@ -38,13 +38,11 @@ from dvc.utils.hydra import apply_overrides
 from runner import ROOT, Speed, Stopwatch, new_parser, print_speeds, select, shortest
 from torch.nn import functional as F
 
-from arxiv_hybrid.inference.checkpoint import Classifier, ModelConfig
-from arxiv_hybrid.inference.devices import DeviceConfig, choose_device
+from arxiv_hybrid.inference.devices import choose_device
 from arxiv_hybrid.inference.predict import predict
-from arxiv_hybrid.models import registry
 from arxiv_hybrid.system.errors import exit_on_user_error
 from arxiv_hybrid.system.runtime import cores, keep_freed_memory
-from arxiv_hybrid.text.tokenize import tokenize, tokenize_all
+from arxiv_hybrid.text.tokenize import tokenize
 from arxiv_hybrid.text.vocabulary import Vocabulary
 
 STAGES = ("fetch", "split", "audit", "augment", "glove", "vocab", "baseline", "train", "evaluate")
@@ -69,8 +67,8 @@ def plain_ids(texts: pd.Series, vocabulary: Vocabulary, length: int) -> npt.NDAr
 
 
 def text(options: Namespace) -> Iterator[Speed]:
-    abstracts = repeated_papers(options.data, 10_000)["abstract"]
-    vocabulary = Vocabulary.build(tokenize_all(abstracts), max_size=50_000, min_freq=2)
+    papers = repeated_papers(options.data, 10_000)
+    abstracts, vocabulary = papers["abstract"], workload.build_vocabulary(papers)
     ours = len(abstracts) / shortest(lambda: vocabulary.encode(map(tokenize, abstracts), 300))
     plain = len(abstracts) / shortest(lambda: plain_ids(abstracts, vocabulary, 300))
     reference = f"regular expression, row by row: {plain:,.0f}"
@@ -79,15 +77,6 @@ def text(options: Namespace) -> Iterator[Speed]:
     many = repeated_papers(options.data, 71_430)
     duration = shortest(lambda: workload.build_vocabulary(many), 1)
     yield Speed(f"vocabulary of {len(many):,} papers", f"{duration:.1f} s", aim="10 s")
-
-
-def untrained(model: str, vocabulary: Vocabulary, precision: str) -> Classifier:
-    """An untrained classifier: it is as fast as a trained one."""
-    torch.manual_seed(0)
-    arguments = {"vocab_size": len(vocabulary), "embed_dim": 300, "num_classes": 4, "dropout": 0.5}
-    config = ModelConfig(model, arguments, ["a", "b", "c", "d"], 30, 300)
-    network = registry.build(model, **arguments).eval()
-    return Classifier(network, vocabulary, config, choose_device("cpu", precision))
 
 
 def inference(options: Namespace) -> Iterator[Speed]:
@@ -105,7 +94,7 @@ def inference(options: Namespace) -> Iterator[Speed]:
     plain_speed = len(few) / shortest(classify_plainly)
     reference = f"plain v1, fp32, padded: {plain_speed:,.0f}"
     for model in ("v1", "v5"):
-        classifier = untrained(model, vocabulary, "auto")
+        classifier = workload.untrained(model, vocabulary, choose_device("cpu", "auto"))
         what = f"{model}: from text to probabilities, {classifier.device_config.precision}"
         speed = len(papers) / shortest(functools.partial(classifier.probabilities, papers))
         yield Speed(what, f"{speed:,.0f} papers/s", reference, speed / plain_speed, "600")
@@ -121,29 +110,24 @@ def training(options: Namespace) -> Iterator[Speed]:
         yield from throughput.measure(options.data, precision=precision)
 
 
-def gpu(options: Namespace) -> Iterator[Speed]:
-    if torch.cuda.is_available():
-        yield from on_device(options.data, choose_device("cuda", "auto"))
-
-
-def on_device(csv: Path | None, config: DeviceConfig, count: int = 60_000) -> Iterator[Speed]:
+def on_device(csv: Path | None, device: str, count: int = 60_000) -> Iterator[Speed]:
     """Training by the published protocol and bulk inference from ids, on one device."""
-    device, precision = config.device.type, config.precision
-    yield from throughput.measure(csv, papers=10**9, precision=precision, device=device)
-    params = workload.params_with(["labels.scheme=query", "split.by=row"])
+    config = choose_device(device, "auto")
+    yield from throughput.measure(csv, papers=10**9, device=device)
+    params = workload.params_with(["labels.scheme=query", "labels.classes=3", "split.by=row"])
     splits = workload.split_papers(workload.load_papers(csv), params)
     vocabulary = workload.build_vocabulary(splits["train"])
     train, val = (workload.encode(splits[name], vocabulary, config) for name in ("train", "val"))
     many = train.take(np.arange(count) % len(train))
     first, strict, free, long = (
-        workload.fit_seconds((papers, val), len(vocabulary), params, config, deterministic=strictly)
-        for papers, strictly in ((train, True), (train, True), (train, False), (many, True))
+        workload.fit_seconds(vocabulary, papers, val, params, config, deterministic=deterministic)
+        for papers, deterministic in ((train, True), (train, True), (train, False), (many, True))
     )
     what = f"{device}: v1 by the published protocol, {params.epochs} epochs of {len(train):,}"
     measured = f"{strict:.1f} s, the first time {first:.1f} s"
     yield Speed(what, measured, f"not deterministic: {free:.1f} s", strict / free, "10 s")
     yield Speed(f"{device}: the same over {len(many):,}", f"{long:.1f} s", aim="60 s")
-    model = untrained("v1", vocabulary, precision).model.to(config.device)
+    model = workload.untrained("v1", vocabulary, config).model
     speed = len(many) / shortest(lambda: predict(model, many, config).cpu())
     yield Speed(f"{device}: v1, from ids to logits", f"{speed:,.0f} papers/s", aim="50,000")
 
@@ -218,8 +202,8 @@ def train_once(csv: Path | None, count: int) -> tuple[float, float]:
     papers = repeated_papers(csv, count).assign(label=np.arange(count) % 3)
     vocabulary = workload.build_vocabulary(papers)
     train = workload.encode(papers, vocabulary, config)
-    splits = train, train.take(np.arange(200))
-    seconds = workload.fit_seconds(splits, len(vocabulary), params, config, deterministic=False)
+    val = train.take(np.arange(200))
+    seconds = workload.fit_seconds(vocabulary, train, val, params, config, deterministic=False)
     return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 / 1000
 
 
@@ -252,19 +236,19 @@ def stages(options: Namespace) -> Iterator[Speed]:
 
 def hardware() -> str:
     """This machine in one line."""
-    name, info = platform.processor() or platform.machine(), Path("/proc/cpuinfo")
+    info, name = Path("/proc/cpuinfo"), platform.processor() or platform.machine()
     if info.is_file() and (match := re.search(r"model name\s*: (.*)", info.read_text())):
         name = match[1]
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     fast = choose_device("cpu", "auto").precision
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     return f"{cores()} cores of {name} ({fast}), {device}, torch {torch.__version__}"
 
 
-PARTS: dict[str, Callable[[Namespace], Iterator[Speed]]] = {
+PARTS: dict[str, Callable[[Namespace], Iterable[Speed]]] = {
     "text": text,
     "inference": inference,
     "training": training,
-    "gpu": gpu,
+    "gpu": lambda options: on_device(options.data, "cuda") if torch.cuda.is_available() else (),
     "sources": lambda _: chain(vectors.measure(), snapshot.measure_generated()),
     "scratch": lambda _: scratch.measure(),
     "pipeline": pipeline,

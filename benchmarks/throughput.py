@@ -1,11 +1,10 @@
 """Training speed of v1 against a plain PyTorch loop, and the accuracy of both after equal epochs.
 
+    python benchmarks/throughput.py [--csv FILE] [--epochs N] [--papers N] [--seeds N ...]
+
 The plain loop is a careful first implementation: fp32, a DataLoader, every abstract padded to 300
 tokens and every title to 30, element-wise dropout, dense AdamW. Both have the same architecture,
-papers, word vectors and epochs, and are timed in this process. Run it on an idle machine:
-
-    python benchmarks/throughput.py [--csv FILE] [--epochs N] [--papers N] [--seeds N ...]
-        [--device cpu|cuda]
+papers, word vectors and epochs, and are timed in this process. Run it on an idle machine.
 """
 
 import os
@@ -100,9 +99,9 @@ def train_plain(
     params: Params, papers: Splits, vocabulary: Vocabulary, embeddings: Floats
 ) -> tuple[float, float]:
     """Median training speed in papers per second, and the last epoch's validation accuracy."""
+    config = choose_device(params.device, params.precision)
     seed_everything(params.seed)
     torch.use_deterministic_algorithms(False)
-    config = choose_device(params.device, params.precision)
     model = PlainV1(embeddings, params.labels.classes, params.dropout).to(config.device)
     batches: dict[str, DataLoader[tuple[Tensor, ...]]] = {}
     for part in ("train", "val"):
@@ -141,12 +140,9 @@ def compare(csv: Path | None, papers: int, params: Params) -> list[float]:
     vocabulary, tokens = build_vocabulary(splits["train"]), tokenize_all(texts_of(splits["train"]))
     words, vectors = word_vectors(tokens, params.glove, seed=params.seed)
     embeddings, _ = embedding_matrix(vocabulary, words, vectors, dim=300, seed=params.seed)
-    print(
-        f"{len(splits['train']):,} papers, {len(splits['val']):,} for validation, "
-        f"{len(vocabulary):,} words, {params.labels.classes} classes, "
-        f"{torch.get_num_threads()} threads, precision {params.precision}, seed {params.seed}",
-        flush=True,
-    )
+    counts = f"{len(splits['train']):,} papers, {len(splits['val']):,} for validation"
+    threads = torch.get_num_threads()
+    print(f"{counts}, {len(vocabulary):,} words, {threads} threads, seed {params.seed}", flush=True)
     plain_speed, plain_accuracy = train_plain(params, splits, vocabulary, embeddings)
     _, history = train(params, splits, vocabulary, embeddings)
     speed = float(np.median([epoch.documents_per_second for epoch in history.epochs]))
