@@ -92,7 +92,8 @@ def print_speeds(speeds: Iterable[Speed], title: str = "") -> None:
         print(f"  {speed.what}: {speed.measured}", file=sys.stderr, flush=True)
         ratio = "" if speed.ratio is None else f"{speed.ratio:.1f}"
         rows.append([speed.what, speed.measured, speed.reference, ratio, speed.aim])
-    print(title, markdown(["what", "measured", "reference", "ratio", "aim"], rows), sep="\n\n")
+    table = markdown(["what", "measured", "reference", "ratio", "aim"], rows)
+    print(*filter(None, (title, table)), sep="\n\n")
 
 
 def percent(values: pd.Series, *, count: bool = False) -> str:

@@ -34,7 +34,7 @@ def ask(url: str, until: float) -> list[tuple[str, float]]:
     return answers
 
 
-def main() -> None:
+if __name__ == "__main__":
     parser = new_parser(__doc__)
     parser.add_argument("--url", default="http://127.0.0.1:5001/invocations")
     parser.add_argument("--clients", type=int, default=50)
@@ -52,7 +52,3 @@ def main() -> None:
     print(f"p50 {median:.0f} ms, p99 {p99:.0f} ms")
     if lost:
         print(dict(statuses))
-
-
-if __name__ == "__main__":
-    main()

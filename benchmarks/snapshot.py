@@ -81,7 +81,7 @@ def measure_generated(lines: int = 300_000, *, gz: bool = False) -> Iterator[Spe
         yield from measure(path)
 
 
-def main() -> None:
+if __name__ == "__main__":
     parser = new_parser(__doc__)
     parser.add_argument("--lines", type=int, default=300_000)
     parser.add_argument("--file", type=Path, help="an existing dump instead")
@@ -91,7 +91,3 @@ def main() -> None:
     print_speeds(measure(file) if file else measure_generated(options.lines, gz=options.gz))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"\npeak memory {peak:,.0f} MiB")
-
-
-if __name__ == "__main__":
-    main()

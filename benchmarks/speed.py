@@ -143,7 +143,10 @@ def clone() -> Iterator[Path]:
 
 
 def run(folder: Path, *command: str) -> tuple[float, float]:
-    """Seconds and peak memory in GB of a command; its output is shown only if it fails."""
+    """Seconds and peak memory in GB of a command; its output is shown only if it fails.
+
+    Linux counts this process's own peak, too: measure the part `stages` alone.
+    """
     with tempfile.TemporaryFile("w+") as log:
         with Stopwatch() as watch:
             process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)

@@ -61,10 +61,12 @@ def build_vocabulary(papers: pd.DataFrame) -> Vocabulary:
     return Vocabulary.build(tokenize_all(texts_of(papers)), max_size=50_000, min_freq=2)
 
 
-def encode(papers: pd.DataFrame, vocabulary: Vocabulary, config: DeviceConfig) -> EncodedPapers:
+def encode(
+    papers: pd.DataFrame, vocabulary: Vocabulary, device_config: DeviceConfig
+) -> EncodedPapers:
     """Papers as token ids on a device, cut to the default lengths."""
     lengths = {"title_length": TITLE_LENGTH, "abstract_length": ABSTRACT_LENGTH}
-    return encode_papers(papers, vocabulary, **lengths, device=config.device)
+    return encode_papers(papers, vocabulary, **lengths, device=device_config.device)
 
 
 def train(
@@ -79,13 +81,13 @@ def train(
     return train_classifier(*inputs, pretrained=pretrained, on_epoch=say)
 
 
-def untrained(model: str, vocabulary: Vocabulary, config: DeviceConfig) -> Classifier:
-    """A new classifier with four classes; it predicts as fast as a trained one."""
+def untrained(model: str, vocabulary: Vocabulary, device_config: DeviceConfig) -> Classifier:
+    """A new classifier with four classes; it is as fast as a trained one."""
     torch.manual_seed(0)
     arguments = {"vocab_size": len(vocabulary), "embed_dim": 300, "num_classes": 4, "dropout": 0.5}
-    facts = ModelConfig(model, arguments, list(CATEGORIES), TITLE_LENGTH, ABSTRACT_LENGTH)
-    network = registry.build(model, **arguments).to(config.device).eval()
-    return Classifier(network, vocabulary, facts, config)
+    config = ModelConfig(model, arguments, list(CATEGORIES), TITLE_LENGTH, ABSTRACT_LENGTH)
+    network = registry.build(model, **arguments).to(device_config.device).eval()
+    return Classifier(network, vocabulary, config, device_config)
 
 
 def fit_seconds(
@@ -93,14 +95,14 @@ def fit_seconds(
     papers: EncodedPapers,
     val: EncodedPapers,
     params: Params,
-    config: DeviceConfig,
+    device_config: DeviceConfig,
     *,
     deterministic: bool,
 ) -> float:
     """Seconds to train a new v1, validation after each epoch included."""
     seed_everything(params.seed)
     torch.use_deterministic_algorithms(deterministic)
-    model = untrained("v1", vocabulary, config).model
+    model = untrained("v1", vocabulary, device_config).model
     with Stopwatch() as watch:
-        fit(model, papers, val, params, config)
+        fit(model, papers, val, params, device_config)
     return watch.seconds
