@@ -1,258 +1,186 @@
-"""Every system in one table: what is missing is run as DVC experiments, then the table printed.
+"""Every system in one table: missing runs are made as DVC experiments, then the table is printed.
 
     python benchmarks/experiments.py table --data arxiv_query_12k.csv.gz
     python benchmarks/experiments.py ablations --data arxiv_query_12k.csv.gz
     python benchmarks/experiments.py collapse --data arxiv_query_12k.csv.gz
 
-Each run is one `dvc exp run --temp --name ...`, so `dvc exp show` has them all. What a run
-reached goes into benchmarks/results/runs.csv at once: a run with the same parameters is not run
-again, and a command that was interrupted goes on where it was. A change of the code asks for no
-new run: delete the line. --data is a CSV (a relative path starts at the repository's root),
-`arxiv` (the live API) or `synthetic`.
+Each run is one `dvc exp run --temp --name ...`, so `dvc exp show` lists them all. Results go to
+benchmarks/results/runs.csv, and a run with the same parameters is not repeated. A change of the
+code does not invalidate a result: delete its line to run it again. --data is a CSV (a relative path
+starts at the repository's root), `arxiv` (the live API) or `synthetic`.
 """
 
-from __future__ import annotations
-
-import argparse
 import hashlib
 import json
 import subprocess
 import sys
-import tempfile
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
-from filelock import FileLock
+import runner
+import torch
+from dvc import api
+from runner import ROOT, percent
+from workload import params_with
 
-from arxiv_hybrid.params import Params, for_member, load
-from arxiv_hybrid.system.errors import UserError
-from arxiv_hybrid.system.files import atomic, user_file
+from arxiv_hybrid.params import Params, for_member
+from arxiv_hybrid.system.errors import exit_on_user_error
+from arxiv_hybrid.tracking import training_seconds
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "benchmarks" / "results"
-RUNS = RESULTS / "runs.csv"
+RUNS = runner.Results(ROOT / "benchmarks/results/runs.csv", key="experiment")
 SEEDS = (42, 43, 44)
-COLUMNS = (
-    "experiment",
-    "row",
-    "protocol",
-    "split_seed",
-    "accuracy",
-    "macro_f1",
-    "any_listed",
-    "recall_cl",
-    "linear",
-    "disagreement",
-    "parameters",
-    "train_seconds",
-    "device",
-    "revision",
-)
-# columns of the last protocol's results, and how the table calls them
-SHOWN = {
-    "macro_f1": "macro-F1",
-    "recall_cl": "cs.CL recall",
-    "any_listed": "any listed",
-    "disagreement": "disagreement",
-}
-
-Settings = dict[str, str]
-PROTOCOLS: dict[str, Settings] = {
-    "published": {"labels.scheme": "query", "labels.classes": "3", "split.by": "row"},
-    "clean": {"labels.scheme": "primary", "labels.classes": "4", "split.by": "paper"},
-}
-SEED_MEMBERS = "[{name:seed-123,seed:123},{name:seed-456,seed:456}]"
-MIXED_MEMBERS = "[{name:baseline,model:baseline},{name:cnn-lstm,model:cnn_lstm}]"
+# columns of the table for the last protocol, and their headings
+SHOWN = {"macro_f1": "macro-F1", "recall_cl": "cs.CL recall"}
+SHOWN |= {"any_listed": "any listed", "disagreement": "disagreement"}
+# parameters that change neither a model nor its results
+IDLE = {"tracking", "evaluate", "ensemble", "device", "precision", "processes"}
 
 
-@dataclass(frozen=True)
-class Row:
-    """A line of the table: what it changes, what its authors reported, how often it is run."""
+class Row(NamedTuple):
+    """A row of a table: its settings as typed after `dvc exp run -S`, separated by spaces."""
 
     name: str
-    settings: Settings = field(default_factory=dict)
-    published: str = ""
-    target: str = "evaluate"
-    often: bool = False  # three seeds also where there is no GPU
+    settings: str
+    published: str = ""  # the accuracy that its authors report
+    repeated: bool = False  # on three splits even without a GPU
 
 
+PROTOCOLS = {
+    "published": "labels.scheme=query labels.classes=3 split.by=row",
+    "clean": "labels.scheme=primary labels.classes=4 split.by=paper",
+}
+SEED_ENSEMBLE = "ensemble.members=[{name:seed-123,seed:123},{name:seed-456,seed:456}]"
+MODEL_ENSEMBLE = "ensemble.members=[{name:baseline,model:baseline},{name:cnn-lstm,model:cnn_lstm}]"
 TABLE = (
-    Row("baseline", {"model": "baseline"}, "59.3 (3 classes), 47.7 (4)", often=True),
-    Row("v1", {"model": "v1"}, "66.4 val, 65 test", often=True),
-    Row("v2", {"model": "v2"}, "64.1"),
-    Row("v3", {"model": "v3"}, "65.1"),
-    Row("v4", {"model": "v4"}, "25.0"),
-    Row("cnn_lstm", {"model": "cnn_lstm"}, often=True),
-    Row("ensemble", {"ensemble.members": SEED_MEMBERS}, "64.9", "ensemble"),
-    Row(
-        "ensemble_tta", {"ensemble.members": SEED_MEMBERS, "ensemble.tta": "3"}, "64.9", "ensemble"
-    ),
+    Row("baseline", "model=baseline", "59.3 (3 classes), 47.7 (4)", repeated=True),
+    Row("v1", "model=v1", "66.4 val, 65 test", repeated=True),
+    Row("v2", "model=v2", "64.1"),
+    Row("v3", "model=v3", "65.1"),
+    Row("v4", "model=v4", "25.0"),
+    Row("cnn_lstm", "model=cnn_lstm", repeated=True),
+    Row("ensemble", SEED_ENSEMBLE, "64.9"),
+    Row("ensemble_tta", f"{SEED_ENSEMBLE} ensemble.tta=3", "64.9"),
 )
 ABLATIONS = (
-    Row("v1", {"model": "v1"}),
-    Row("without attention", {"architecture.attention": "false"}),
-    Row("without residual connections", {"architecture.residual": "false"}),
-    Row("without gates", {"architecture.gates": "false"}),
-    Row("dropout 0.3", {"dropout": "0.3"}),
-    Row("dropout 0.6", {"dropout": "0.6"}),
-    Row("published class weights", {"class_weights": "{cs.CL:2.0,cs.CV:1.8}"}),
-    Row("balanced class weights", {"class_weights": "balanced"}),
-    Row("EDA 30 %", {"augment.fraction": "0.3"}),
-    Row(
-        "EDA 30 % with vectors' synonyms",
-        {"augment.fraction": "0.3", "augment.synonyms": "vectors"},
-    ),
-    Row("random embeddings", {"embeddings": "random"}),
-    Row("focal loss", {"loss": "focal"}),
-    Row("no label smoothing", {"label_smoothing": "0"}),
-    Row("no word dropout", {"word_dropout": "0"}),
-    Row("mixup 30 %", {"mixup": "0.3"}),
-    Row("ensemble of seeds", {"ensemble.members": SEED_MEMBERS}, target="ensemble"),
-    Row(
-        "ensemble of models",
-        {
-            "ensemble.members": MIXED_MEMBERS,
-            "ensemble.linear": "true",
-            "ensemble.weights": "fitted",
-        },
-        target="ensemble",
-    ),
-    Row(
-        "ensemble of seeds with 3 EDA copies",
-        {"ensemble.members": SEED_MEMBERS, "ensemble.tta": "3"},
-        target="ensemble",
-    ),
+    Row("v1", "model=v1"),
+    Row("without attention", "architecture.attention=false"),
+    Row("without residual connections", "architecture.residual=false"),
+    Row("without gates", "architecture.gates=false"),
+    Row("dropout 0.3", "dropout=0.3"),
+    Row("dropout 0.6", "dropout=0.6"),
+    Row("published class weights", "class_weights={cs.CL:2.0,cs.CV:1.8}"),
+    Row("balanced class weights", "class_weights=balanced"),
+    Row("EDA 30 %", "augment.fraction=0.3"),
+    Row("EDA 30 % with vectors' synonyms", "augment.fraction=0.3 augment.synonyms=vectors"),
+    Row("random embeddings", "embeddings=random"),
+    Row("focal loss", "loss=focal"),
+    Row("no label smoothing", "label_smoothing=0"),
+    Row("no word dropout", "word_dropout=0"),
+    Row("mixup 30 %", "mixup=0.3"),
+    Row("ensemble of seeds", SEED_ENSEMBLE),
+    Row("ensemble of models", f"{MODEL_ENSEMBLE} ensemble.linear=true ensemble.weights=fitted"),
+    Row("ensemble of seeds with 3 EDA copies", f"{SEED_ENSEMBLE} ensemble.tta=3"),
 )
-# v4 as its authors trained it, on a quarter of the papers and in less time: it stays at a guess
-# all the same, and one part after the other is taken away
-COLLAPSED = {
-    "model": "v4",
-    "recipe": "published",
-    "split.val": "0.3",
-    "split.test": "0.45",
-    "vocab.abstract_length": "100",
-    "epochs": "8",
-}
-
-
-def _collapsed(name: str, **changes: str) -> Row:
-    return Row(name, COLLAPSED | {key.replace("__", "."): value for key, value in changes.items()})
-
-
+# v4 as its authors trained it, but on a quarter of the papers and on shorter abstracts. It stays at
+# chance all the same; each row then changes one part of the recipe.
+V4 = "model=v4 recipe=published split.val=0.3 split.test=0.45 vocab.abstract_length=100 epochs=8"
 COLLAPSE = (
-    _collapsed("v4 as published"),
-    _collapsed("letters at 0.1", architecture__letters="0.1"),
-    _collapsed("dropout 0.3", dropout="0.3"),
-    _collapsed("no mixup", mixup="0"),
-    _collapsed("no EDA", augment__fraction="0"),
-    _collapsed("no label smoothing", label_smoothing="0"),
-    _collapsed("a step every batch", accumulate="1"),
-    _collapsed("no warm-up", scheduler="plateau"),
+    Row("v4 as published", V4),
+    Row("letters at 0.1", f"{V4} architecture.char_init_std=0.1"),
+    Row("dropout 0.3", f"{V4} dropout=0.3"),
+    Row("no mixup", f"{V4} mixup=0"),
+    Row("no EDA", f"{V4} augment.fraction=0"),
+    Row("no label smoothing", f"{V4} label_smoothing=0"),
+    Row("a step every batch", f"{V4} accumulate=1"),
+    Row("no warm-up", f"{V4} scheduler=plateau"),
 )
-SUITES: dict[str, tuple[tuple[Row, ...], str]] = {
+# rows, and the protocols on which they are run
+SUITES = {
     "table": (TABLE, "published,clean"),
     "ablations": (ABLATIONS, "clean"),
     "collapse": (COLLAPSE, "published"),
 }
 
 
-# parameters that change neither a model nor what it reaches
-IDLE = {"tracking", "evaluate", "ensemble", "device", "precision", "processes"}
-
-
-@dataclass(frozen=True)
-class Run:
-    """One experiment: a row on one protocol with one split, and all parameters that it has."""
+class Run(NamedTuple):
+    """An experiment: a row under one protocol on one split, with all its parameters."""
 
     row: Row
     protocol: str
     seed: int
-    settings: Settings
+    settings: list[str]
     params: Params
 
     @property
     def name(self) -> str:
-        """Readable, and another one for other parameters, also those that `auto` stands for."""
-        models = [self.params, *(for_member(self.params, name) for name in self.members)]
-        told = [model.model_dump(mode="json", exclude=IDLE) for model in models]
-        for one in told:  # unset is what runs had before there was such a parameter
-            if one["pretrained"] is None:
-                del one["pretrained"]
+        """A readable name that changes with any parameter, including values behind `auto`."""
+        all_params = [self.params, *(for_member(self.params, name) for name in self.members)]
+        contents = [params.model_dump(mode="json", exclude=IDLE) for params in all_params]
+        for content in contents:  # unset: as before this parameter existed
+            if content["pretrained"] is None:
+                del content["pretrained"]
         if self.members:
-            told.append(self.params.ensemble.model_dump(exclude={"members"}))
-        digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]
+            contents.append(self.params.ensemble.model_dump(exclude={"members"}))
         readable = "".join(c if c.isalnum() else "-" for c in self.row.name)
-        return f"{readable}-{self.protocol}-{self.seed}-{digest}".lower()
+        return f"{readable}-{self.protocol}-{self.seed}-{runner.digest(contents)}".lower()
 
     @property
     def members(self) -> list[str]:
-        """Who votes with the main model."""
-        members = self.params.ensemble.members if self.row.target == "ensemble" else []
-        return [member.name for member in members]
+        """The names of the models that vote with the main model, if the row is an ensemble."""
+        if "ensemble.members" not in self.row.settings:
+            return []
+        return [member.name for member in self.params.ensemble.members]
 
     @property
-    def overrides(self) -> list[str]:
-        """The settings as DVC takes them after -S."""
-        return [f"{key}={value}" for key, value in self.settings.items()]
+    def target(self) -> str:
+        """The stage whose metrics count."""
+        return "ensemble" if self.members else "evaluate"
 
 
-def plan(rows: tuple[Row, ...], protocols: list[str], data: str, seeds: int | None) -> list[Run]:
-    """All runs of a table, the first seed of every row first: one cut short has all rows."""
-    source = {"fetch.source": data}
+def plan(rows: Sequence[Row], protocols: list[str], data: str, seeds: int | None) -> list[Run]:
+    """All runs of a table; one split of every row comes before the repetitions."""
+    source = [f"fetch.source={data}"]
     if data not in ("arxiv", "synthetic"):
         quoted = data.replace("\\", "\\\\").replace("'", "\\'")
-        source = {"fetch.source": "csv", "fetch.path": f"'{quoted}'"}
+        source = ["fetch.source=csv", f"fetch.path='{quoted}'"]
     if data != "synthetic":
-        source["glove.epochs"] = "10"  # real text is worth more passes than the default run takes
+        source.append("glove.epochs=10")  # real text is worth more passes than the default run's
     runs = []
     for number, seed in enumerate(SEEDS):
         for row in rows:
-            often = seeds if seeds is not None else (len(SEEDS) if row.often or has_gpu() else 1)
-            for protocol in protocols if number < often else []:
-                settings = {**source, **PROTOCOLS[protocol], "split.seed": str(seed)}
-                settings |= row.settings
-                runs.append(Run(row, protocol, seed, settings, with_settings(settings)))
+            default = len(SEEDS) if row.repeated or torch.cuda.is_available() else 1
+            for protocol in protocols if number < (seeds or default) else []:
+                settings = [*source, *PROTOCOLS[protocol].split(), f"split.seed={seed}"]
+                settings += row.settings.split()
+                runs.append(Run(row, protocol, seed, settings, params_with(settings)))
     return runs
 
 
-def with_settings(settings: Settings) -> Params:
-    """The parameters that a `dvc exp run` with these settings would have."""
-    from dvc.utils.hydra import apply_overrides
-
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "params.yaml"
-        path.write_bytes((ROOT / "params.yaml").read_bytes())
-        apply_overrides(path, [f"{key}={value}" for key, value in settings.items()])
-        return load(path)
-
-
-def has_gpu() -> bool:
-    import torch
-
-    return torch.cuda.is_available()
+def output_of(*command: str) -> str:
+    """What a command in the repository prints."""
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
 
 def execute(run: Run) -> dict[str, Any]:
-    """Run an experiment in a temporary workspace and read what it reached."""
-    sets = [part for override in run.overrides for part in ("-S", override)]
-    command = ["dvc", "exp", "run", "--temp", "--name", run.name, *sets, run.row.target]
-    existing = subprocess.run(
-        ["dvc", "exp", "list", "--name-only"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    if run.name not in existing.stdout.split():
+    """Run an experiment in a temporary workspace, unless DVC has it; the row of runs.csv."""
+    if run.name not in output_of("dvc", "exp", "list", "--name-only").split():
+        settings = [part for setting in run.settings for part in ("-S", setting)]
+        command = ["dvc", "exp", "run", "--temp", "--name", run.name, *settings, run.target]
         subprocess.run(command, cwd=ROOT, check=True)
-    return reached(run)
 
+    def read(path: str, mode: str = "r") -> Any:
+        return api.read(path, repo=str(ROOT), rev=run.name, mode=mode)
 
-def reached(run: Run) -> dict[str, Any]:
-    """The figures of a finished experiment."""
-    from arxiv_hybrid.tracking import training_seconds
-
-    scores = metrics(run, run.row.target)
-    trained = [metrics(run, "train"), *(metrics(run, f"members/{m}/train") for m in run.members)]
+    scores = json.loads(read(f"metrics/{run.target}.json"))
+    names = ["train", *(f"members/{name}/train" for name in run.members)]
+    trained = [json.loads(read(f"metrics/{name}.json")) for name in names]
     folders = ["main", *(f"members/{name}" for name in run.members)]
+    weights = [read(f"models/{folder}/model.safetensors", "rb") for folder in folders]
+    digests = [hashlib.sha256(content).hexdigest()[:16] for content in weights]  # as in MLflow
+    reference = output_of("git", "for-each-ref", "--format=%(refname)", f"refs/exps/*/*/{run.name}")
+    commit = "".join(reference.split("/")[2:4])  # of refs/exps/5e/5ee244…/name
     return {
         "experiment": run.name,
         "row": run.row.name,
@@ -265,160 +193,59 @@ def reached(run: Run) -> dict[str, Any]:
         "linear": scores["against_baseline"]["baseline_accuracy"],
         "disagreement": scores.get("diversity", {}).get("mean_disagreement"),
         "parameters": sum(model["parameters"] for model in trained),
-        "train_seconds": training_seconds(ROOT, [digest(run, folder) for folder in folders]),
+        "train_seconds": training_seconds(ROOT, digests),
         "device": trained[0]["device"],
-        "revision": base(run),
+        "revision": commit[:7],
     }
 
 
-def metrics(run: Run, name: str) -> dict[str, Any]:
-    """A file of metrics/ as the experiment left it."""
-    import dvc.api
-
-    text = dvc.api.read(f"metrics/{name}.json", repo=str(ROOT), rev=run.name)
-    content: dict[str, Any] = json.loads(text)
-    return content
-
-
-def digest(run: Run, folder: str) -> str:
-    """What names a model in MLflow: the beginning of its weights' SHA-256."""
-    import dvc.api
-
-    path = f"models/{folder}/model.safetensors"
-    weights: bytes = dvc.api.read(path, repo=str(ROOT), rev=run.name, mode="rb")
-    return hashlib.sha256(weights).hexdigest()[:16]
-
-
-def base(run: Run) -> str:
-    """The commit that an experiment is based on."""
-    command = ["git", "for-each-ref", "--format=%(refname)", f"refs/exps/*/*/{run.name}"]
-    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    parts = found.split("/")  # refs/exps/5e/5ee244…/name
-    return (parts[2] + parts[3])[:7] if len(parts) > 3 else ""
-
-
-def known() -> pd.DataFrame:
-    """All results so far; of two with one name, as after a merge, the later one."""
-    if not RUNS.is_file():
-        return pd.DataFrame(columns=list(COLUMNS))
-    try:
-        table = pd.read_csv(RUNS)
-    except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
-        raise UserError(f"{RUNS}: not a sound CSV: {error}") from None
-    if missing := [name for name in COLUMNS if name not in table]:
-        raise UserError(f"{RUNS}: no column {missing[0]}")
-    return table.drop_duplicates("experiment", keep="last", ignore_index=True)
-
-
-def keep(result: dict[str, Any]) -> None:
-    """Add a result to the file, whole or not at all."""
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    new = pd.DataFrame([result], columns=list(COLUMNS))
-    with FileLock(RUNS.with_suffix(".lock")), atomic(RUNS) as temporary:
-        table = pd.concat([known(), new], ignore_index=True) if RUNS.is_file() else new
-        table.to_csv(temporary, index=False, float_format="%.6f")
-
-
-def table(rows: tuple[Row, ...], runs: list[Run]) -> str:
-    """Markdown: a line a row, accuracy in percent, mean and deviation over the splits."""
-    results = known()
-    results = results[results["experiment"].isin({run.name for run in runs})]
-    protocols = list(dict.fromkeys(run.protocol for run in runs))
-    heads = ["system", *protocols, *SHOWN.values(), "parameters", "seconds"]
-    lines = ["| " + " | ".join([*heads, "as published"]) + " |", "|---" * (len(heads) + 1) + "|"]
+def table(rows: Sequence[Row], protocols: list[str], results: pd.DataFrame) -> str:
+    """Markdown, one line per row: accuracy in percent, mean and deviation over the splits."""
+    lines = []
     for row in rows:
         mine = results[results["row"] == row.name]
         last = mine[mine["protocol"] == protocols[-1]]
-        cells = [spread(mine.loc[mine["protocol"] == name, "accuracy"]) for name in protocols]
-        cells += [spread(last[column]) for column in SHOWN]
-        cells.append(f"{last['parameters'].iloc[0]:,.0f}" if len(last) else "")
-        seconds = last["train_seconds"].dropna()
-        cells.append(f"{seconds.mean():,.0f}" if len(seconds) else "")
-        lines.append("| " + " | ".join([row.name, *cells, row.published]) + " |")
-    linear = [
-        spread(results[results["protocol"] == p].drop_duplicates("split_seed")["linear"])
-        for p in protocols
-    ]
-    empty = [""] * (len(heads) - len(protocols))
-    lines.append("| " + " | ".join(["TF-IDF + linear", *linear, *empty]) + " |")
-    return "\n".join(lines)
+        columns = [mine.loc[mine["protocol"] == name, "accuracy"] for name in protocols]
+        columns += [last[name] for name in SHOWN]
+        percents = [percent(column, count=True) for column in columns]
+        numbers = [last["parameters"][:1], last["train_seconds"].dropna()]
+        means = [f"{column.mean():,.0f}" if len(column) else "" for column in numbers]
+        lines.append([row.name, *percents, *means, row.published])
+    splits = results.drop_duplicates(["protocol", "split_seed"])  # one linear model on each
+    linear = [splits.loc[splits["protocol"] == name, "linear"] for name in protocols]
+    percents = [percent(column, count=True) for column in linear]
+    lines.append(["TF-IDF + linear", *percents, *[""] * (len(SHOWN) + 3)])
+    header = ["system", *protocols, *SHOWN.values(), "parameters", "seconds", "as published"]
+    return runner.markdown(header, lines)
 
 
-def spread(values: pd.Series) -> str:
-    """Mean and deviation in percent, and how many there are."""
-    values = values.dropna() * 100
-    if values.empty:
-        return ""
-    if len(values) == 1:
-        return f"{values.iloc[0]:.1f}"
-    return f"{values.mean():.1f} ± {values.std():.1f} ({len(values)})"
-
-
-def chosen(given: str, allowed: list[str], option: str) -> list[str]:
-    """The names in a list with commas, each once; nothing stands for all."""
-    names = list(dict.fromkeys(part.strip() for part in given.split(",") if part.strip()))
-    if unknown := [name for name in names if name not in allowed]:
-        raise UserError(f"{option}: no {unknown[0]!r}; choose from {', '.join(allowed)}")
-    return names or allowed
-
-
-def run_all(waiting: list[Run]) -> list[str]:
-    """Run what is missing; the names of those that failed."""
-    failed = []
-    for number, run in enumerate(waiting, 1):
-        print(f"[{number}/{len(waiting)}] {run.name}", flush=True)
-        try:
-            keep(execute(run))
-        except subprocess.CalledProcessError as error:
-            print(f"{run.name}: {error}", file=sys.stderr, flush=True)
-            failed.append(run.name)
-    return failed
-
-
-def main(given: list[str] | None = None) -> int:
-    """Print the table and write it beside runs.csv; 1 where a run failed, 2 on a mistake."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+@exit_on_user_error(runner.STOPPED)
+def main(arguments: list[str] | None = None) -> int:
+    """Print the table and write it beside runs.csv; the status is 1 if a run failed."""
+    parser = runner.new_parser(__doc__)
     parser.add_argument("suite", choices=SUITES)
     parser.add_argument("--data", default="synthetic", help="a CSV, arxiv or synthetic")
-    parser.add_argument("--seeds", type=int, choices=(1, 2, 3), help="splits a row")
+    parser.add_argument("--seeds", type=int, choices=(1, 2, 3), help="splits per row")
     parser.add_argument("--only", default="", help="rows, separated by commas")
     parser.add_argument("--protocols", default="", help="published, clean or both")
-    parser.add_argument("--dry-run", action="store_true", help="say what would be run")
-    try:
-        return make(parser.parse_args(given))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on with the next run", file=sys.stderr)
-        return 130
-
-
-def make(arguments: argparse.Namespace) -> int:
-    """What `main` does once the options are read."""
-    all_rows, default = SUITES[arguments.suite]
-    names = chosen(arguments.only, [row.name for row in all_rows], "--only")
-    protocols = chosen(arguments.protocols or default, list(PROTOCOLS), "--protocols")
-    data = arguments.data
-    if data not in ("arxiv", "synthetic") and not user_file(ROOT, data).is_file():
-        raise UserError(f"{user_file(ROOT, data)}: no such file (--data)")
-    rows = tuple(row for row in all_rows if row.name in names)
-    runs = plan(rows, protocols, data, arguments.seeds)
-    done = set(known()["experiment"])
-    waiting = [run for run in runs if run.name not in done]
-    print(f"{len(runs)} runs, {len(runs) - len(waiting)} of them finished before", flush=True)
-    if arguments.dry_run:
-        print("\n".join(run.name for run in waiting))
-        return 0
-    failed = run_all(waiting)
-    text = table(rows, runs)
-    print(text)
-    if rows == all_rows and not arguments.protocols:
-        with atomic(RESULTS / f"{arguments.suite}-{Path(data).name.split('.')[0]}.md") as path:
-            path.write_text(text + "\n", encoding="utf-8")
-    if failed:
-        print(f"{len(failed)} failed: {', '.join(failed)}", file=sys.stderr)
-    return 1 if failed else 0
+    parser.add_argument("--dry-run", action="store_true", help="only list the missing runs")
+    options = parser.parse_args(arguments)
+    all_rows, default = SUITES[options.suite]
+    names = runner.select(options.only, [row.name for row in all_rows], "only")
+    protocols = runner.select(options.protocols or default, list(PROTOCOLS), "protocols")
+    if options.data not in ("arxiv", "synthetic"):
+        runner.existing_path(options.data, "data")
+    rows = [row for row in all_rows if row.name in names]
+    complete = len(rows) == len(all_rows) and not options.protocols
+    name = f"{options.suite}-{Path(options.data).name.split('.')[0]}.md"
+    return runner.make_table(
+        plan(rows, protocols, options.data, options.seeds),
+        RUNS,
+        execute,
+        lambda results: table(rows, protocols, results),
+        save_as=RUNS.path.with_name(name) if complete else None,
+        dry_run=options.dry_run,
+    )
 
 
 if __name__ == "__main__":

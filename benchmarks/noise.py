@@ -1,51 +1,38 @@
-"""How much the labels allow: four estimates from what benchmarks/accuracy.py left behind.
+"""How much the labels allow: four estimates from the stored results of benchmarks/accuracy.py.
 
     python benchmarks/noise.py --data papers.csv.gz --pretrained pretraining/model \
         --minilm minilm.npz
 
-It reads the single model's probabilities of the clean protocol, over all splits that are finished:
-each paper's mean over the splits in which it was held out. It trains nothing.
+It reads the single model's probabilities on all finished splits of the clean protocol and averages
+them for each paper over the splits in which the paper was held out. It trains nothing.
 """
 
-from __future__ import annotations
-
-import argparse
-import sys
-from pathlib import Path
-
+import accuracy
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from runner import existing_path, markdown, new_parser
+from sklearn.neighbors import NearestNeighbors
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+from arxiv_hybrid.data.labels import label_papers, listed_classes
+from arxiv_hybrid.system.errors import UserError, exit_on_user_error
 
-import accuracy
-
-from arxiv_hybrid.data.labels import CLASSES, label_papers, listed_classes
-from arxiv_hybrid.system.errors import UserError
-
-NEAR = 0.85  # cosine of MiniLM's vectors from which two papers count as near-duplicates
-ROWS = 1024  # rows of the similarity matrix at a time
+NEAR = 0.85  # two papers with this cosine of MiniLM's vectors count as near-duplicates
 Floats = npt.NDArray[np.float64]
 
 
 def held_out(sources: accuracy.Sources) -> tuple[pd.DataFrame, Floats]:
-    """Papers that were outside training in some split, and their mean probabilities (N, C)."""
-    protocol, member = accuracy.PROTOCOLS[0], accuracy.MEMBERS[0].name
+    """Papers outside training in some split, and their mean probabilities (N, C)."""
     papers, parts = [], []
-    for run in accuracy.plan(sources, [protocol.name], 1):
-        path = accuracy.PROBABILITIES / f"{run.name}.npz"
-        if run.contender != member or not path.is_file():
-            continue
-        split = accuracy.splits_of(sources, protocol, run.seed)
-        with np.load(path) as stored:
+    for run in accuracy.plan(sources, ["clean"], 1):
+        if run.contender in accuracy.MEMBERS and (stored := run.probabilities()):
+            split = run.splits(sources)
+            papers += [split["val"], split["test"]]
             parts += [stored["val"], stored["test"]]
-        papers += [split["val"], split["test"]]
     if not papers:
-        raise UserError("no finished run of v5 on `clean`; first run benchmarks/accuracy.py")
+        raise UserError("no finished run of v5 on `clean`; run benchmarks/accuracy.py first")
     table = pd.concat(papers, ignore_index=True)
-    classes = list(CLASSES[protocol.classes])
-    means = pd.DataFrame(np.concatenate(parts), columns=classes).groupby(table["id"]).mean()
+    means = pd.DataFrame(np.concatenate(parts)).groupby(table["id"]).mean()
     table = table.drop_duplicates("id").set_index("id", drop=False).loc[means.index]
     return table, means.to_numpy()
 
@@ -53,31 +40,21 @@ def held_out(sources: accuracy.Sources) -> tuple[pd.DataFrame, Floats]:
 def confident_noise(labels: npt.NDArray[np.int64], p: Floats) -> float:
     """Share of labels that confident learning calls wrong (Northcutt et al. 2021).
 
-    A paper counts for the class whose probability is above that class's own mean among the
-    papers labelled so; of the classes that qualify, for the most probable.
+    A paper counts for a class if its probability is at least the mean probability of that class
+    among the papers with that label; of several such classes, for the most probable.
     """
     classes = range(p.shape[1])
     thresholds = np.array([p[labels == c, c].mean() for c in classes])
-    above = np.where(p >= thresholds - 1e-9, p, -1.0)
-    counted = above.max(1) >= 0
-    joint = np.zeros((p.shape[1], p.shape[1]))
-    np.add.at(joint, (labels[counted], above.argmax(1)[counted]), 1)
-    joint /= joint.sum(1, keepdims=True)
-    shares = np.bincount(labels, minlength=p.shape[1]) / len(labels)
-    return float(1 - (shares * np.diag(joint)).sum())
+    confident = np.where(p >= thresholds - 1e-9, p, -1.0)
+    counted, guess = confident.max(1) >= 0, confident.argmax(1)
+    agreement = [(guess[counted & (labels == c)] == c).mean() for c in classes]
+    return float(1 - np.bincount(labels, minlength=p.shape[1]) @ agreement / len(labels))
 
 
 def near_duplicates(vectors: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int64], Floats]:
-    """Each paper's nearest other paper, and the cosine between the two."""
-    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    nearest, cosines = [], []
-    for start in range(0, len(unit), ROWS):
-        block = unit[start : start + ROWS] @ unit.T
-        rows = np.arange(len(block))
-        block[rows, start + rows] = -1.0
-        nearest.append(block.argmax(1))
-        cosines.append(block.max(1))
-    return np.concatenate(nearest), np.concatenate(cosines)
+    """The row of each paper's nearest other paper (N,), and the cosine between the two (N,)."""
+    distances, rows = NearestNeighbors(n_neighbors=1, metric="cosine").fit(vectors).kneighbors()
+    return rows[:, 0], 1 - distances[:, 0]
 
 
 def bayes_accuracy(error: float, classes: int) -> float:
@@ -86,50 +63,43 @@ def bayes_accuracy(error: float, classes: int) -> float:
     return float(1 - (classes - 1) / classes * (1 - np.sqrt(room)))
 
 
-def main(given: list[str] | None = None) -> int:
+@exit_on_user_error("stopped")
+def main(arguments: list[str] | None = None) -> None:
     """Print the estimates."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = new_parser(__doc__)
     parser.add_argument("--data", required=True, help="the CSV of the finished runs")
     parser.add_argument("--pretrained", required=True, help="the encoder of those runs")
     parser.add_argument("--minilm", required=True, help="an .npz of benchmarks/minilm.py")
-    chosen = parser.parse_args(given)
-    try:
-        data, encoder, minilm = (
-            accuracy.existing(getattr(chosen, name), name)
-            for name in ("data", "pretrained", "minilm")
-        )
-        sources = accuracy.Sources(data, (encoder,), minilm, None)
-        papers, p = held_out(sources)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    labels = papers["label"].to_numpy()
-    right = p.argmax(1) == labels
-    listed = listed_classes(papers["all_categories"], p.shape[1])
-    count = listed.sum(1)
-    top_two = np.sort(p, 1)[:, -2:].sum(1)
-    print(f"{len(papers):,} held-out papers, accuracy {right.mean():.1%}")
-    print("\n| papers that list | share | accuracy | any listed |\n|---|---|---|---|")
-    any_listed = listed[np.arange(len(p)), p.argmax(1)]
+    options = vars(parser.parse_args(arguments))
+    data, encoder, minilm = (existing_path(options[name], name) for name in options)
+    sources = accuracy.Sources(data, (encoder,), minilm, None)
+    papers, p = held_out(sources)
+    classes, labels, predicted = p.shape[1], papers["label"].to_numpy(), p.argmax(1)
+    correct, listed = predicted == labels, listed_classes(papers["all_categories"], classes)
+    any_listed, count = listed[np.arange(len(p)), predicted], listed.sum(1)
+    lines = []
     for name, rows in (("one class", count == 1), ("two", count == 2), ("more", count > 2)):
-        print(f"| {name} | {rows.mean():.1%} | {right[rows].mean():.1%} "
-              f"| {any_listed[rows].mean():.1%} |")  # fmt: skip
-    print(f"\nconfident learning: {confident_noise(labels, p):.1%} of the labels are off")
+        shares = rows.mean(), correct[rows].mean(), any_listed[rows].mean()
+        lines.append([name, *(f"{share:.1%}" for share in shares)])
+    print(f"{len(papers):,} held-out papers, accuracy {correct.mean():.1%}\n")
+    print(markdown(["papers that list", "share", "accuracy", "any listed"], lines))
+    top_two = np.sort(p, 1)[:, -2:].sum(1)
+    print(f"\nconfident learning: {confident_noise(labels, p):.1%} of the labels are wrong")
     print(f"mean probability of the two best classes: {top_two.mean():.1%}")
 
-    everyone = label_papers(sources.papers, scheme="primary", classes=p.shape[1])
-    rows, vectors, _ = sources.embeddings
-    nearest, cosine = near_duplicates(vectors[[rows[name] for name in everyone["id"]]])
+    everyone = label_papers(sources.papers, scheme="primary", classes=classes)
+    row_of, vectors, _ = sources.embeddings
+    nearest, cosine = near_duplicates(vectors[[row_of[name] for name in everyone["id"]]])
     label = everyone["label"].to_numpy()
-    differ = label != label[nearest]
-    share = float(differ.mean())
-    print(f"nearest neighbour's label differs: {share:.1%}; best accuracy if neighbours "
-          f"were as close as can be: {bayes_accuracy(share, p.shape[1]):.1%}")  # fmt: skip
-    near = cosine >= NEAR
-    print(f"of {near.sum():,} papers with a near-duplicate (cosine from {NEAR}): "
-          f"{differ[near].mean():.1%} differ")  # fmt: skip
-    return 0
+    differ, near = label != label[nearest], cosine >= NEAR
+    best = bayes_accuracy(float(differ.mean()), classes)
+    print(f"the nearest paper has another label: {differ.mean():.1%} of the papers")
+    print(f"best accuracy if neighbours were as close as can be: {best:.1%}")
+    print(
+        f"near-duplicates (cosine from {NEAR}) with another label: {differ[near].mean():.1%} of "
+        f"{near.sum():,} papers"
+    )
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -2,98 +2,77 @@
 
     python benchmarks/scratch.py [--epochs N]
 
-Both see the same batches, one thread each; the torch twin has autograd and `torch.optim.SGD`.
+Both see the same batches on one thread; torch uses autograd and `torch.optim.SGD`.
 """
 
-from __future__ import annotations
-
-import argparse
 import os
-import time
-from pathlib import Path
+from collections.abc import Iterator
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+if __name__ == "__main__":  # read when NumPy and torch are loaded
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import torch
+from runner import ROOT, Speed, Stopwatch, new_parser, print_speeds
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from arxiv_hybrid.scratch import next_word, training
 from arxiv_hybrid.scratch.layers import SGD, cross_entropy
-from arxiv_hybrid.scratch.next_word import KINDS, Model, Settings, build_vocab, texts_to_sequences
-from arxiv_hybrid.scratch.training import create_examples
-
-CORPUS = Path(__file__).resolve().parents[1] / "examples" / "next_word" / "corpus.txt"
 
 
-class Twin(nn.Module):
+class TorchModel(nn.Module):
     """The same layers in torch."""
 
-    def __init__(self, kind: str, words: int, settings: Settings) -> None:
+    def __init__(self, kind: str, vocab_size: int, settings: next_word.Settings) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(words, settings.embedding, padding_idx=0)
+        hidden = settings.hidden if kind == "cnn_lstm" else None
+        self.embedding = nn.Embedding(vocab_size, settings.embedding, padding_idx=0)
         self.conv = nn.Conv1d(settings.embedding, settings.filters, settings.kernel)
-        self.lstm = (
-            nn.LSTM(settings.filters, settings.hidden, batch_first=True)
-            if kind == "cnn_lstm"
-            else None
-        )
-        self.out = nn.Linear(settings.hidden if self.lstm else settings.filters, words)
+        self.lstm = nn.LSTM(settings.filters, hidden, batch_first=True) if hidden else None
+        self.out = nn.Linear(hidden or settings.filters, vocab_size)
 
     def forward(self, ids: Tensor) -> Tensor:
-        words = F.relu(self.conv(self.embedding(ids).transpose(1, 2)))
-        if self.lstm:
-            states: Tensor = self.out(self.lstm(words.transpose(1, 2))[0][:, -1])
-            return states
-        scores: Tensor = self.out(words.amax(2))
-        return scores
+        x = F.relu(self.conv(self.embedding(ids).transpose(1, 2)))
+        x = self.lstm(x.transpose(1, 2))[0][:, -1] if self.lstm else x.amax(2)
+        logits: Tensor = self.out(x)
+        return logits
 
 
-def compare(epochs: int) -> dict[str, tuple[float, float]]:
-    """Examples a second of each kind of network in NumPy and in torch."""
+def measure(epochs: int = 20) -> Iterator[Speed]:
+    """Train each kind of network in NumPy and in torch."""
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    speeds = {}
-    texts, settings = CORPUS.read_text(encoding="utf-8").splitlines(), Settings()
-    words = build_vocab(texts)
-    x, y = create_examples(texts_to_sequences(texts, words), settings.seq_len)
+    corpus = ROOT / "examples" / "next_word" / "corpus.txt"
+    texts, settings = corpus.read_text(encoding="utf-8").splitlines(), next_word.Settings()
+    vocabulary = next_word.build_vocab(texts)
+    sequences = next_word.texts_to_sequences(texts, vocabulary)
+    x, y = training.create_examples(sequences, settings.seq_len)
+    ids, labels = torch.from_numpy(x), torch.from_numpy(y)
     order = np.random.default_rng(0).permutation(len(y))
-    batches = np.array_split(order, -(-len(y) // settings.batch_size))
-    print(f"{len(y):,} examples, {len(words):,} words, {epochs} epochs, one thread")
-    for kind in KINDS:
-        ours = Model.new(kind, words, settings)
-        optimizer = SGD(settings.learning_rate)
-        started = time.perf_counter()
-        for _ in range(epochs):
+    batches = np.array_split(order, -(-len(y) // settings.batch_size)) * epochs
+    for kind in next_word.KINDS:
+        model, sgd = next_word.Model.new(kind, vocabulary, settings), SGD(settings.learning_rate)
+        with Stopwatch() as numpy_watch:
             for rows in batches:
-                ours.backward(cross_entropy(ours.forward(x[rows]), y[rows])[1])
-                optimizer.step(ours)
-        numpy_seconds = time.perf_counter() - started
-
+                model.backward(cross_entropy(model.forward(x[rows]), y[rows])[1])
+                sgd.step(model)
         torch.manual_seed(0)
-        twin = Twin(kind, len(words), settings)
-        descent = torch.optim.SGD(twin.parameters(), lr=settings.learning_rate)
-        ids, labels = torch.from_numpy(x), torch.from_numpy(y)
-        started = time.perf_counter()
-        for _ in range(epochs):
+        twin = TorchModel(kind, len(vocabulary), settings)
+        optimizer = torch.optim.SGD(twin.parameters(), lr=settings.learning_rate)
+        with Stopwatch() as torch_watch:
             for rows in batches:
-                descent.zero_grad()
+                optimizer.zero_grad()
                 F.cross_entropy(twin(ids[rows]), labels[rows]).backward()
-                descent.step()
-        torch_seconds = time.perf_counter() - started
-        done = epochs * len(y)
-        speeds[kind] = done / numpy_seconds, done / torch_seconds
-        print(
-            f"{kind:<9} NumPy {speeds[kind][0]:8,.0f} examples/s   torch "
-            f"{speeds[kind][1]:8,.0f} examples/s   ratio {torch_seconds / numpy_seconds:.2f}"
-        )
-    return speeds
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=20)
-    compare(parser.parse_args().epochs)
+                optimizer.step()
+        speeds = [epochs * len(y) / watch.seconds for watch in (numpy_watch, torch_watch)]
+        measured, reference = (f"{speed:,.0f} examples/s" for speed in speeds)
+        ratio = speeds[0] / speeds[1]
+        yield Speed(f"NumPy {kind}, one thread", measured, f"the same in torch: {reference}", ratio)
+    torch.set_num_threads(threads)
 
 
 if __name__ == "__main__":
-    main()
+    parser = new_parser(__doc__)
+    parser.add_argument("--epochs", type=int, default=20)
+    print_speeds(measure(parser.parse_args().epochs))

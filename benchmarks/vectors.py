@@ -1,29 +1,25 @@
-"""Loading the vectors of one vocabulary from a file of GloVe's shape and size inside a .zip.
-
-Generates the file (400,000 words, 300 numbers each, about 1 GB unpacked), reads the vectors
-of 38,000 words the plain way and with this project's reader, and then from what the `glove`
-stage leaves for the stages after it.
+"""Loading the vectors of one vocabulary from a .zip with a file of GloVe's size.
 
     python benchmarks/vectors.py [--words N] [--vocabulary N]
+
+Generates the file (400,000 words, 300 numbers each, about 1 GB unpacked), then loads the vectors
+of 38,000 words line by line, with this project's reader, and from the output of the `glove` stage.
 """
 
-from __future__ import annotations
-
-import argparse
 import io
 import tempfile
-import time
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
+from runner import Speed, Stopwatch, new_parser, print_speeds
 
 from arxiv_hybrid.vectors.files import read_vectors
 from arxiv_hybrid.vectors.storage import load_vectors, save_vectors
 
 DIM = 300
-DISTINCT_ROWS = 2000  # rows of numbers are drawn from so many: writing a million takes minutes
+DISTINCT_ROWS = 2000  # vectors are drawn from this many: printing a million takes minutes
 
 
 def generate(path: Path, words: int) -> None:
@@ -41,52 +37,37 @@ def generate(path: Path, words: int) -> None:
             stream.write("".join(lines).encode())
 
 
-def plain(path: Path, wanted: set[str]) -> dict[str, npt.NDArray[np.float32]]:
-    """Read line by line, as most projects do."""
-    vectors = {}
-    with zipfile.ZipFile(path) as archive, archive.open(archive.namelist()[0]) as stream:
-        for line in io.TextIOWrapper(stream, encoding="utf-8"):
-            word, *numbers = line.rstrip().split(" ")
-            if word in wanted:
-                vectors[word] = np.asarray(numbers, dtype=np.float32)
-    return vectors
-
-
-def compare(words: int, vocabulary: int) -> tuple[float, float, float]:
-    """Seconds of this project's reader, of the plain one, and from the stage's output."""
-    chosen = np.random.default_rng(2).permutation(words)[:vocabulary]
-    wanted = {f"w{i}" for i in chosen}
+def measure(words: int = 400_000, vocabulary: int = 38_000) -> Iterator[Speed]:
+    """Load vectors with this project's reader, line by line, and from the stage's output."""
+    wanted = {f"w{i}" for i in np.random.default_rng(2).permutation(words)[:vocabulary]}
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "vectors.zip"
+        path, stored = Path(folder) / "vectors.zip", Path(folder) / "stored"
         generate(path, words)
-        print(f"{words:,} x {DIM} in {path.stat().st_size / 2**20:,.0f} MiB of .zip")
-        started = time.perf_counter()
-        found = read_vectors(path, wanted, dim=DIM, option="--file")
-        ours = time.perf_counter() - started
-        started = time.perf_counter()
-        reference = plain(path, wanted)
-        theirs = time.perf_counter() - started
-        if set(found.words) != set(reference) or not all(
-            np.array_equal(vector, reference[word])
-            for word, vector in zip(found.words, found.vectors, strict=True)
-        ):
-            raise SystemExit("the two readers differ")
-        save_vectors(Path(folder) / "kept", found.words, found.vectors)
-        started = time.perf_counter()
-        load_vectors(Path(folder) / "kept")
-        return ours, theirs, time.perf_counter() - started
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--words", type=int, default=400_000)
-    parser.add_argument("--vocabulary", type=int, default=38_000)
-    arguments = parser.parse_args()
-    ours, theirs, kept = compare(arguments.words, arguments.vocabulary)
-    print(f"this reader   {ours:6.2f} s for {arguments.vocabulary:,} words")
-    print(f"line by line  {theirs:6.2f} s, ratio {theirs / ours:.2f}")
-    print(f"from the stage's output {kept:.2f} s")
+        with Stopwatch() as watch:
+            result = read_vectors(path, wanted, dim=DIM, option="--file")
+        with Stopwatch() as plain, zipfile.ZipFile(path) as archive:
+            reference = {}
+            with archive.open(archive.namelist()[0]) as stream:
+                for line in io.TextIOWrapper(stream, encoding="utf-8"):
+                    word, *numbers = line.rstrip().split(" ")
+                    if word in wanted:
+                        reference[word] = np.asarray(numbers, dtype=np.float32)
+        assert set(result.words) == set(reference)
+        assert np.array_equal(result.vectors, [reference[word] for word in result.words])
+        save_vectors(stored, result.words, result.vectors)
+        with Stopwatch() as later:
+            load_vectors(stored)
+    yield Speed(
+        f"GloVe, {words:,} words in a .zip",
+        f"{watch.seconds:.1f} s, later {later.seconds:.2f} s",
+        f"line by line: {plain.seconds:.1f} s",
+        plain.seconds / watch.seconds,
+    )
 
 
 if __name__ == "__main__":
-    main()
+    parser = new_parser(__doc__)
+    parser.add_argument("--words", type=int, default=400_000)
+    parser.add_argument("--vocabulary", type=int, default=38_000)
+    options = parser.parse_args()
+    print_speeds(measure(options.words, options.vocabulary))

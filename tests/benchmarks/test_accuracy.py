@@ -1,9 +1,7 @@
-"""The table against what a user would pick instead: its plan, its sums, that it goes on."""
+"""The table against what a user might use instead: its plan, its sums, and resuming."""
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -12,21 +10,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT
+import scripts
 
 from arxiv_hybrid.sources import synthetic
 
 
 @pytest.fixture
 def accuracy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("accuracy", ROOT / "benchmarks/accuracy.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "accuracy", module)
-    spec.loader.exec_module(module)
-    monkeypatch.setattr(module, "RESULTS", tmp_path)
-    monkeypatch.setattr(module, "TABLE", tmp_path / "accuracy.csv")
+    module = scripts.load("accuracy")
+    monkeypatch.setattr(module, "TABLE", replace(module.TABLE, path=tmp_path / "accuracy.csv"))
     monkeypatch.setattr(module, "PROBABILITIES", tmp_path / "probabilities")
     return module
 
@@ -79,9 +71,9 @@ def test_a_runs_name_stands_for_its_recipe(accuracy: ModuleType) -> None:
     assert run.name != replace(run, inputs="other files").name
     other = replace(run, protocol=replace(run.protocol, changes=(("epochs", 9),)))
     assert run.name != other.name
-    assert accuracy.params_of(other, accuracy.MEMBERS[0]).epochs == 9
-    assert accuracy.params_of(run, accuracy.MEMBERS[0]).seed == 42
-    other_seed = accuracy.params_of(run, accuracy.MEMBERS[1])
+    assert other.params.epochs == 9
+    assert run.params.seed == 42
+    other_seed = replace(run, contender="v5-123").params
     assert (other_seed.model, other_seed.seed) == ("v5", 123)
 
 
@@ -94,39 +86,33 @@ def test_more_labels_are_read_with_the_own_files_class_shares(accuracy: ModuleTy
     # of all training papers half are of each class, of the own ones (a to d) three quarters of 1
     train = pd.DataFrame({"id": list("abcdefgh"), "label": [0, 1, 1, 1, 0, 0, 0, 1]})
     val = pd.DataFrame({"label": [0, 1] * 20})
+    parts, own = {"train": train, "val": val}, set("abcd")
     undecided = np.full((40, 2), 0.5)
-    found = accuracy.to_own_shares(
-        accuracy.Outcome(undecided, undecided[:1], 1.0, 1.0, 1.0),
-        {"train": train, "val": val},
-        set("abcd"),
-        2,
-    )
-    odds = found.test[0, 1] / found.test[0, 0]
-    assert 1 < odds <= 3.01, (
-        "towards class 1; the temperature takes back what val does not bear out"
-    )
+    moved = accuracy.to_own_shares({"val": undecided, "test": undecided[:1]}, parts, own)["test"]
+    odds = moved[0, 1] / moved[0, 0]
+    assert 1 < odds <= 3.01, "towards class 1, less what the temperature takes back"
     sure = np.array([[0.9, 0.1], [0.1, 0.9]] * 20)
-    kept = accuracy.to_own_shares(
-        accuracy.Outcome(sure, sure, 1.0, 1.0, 1.0), {"train": train, "val": val}, set("abcd"), 2
-    )
-    assert (kept.test.argmax(1) == sure.argmax(1)).all()
+    kept = accuracy.to_own_shares({"val": sure, "test": sure}, parts, own)["test"]
+    assert (kept.argmax(1) == sure.argmax(1)).all()
 
 
 def test_voters_share_out_the_encoders(accuracy: ModuleType) -> None:
     one, two = Path("one"), Path("two")
     members = accuracy.MEMBERS
     both = accuracy.Sources(Path("any"), (one, two), None, None)
-    assert {both.folder(member) for member in members} == {one, two}
-    assert both.folder(members[0]) == one, "the single model has the first"
+    assert {both.encoder(member) for member in members} == {one, two}
+    assert both.encoder(next(iter(members))) == one, "the single model has the first"
     alone = accuracy.Sources(Path("any"), (one,), None, None)
-    assert {alone.folder(member) for member in members} == {one}
+    assert {alone.encoder(member) for member in members} == {one}
 
 
 def test_gains_are_of_the_same_splits(accuracy: ModuleType) -> None:
-    mine, other = pd.Series([0.82, 0.83, 0.84], [1, 2, 3]), pd.Series([0.80, 0.82, 0.81], [1, 2, 3])
+    mine = pd.DataFrame({"accuracy": [0.82, 0.83, 0.84]}, [1, 2, 3])
+    other = pd.DataFrame({"accuracy": [0.81, 0.80, 0.82]}, [3, 1, 2])
     # differences 2, 1, 3: mean 2, deviation 1, t(2) = 4.303, root of 1/3 + 0.15/0.7 = 0.740
-    assert accuracy.against(mine, other) == "+2.0 (-1.2 to +5.2)"
-    assert accuracy.against(mine[:1], other[:1]) == "+2.0"
+    assert accuracy.gain(mine, other) == "+2.0 (-1.2 to +5.2)"
+    assert accuracy.gain(mine.loc[[1]], other.loc[[1]]) == "+2.0"
+    assert accuracy.gain(mine, mine) == accuracy.gain(mine, None) == ""
 
 
 def test_the_table_is_made_and_nothing_is_run_twice(
@@ -141,19 +127,19 @@ def test_the_table_is_made_and_nothing_is_run_twice(
     ran: list[str] = []
     execute = accuracy.execute
 
-    def counted(run: Any, sources: Any) -> None:
+    def counted(run: Any, sources: Any) -> Any:
         ran.append(run.name)
         if len(ran) == 8:
             raise KeyboardInterrupt
-        execute(run, sources)
+        return execute(run, sources)
 
     monkeypatch.setattr(accuracy, "execute", counted)
-    assert accuracy.main([*command, "--members", "2"]) == 130
-    assert accuracy.main([*command, "--members", "2"]) == 0
+    assert scripts.status(accuracy.main, [*command, "--members", "2"]) == 130
+    assert scripts.status(accuracy.main, [*command, "--members", "2"]) == 0
     assert len(ran) == 12 + 1, "only the one that was interrupted came twice"
-    assert accuracy.main([*command, "--members", "2"]) == 0
+    assert scripts.status(accuracy.main, [*command, "--members", "2"]) == 0
     assert len(ran) == 12 + 1
-    text = (accuracy.RESULTS / "accuracy.md").read_text()
+    text = accuracy.TABLE.path.with_suffix(".md").read_text()
     assert text in capsys.readouterr().out
     table = [line.split(" | ") for line in text.splitlines()[2:]]
     assert [(line[0].strip("| "), line[1]) for line in table] == [
@@ -161,7 +147,7 @@ def test_the_table_is_made_and_nothing_is_run_twice(
         for protocol in ("clean", "time", "clean, 3 classes")
         for shown in accuracy.SHOWN.values()
     ]
-    results = pd.read_csv(accuracy.TABLE)
+    results = accuracy.TABLE.read()
     minilm = results[results["contender"] == "minilm"]
     assert (minilm["documents_per_second"] == 100).all()
     assert (minilm["train_seconds"] > 2.0 * 0.9).all(), "encoding the papers counts"
@@ -171,15 +157,15 @@ def test_mistakes_are_told_in_one_line(
     accuracy: ModuleType, files: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = ["--data", str(files["data"])]
-    assert accuracy.main([*data, "--pretrained", "nowhere"]) == 2
+    assert scripts.status(accuracy.main, [*data, "--pretrained", "nowhere"]) == 2
     assert "nowhere: no such file (--pretrained)" in capsys.readouterr().err
     known = [*data, "--pretrained", str(files["pretrained"])]
-    assert accuracy.main([*known, "--protocols", "more labels"]) == 2
+    assert scripts.status(accuracy.main, [*known, "--protocols", "more labels"]) == 2
     assert "needs --dump" in capsys.readouterr().err
     np.savez(files["minilm"], id=["other"], vectors=np.zeros((1, 2)), seconds=1.0)
-    assert accuracy.main([*known, "--minilm", str(files["minilm"])]) == 2
-    assert "has no vector of" in capsys.readouterr().err
-    assert accuracy.main([*known, "--protocols", "odd"]) == 2
+    assert scripts.status(accuracy.main, [*known, "--minilm", str(files["minilm"])]) == 2
+    assert "has no vector for" in capsys.readouterr().err
+    assert scripts.status(accuracy.main, [*known, "--protocols", "odd"]) == 2
     assert "no 'odd'; choose from clean, published" in capsys.readouterr().err
 
 
@@ -189,5 +175,5 @@ def test_an_encoder_that_read_the_test_papers_is_refused(
     papers = pd.read_csv(files["data"])["id"].drop_duplicates()
     (files["pretrained"] / "papers.txt").write_text("\n".join(papers) + "\n")
     command = ["--data", str(files["data"]), "--pretrained", str(files["pretrained"])]
-    assert accuracy.main([*command, "--members", "1", "--protocols", "time"]) == 2
+    assert scripts.status(accuracy.main, [*command, "--members", "1", "--protocols", "time"]) == 2
     assert "it was trained on 60 validation or test papers" in capsys.readouterr().err

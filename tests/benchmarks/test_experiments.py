@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
-import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import pandas as pd
 import pytest
+import scripts
 from conftest import ROOT
 
 from arxiv_hybrid.system.errors import UserError
@@ -17,15 +18,9 @@ from arxiv_hybrid.system.errors import UserError
 
 @pytest.fixture
 def experiments(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("experiments", ROOT / "benchmarks/experiments.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "experiments", module)
-    spec.loader.exec_module(module)
-    monkeypatch.setattr(module, "RESULTS", tmp_path)
-    monkeypatch.setattr(module, "RUNS", tmp_path / "runs.csv")
-    monkeypatch.setattr(module, "has_gpu", lambda: False)
+    module = scripts.load("experiments")
+    monkeypatch.setattr(module, "RUNS", replace(module.RUNS, path=tmp_path / "runs.csv"))
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     return module
 
 
@@ -66,13 +61,12 @@ def test_a_runs_name_stands_for_all_its_parameters(
         text = (ROOT / "params.yaml").read_text(encoding="utf-8")
         assert shipped in text
         (tmp_path / "params.yaml").write_text(text.replace(shipped, changed), encoding="utf-8")
-        monkeypatch.setattr(experiments, "ROOT", tmp_path)
+        monkeypatch.setattr("workload.ROOT", tmp_path)
         (run,) = experiments.plan(experiments.TABLE[row : row + 1], ["clean"], "synthetic", 1)
+        assert run.target == ("ensemble" if row == ensemble else "evaluate")
         return run.name
 
     v1, ensemble = 1, 6
-    assert experiments.TABLE[v1].target == "evaluate"
-    assert experiments.TABLE[ensemble].target == "ensemble"
     before = name(v1, "\ndropout: auto", "\ndropout: auto")
     assert before == name(v1, "\ndropout: auto", "\ndropout: 0.5"), "what auto stands for"
     assert before == name(v1, "tta: 0", "tta: 2"), "v1 alone has no copies"
@@ -88,15 +82,16 @@ def test_all_models_are_in_the_table(experiments: ModuleType) -> None:
     from arxiv_hybrid.models.registry import MODELS
 
     ours = {"v5"}  # was never published; benchmarks/accuracy.py measures it
-    assert set(MODELS) - ours <= {row.settings.get("model") for row in experiments.TABLE}
+    settings = {row.settings for row in experiments.TABLE}
+    assert {f"model={model}" for model in set(MODELS) - ours} <= settings
 
 
 def test_rows_come_before_repetitions(experiments: ModuleType) -> None:
     runs = experiments.plan(experiments.TABLE, ["clean"], "synthetic", None)
     first = runs[: len(experiments.TABLE)]
     assert {run.row.name for run in first} == {row.name for row in experiments.TABLE}
-    often = [row for row in experiments.TABLE if row.often]
-    assert len(runs) == len(experiments.TABLE) + 2 * len(often)
+    repeated = [row for row in experiments.TABLE if row.repeated]
+    assert len(runs) == len(experiments.TABLE) + 2 * len(repeated)
 
 
 def test_finished_runs_are_not_run_again(
@@ -112,16 +107,16 @@ def test_finished_runs_are_not_run_again(
 
     monkeypatch.setattr(experiments, "execute", execute)
     command = ["table", "--seeds", "1", "--only", "v1, v2,v1"]
-    assert experiments.main(command) == 130
-    assert experiments.main(command) == 0
+    assert scripts.status(experiments.main, command) == 130
+    assert scripts.status(experiments.main, command) == 0
     assert len(done) == 5
     assert len(set(done)) == 4
     assert done[2] == done[3], "the one that was interrupted"
     out = capsys.readouterr().out
-    assert "4 runs, 2 of them finished before" in out
+    assert "4 runs, 2 already finished" in out
     assert "| v1 | 70.0 | 70.0 | 50.0 | 60.0 | 90.0 |" in out
     assert "| TF-IDF + linear | 80.0 | 80.0 |" in out
-    assert not list(experiments.RESULTS.glob("*.md")), "two rows are not the table"
+    assert not list(experiments.RUNS.path.parent.glob("*.md")), "two rows are not the table"
 
 
 def test_a_run_that_fails_does_not_stop_the_others(
@@ -133,9 +128,9 @@ def test_a_run_that_fails_does_not_stop_the_others(
         return result(run, 0.7)
 
     monkeypatch.setattr(experiments, "execute", execute)
-    assert experiments.main(["table", "--seeds", "1", "--data", "synthetic"]) == 1
+    assert scripts.status(experiments.main, ["table", "--seeds", "1", "--data", "synthetic"]) == 1
     assert "2 failed: v1-published" in capsys.readouterr().err
-    kept = (experiments.RESULTS / "table-synthetic.md").read_text()
+    kept = experiments.RUNS.path.with_name("table-synthetic.md").read_text()
     assert "| v2 | 70.0 | 70.0 |" in kept
     assert "| v1 |  |  |" in kept
 
@@ -151,30 +146,52 @@ def test_a_run_that_fails_does_not_stop_the_others(
 def test_a_mistake_is_one_line_and_changes_nothing(
     experiments: ModuleType, given: list[str], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert experiments.main(["table", *given]) == 2
+    assert scripts.status(experiments.main, ["table", *given]) == 2
     assert words in capsys.readouterr().err
-    assert not list(experiments.RESULTS.iterdir())
+    assert not list(experiments.RUNS.path.parent.iterdir())
 
 
 def test_results_of_two_clones_can_be_put_together(experiments: ModuleType) -> None:
     (run,) = experiments.plan(experiments.TABLE[:1], ["clean"], "synthetic", 1)
-    experiments.keep(result(run, 0.5))
-    experiments.keep(result(run, 0.7))
-    assert experiments.known()["accuracy"].tolist() == [0.7]
-    experiments.RUNS.write_text("<<<<<<< ours\n")
+    runs = experiments.RUNS
+    runs.add(result(run, 0.5))
+    runs.add(result(run, 0.7))
+    assert runs.read()["accuracy"].tolist() == [0.7]
+    runs.path.write_text("<<<<<<< ours\n")
     with pytest.raises(UserError, match=r"runs\.csv: no column experiment"):
-        experiments.known()
-    experiments.RUNS.write_text("")
-    with pytest.raises(UserError, match="not a sound CSV"):
-        experiments.known()
+        runs.read()
+    runs.path.write_text("")
+    with pytest.raises(UserError, match="not a valid CSV"):
+        runs.read()
 
 
-def test_spreads(experiments: ModuleType) -> None:
-    import pandas as pd
+def test_percentages() -> None:
+    percent = scripts.load("runner").percent
+    assert percent(pd.Series([0.7, 0.72, 0.71]), count=True) == "71.0 ± 1.0 (3)"
+    assert percent(pd.Series([0.7, 0.72, None])) == "71.0 ± 1.4"
+    assert percent(pd.Series([0.7])) == "70.0"
+    assert percent(pd.Series([None], dtype=float)) == ""
 
-    assert experiments.spread(pd.Series([0.7, 0.72, 0.71])) == "71.0 ± 1.0 (3)"
-    assert experiments.spread(pd.Series([0.7])) == "70.0"
-    assert experiments.spread(pd.Series([None], dtype=float)) == ""
+
+@pytest.mark.parametrize(
+    ("suite", "protocols", "seeds"),
+    [
+        ("table", ["published", "clean"], [42, 43, 44]),
+        ("ablations", ["clean"], [42]),
+        ("collapse", ["published"], [42]),
+    ],
+)
+def test_stored_results_give_the_stored_tables(
+    suite: str, protocols: list[str], seeds: list[int]
+) -> None:
+    experiments = scripts.load("experiments")
+    rows, _ = experiments.SUITES[suite]
+    results = experiments.RUNS.read()
+    chosen = results["row"].isin([row.name for row in rows])
+    chosen &= results["protocol"].isin(protocols) & results["split_seed"].isin(seeds)
+    text = experiments.table(rows, protocols, results[chosen])
+    stored = ROOT / f"benchmarks/results/{suite}-arxiv_query_12k.md"
+    assert text + "\n" == stored.read_text(encoding="utf-8")
 
 
 def test_the_readme_shows_the_tables_as_they_were_measured() -> None:

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from types import ModuleType
 
 import numpy as np
 import pytest
-from conftest import ROOT
+import scripts
 
 
 @pytest.fixture(scope="module")
 def noise() -> ModuleType:
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    spec = importlib.util.spec_from_file_location("noise", ROOT / "benchmarks/noise.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return scripts.load("noise")
 
 
 def test_confident_learning_finds_the_share_of_flipped_labels(noise: ModuleType) -> None:

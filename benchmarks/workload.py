@@ -1,0 +1,108 @@
+"""Parameters, papers and training for benchmarks: their only contact with the training code."""
+
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from dvc.utils.hydra import apply_overrides
+from runner import ROOT, Stopwatch
+
+from arxiv_hybrid.data.labels import CATEGORIES, label_papers
+from arxiv_hybrid.data.splits import split_documents
+from arxiv_hybrid.data.table import texts_of
+from arxiv_hybrid.inference.checkpoint import Classifier, ModelConfig
+from arxiv_hybrid.inference.devices import DeviceConfig
+from arxiv_hybrid.inference.encoding import EncodedPapers, encode_papers
+from arxiv_hybrid.models import registry
+from arxiv_hybrid.params import Params, load
+from arxiv_hybrid.sources import synthetic
+from arxiv_hybrid.sources.csv_source import read_csv
+from arxiv_hybrid.text.tokenize import tokenize_all
+from arxiv_hybrid.text.vocabulary import Vocabulary
+from arxiv_hybrid.training.classifier import fit, train_classifier
+from arxiv_hybrid.training.seed import seed_everything
+from arxiv_hybrid.training.trainer import History, print_epoch
+from arxiv_hybrid.vectors.pretrained import Pretrained
+
+TITLE_LENGTH, ABSTRACT_LENGTH = 30, 300  # tokens
+Splits = dict[str, pd.DataFrame]  # labelled papers: train, val, test
+
+
+def params_with(settings: Iterable[str]) -> Params:
+    """The parameters of a `dvc exp run` with these settings (key=value)."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "params.yaml"
+        path.write_bytes((ROOT / "params.yaml").read_bytes())
+        apply_overrides(path, list(settings))
+        return load(path)
+
+
+def load_papers(csv: Path | None, *, synthetic_papers: int = 2400) -> pd.DataFrame:
+    """The rows of a CSV, or of the synthetic corpus if there is none."""
+    if csv:
+        return read_csv(csv, option="--data")
+    return synthetic.generate(papers=synthetic_papers, label_noise=0.05, seed=1)[0]
+
+
+def split_papers(papers: pd.DataFrame, params: Params) -> Splits:
+    """Label papers and split them into train, val and test."""
+    classes, split = params.labels.classes, params.split
+    documents = label_papers(papers, scheme=params.labels.scheme, classes=classes)
+    shares = {"val": split.val, "test": split.test}
+    return split_documents(documents, by=split.by, **shares, seed=split.seed, classes=classes)
+
+
+def build_vocabulary(papers: pd.DataFrame) -> Vocabulary:
+    """The vocabulary of titles and abstracts, with the default limits."""
+    return Vocabulary.build(tokenize_all(texts_of(papers)), max_size=50_000, min_freq=2)
+
+
+def encode(
+    papers: pd.DataFrame, vocabulary: Vocabulary, device_config: DeviceConfig
+) -> EncodedPapers:
+    """Papers as token ids on a device, cut to the default lengths."""
+    lengths = {"title_length": TITLE_LENGTH, "abstract_length": ABSTRACT_LENGTH}
+    return encode_papers(papers, vocabulary, **lengths, device=device_config.device)
+
+
+def train(
+    params: Params,
+    splits: Splits,
+    vocabulary: Vocabulary,
+    embeddings: npt.NDArray[np.float32],
+    pretrained: Pretrained | None = None,
+) -> tuple[Classifier, History]:
+    """Train a classifier as the train stage does; print a line for each epoch."""
+    inputs = params, splits["train"], splits["val"], vocabulary, embeddings
+    return train_classifier(*inputs, pretrained=pretrained, on_epoch=print_epoch)
+
+
+def untrained(model: str, vocabulary: Vocabulary, device_config: DeviceConfig) -> Classifier:
+    """A new classifier with four classes; it is as fast as a trained one."""
+    torch.manual_seed(0)
+    arguments = {"vocab_size": len(vocabulary), "embed_dim": 300, "num_classes": 4, "dropout": 0.5}
+    config = ModelConfig(model, arguments, list(CATEGORIES), TITLE_LENGTH, ABSTRACT_LENGTH)
+    network = registry.build(model, **arguments).to(device_config.device).eval()
+    return Classifier(network, vocabulary, config, device_config)
+
+
+def fit_seconds(
+    vocabulary: Vocabulary,
+    papers: EncodedPapers,
+    val: EncodedPapers,
+    params: Params,
+    device_config: DeviceConfig,
+    *,
+    deterministic: bool,
+) -> float:
+    """Seconds to train a new v1, validation after each epoch included."""
+    seed_everything(params.seed)
+    torch.use_deterministic_algorithms(deterministic)
+    model = untrained("v1", vocabulary, device_config).model
+    with Stopwatch() as watch:
+        fit(model, papers, val, params, device_config)
+    return watch.seconds
