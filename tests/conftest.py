@@ -78,7 +78,7 @@ def pretend_gpu(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
     def pretend() -> None:
         for module in (characters, embedding, ragged):
-            monkeypatch.setattr(module, "sizes_are_free", lambda _: False)
+            monkeypatch.setattr(module, "host_knows_sizes", lambda _: False)
 
     return pretend
 

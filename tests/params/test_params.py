@@ -9,7 +9,7 @@ import yaml
 from conftest import ROOT, merged
 
 from arxiv_hybrid.models import registry
-from arxiv_hybrid.params import Params, for_member, load, parse
+from arxiv_hybrid.params import Params, for_member, load, parse, to_yaml, values_in_force
 from arxiv_hybrid.system.errors import UserError
 
 
@@ -182,3 +182,34 @@ def test_a_member_has_the_recipe_of_its_own_model(default_content: dict[str, Any
     assert for_member(params, "a").loss == "focal"
     assert for_member(params, "b").loss == "cross_entropy"
     assert for_member(params, "a").embeddings == "random"
+
+
+def test_every_value_in_force_makes_stage_resolve_run_again() -> None:
+    """A parameter that training reads but resolve does not track would change nothing."""
+    pipeline = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+    tracked = set(pipeline["stages"]["resolve"]["params"])
+    values = values_in_force(load(ROOT / "params.yaml"))
+    nested = {
+        f"{key}.{name}" for key in ("glove", "labels", "vocab") for name in values["train"][key]
+    }
+    flat = set(values["train"]) - {"glove", "labels", "vocab"}
+    assert tracked == flat | nested | {"recipe", "augment", "ensemble.members"}
+
+
+def test_values_in_force_are_those_that_training_gets(default_content: dict[str, Any]) -> None:
+    params = parse({**default_content, "model": "v2"}, "p")
+    values = values_in_force(params)
+    assert values["train"]["epochs"] == params.epochs == 12
+    assert values["train"]["loss"] == "focal"
+    assert values["train"]["architecture"]["num_filters"] == 128
+    assert values["members"]["seed-123"]["architecture"]["num_filters"] == 64
+    assert values["augment"]["fraction"] == params.augment.fraction
+    assert yaml.safe_load(to_yaml(values)) == values
+    text = to_yaml(values)
+    unresolved = {line.split(":")[0].strip() for line in text.splitlines() if line.endswith("auto")}
+    assert unresolved == {"precision", "device"}, "what the machine decides at run time"
+
+
+def test_a_pretrained_encoder_brings_its_own_widths(default_content: dict[str, Any]) -> None:
+    params = parse({**default_content, "model": "v5", "pretrained": "folder"}, "p")
+    assert params.architecture.given() == {}

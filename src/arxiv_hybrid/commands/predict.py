@@ -8,7 +8,7 @@ from arxiv_hybrid.commands.papers import typed_paper
 from arxiv_hybrid.commands.terminal import bar, coloured, note, print_json
 from arxiv_hybrid.evaluation.occlusion import Occlusion, occlusion
 from arxiv_hybrid.inference import checkpoint
-from arxiv_hybrid.inference.predictions import predict_file
+from arxiv_hybrid.inference.predict_file import predict_file
 from arxiv_hybrid.inference.records import STANDARD
 from arxiv_hybrid.system.errors import UserError
 

@@ -34,7 +34,8 @@ class PaperClassifier(nn.Module):
         """Token ids to logits (B, C) and the maps of `attention_maps`.
 
         title_ids (B, Tt) and abstract_ids (B, Ta) are padded with 0 on the right; title_mask
-        (B, Tt) is True at real tokens and defaults to `title_ids != 0`.
+        (B, Tt) is True at real tokens; callers of the bare network may pass it, and it defaults to
+        `title_ids != 0`.
         """
         raise NotImplementedError
 

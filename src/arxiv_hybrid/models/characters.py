@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from arxiv_hybrid.ops import PADDING, Dropout, TokenEmbedding, sizes_are_free
+from arxiv_hybrid.ops import PADDING, Dropout, TokenEmbedding, host_knows_sizes
 
 LONGEST = 20  # characters kept of a word
 CHARACTERS = 128  # ASCII; 0 is padding
@@ -62,7 +62,7 @@ class CharacterCNN(nn.Module):
         real = codes != 0
         lengths = real.sum(1)
         longest = LONGEST
-        if sizes_are_free(codes):
+        if host_knows_sizes(codes):
             longest = max([1, *lengths.tolist()])
         vectors = F.embedding(codes[:, :longest].long(), self.table)
         vectors = (vectors * real[:, :longest].unsqueeze(-1)).transpose(1, 2)

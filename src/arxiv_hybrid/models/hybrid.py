@@ -74,7 +74,7 @@ class HybridCNNLSTM(PaperClassifier):
         kernels = list(product(self.dilations, kernel_sizes))
         title_dim, abstract_dim = 2 * lstm_hidden, num_filters * len(kernels)
 
-        # half the rate: one mask per word and batch is stronger than one per running word
+        # half the rate: all occurrences of a word share a mask, which makes it stronger
         self.embedding = TokenEmbedding(
             vocab_size,
             embed_dim,
@@ -207,7 +207,7 @@ class BaselineCNNLSTM(PaperClassifier):
 
         convolved = convolve_unique(abstract, cast(Sequence[nn.Conv1d], self.convs))
         activated = [
-            Ragged(F.relu(norm(part.values.float())), part.layout)
+            Ragged(F.relu(norm(part.values.float())), part.layout)  # norm in float32
             for norm, part in zip(self.norms, convolved, strict=True)
         ]
         abstract_vector, abstract_weights = self.abstract_attention(Ragged.cat(activated))

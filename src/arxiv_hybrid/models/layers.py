@@ -1,7 +1,7 @@
 """The layers that the models share: convolution blocks, attention, fusion, heads.
 
-Two forms of a text occur: padded (B, T, C) with a mask, as an LSTM needs it, and `Ragged`, one row
-per real token. Padding never gets any weight.
+Three forms of a text occur: `UniqueTokens` from the embedding, `Ragged` with one row per real token
+from the convolutions, and padded (B, T, C) with a mask for LSTMs. Padding never gets any weight.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from arxiv_hybrid.ops import (
 class ResidualConvBlock(nn.Module):
     """Conv, BatchNorm, ReLU, dropout, Conv, BatchNorm, plus a 1x1 skip, then ReLU (v1, v4).
 
+    The `nn.Conv1d` modules hold the weights; `convolve` applies them and keeps the length.
     residual: False leaves the skip connection out.
     """
 

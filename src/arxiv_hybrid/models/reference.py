@@ -1,7 +1,8 @@
 """v1 once more, in plain PyTorch: padded batches and masks, `nn.Conv1d`, `nn.LSTM`.
 
 The oracle for the fast v1 in `hybrid.py`: a test holds logits and gradients equal, and the speed
-benchmark compares against it. Slow, and meant to be read.
+benchmark compares against it. Dropout draws per token and step here, per word and sequence there;
+the test compares without dropout.
 """
 
 from __future__ import annotations
@@ -54,7 +55,9 @@ class ReferenceV1(nn.Module):
         embedded = self.dropout(self.embedding(title_ids))
         lengths = title_mask.sum(1).cpu()
         packed = pack_padded_sequence(embedded, lengths, batch_first=True, enforce_sorted=False)
-        states, _ = pad_packed_sequence(self.lstm(packed)[0], True, 0.0, title_ids.shape[1])
+        states, _ = pad_packed_sequence(
+            self.lstm(packed)[0], batch_first=True, total_length=title_ids.shape[1]
+        )
         attended, _ = self.attention(states, states, states, key_padding_mask=~title_mask)
         states = self.title_norm(states + attended) * title_mask.unsqueeze(-1)
         title = states.sum(1) / lengths.to(states).unsqueeze(1)

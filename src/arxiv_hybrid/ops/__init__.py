@@ -1,4 +1,4 @@
-"""Kernels below the models. Every speed trick is here, held to plain PyTorch by a test."""
+"""Kernels below the models, each held to plain PyTorch by a test."""
 
 from arxiv_hybrid.ops.convolution import convolve, convolve_unique
 from arxiv_hybrid.ops.dropout import Dropout, dropout, dropout_mask, relu_dropout
@@ -9,7 +9,7 @@ from arxiv_hybrid.ops.embedding import (
     unique_with_inverse,
 )
 from arxiv_hybrid.ops.pooling import attention_pool, masked_mean, masked_softmax
-from arxiv_hybrid.ops.ragged import Layout, Ragged, known_token_counts, sizes_are_free
+from arxiv_hybrid.ops.ragged import Layout, Ragged, host_knows_sizes, known_token_counts
 from arxiv_hybrid.ops.recurrent import BiLSTM
 
 __all__ = [
@@ -25,10 +25,10 @@ __all__ = [
     "convolve_unique",
     "dropout",
     "dropout_mask",
+    "host_knows_sizes",
     "known_token_counts",
     "masked_mean",
     "masked_softmax",
     "relu_dropout",
-    "sizes_are_free",
     "unique_with_inverse",
 ]

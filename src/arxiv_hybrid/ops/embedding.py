@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from arxiv_hybrid.ops.dropout import dropout
 from arxiv_hybrid.ops.precision import to_autocast
-from arxiv_hybrid.ops.ragged import Layout, sizes_are_free, token_counts
+from arxiv_hybrid.ops.ragged import Layout, host_knows_sizes, token_counts
 
 PADDING = 0
 TABLE_STEP = 256  # see SEQUENCE_STEP
@@ -57,9 +57,9 @@ class UniqueTokens:
 def unique_with_inverse(ids: Tensor) -> tuple[Tensor, Tensor]:
     """Unique `ids` in rising order (U,), and the place of each id (N,) among them.
 
-    On a GPU, where the host would have to wait for U, it is N: the rest is padding ids.
+    On a GPU `unique` keeps length N, filled up with padding ids, so the host need not wait for U.
     """
-    if sizes_are_free(ids):
+    if host_knows_sizes(ids):
         unique, inverse = ids.unique(return_inverse=True)
         return unique, inverse
     rising, order = ids.sort(stable=True)
@@ -71,7 +71,7 @@ def unique_with_inverse(ids: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class TokenEmbedding(nn.Embedding):
-    """Token ids to embedded texts; padding ids never learn.
+    """Token ids to embedded texts; padding ids never learn. The optimizer sets `sparse`.
 
     Dropout applies to the table: a dropped value is dropped wherever its token occurs in the batch.
     The expectation is that of dropout on every running token, for a quarter of the random numbers.
@@ -122,7 +122,10 @@ class TokenEmbedding(nn.Embedding):
 
 
 class _SparseRows(torch.autograd.Function):
-    """Rows of a matrix. Their gradient is sparse, with each row once and in rising order."""
+    """Rows of a matrix with a sparse gradient: unique rows in rising order.
+
+    On a GPU rows of padding follow, whose gradient is 0.
+    """
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, unique: Tensor) -> Tensor:

@@ -32,11 +32,11 @@ def known_token_counts(*counts: int) -> Iterator[None]:
     counts: one number per text, as the host knows them. Only a hint for speed: without it the host
     waits for the GPU to count.
     """
-    token = _token_counts.set(counts)
+    previous = _token_counts.set(counts)
     try:
         yield
     finally:
-        _token_counts.reset(token)
+        _token_counts.reset(previous)
 
 
 def token_counts(texts: int) -> Sequence[int | None]:
@@ -49,8 +49,8 @@ def token_counts(texts: int) -> Sequence[int | None]:
     return (None,) * texts
 
 
-def sizes_are_free(values: Tensor) -> bool:
-    """Whether sizes that depend on values cost no wait, as they do on a GPU."""
+def host_knows_sizes(values: Tensor) -> bool:
+    """Whether sizes that depend on values are at hand; on a GPU the host would wait for them."""
     return values.device.type == "cpu"
 
 
@@ -58,8 +58,8 @@ def sizes_are_free(values: Tensor) -> bool:
 class Layout:
     """Where the real tokens of a padded batch lie in the flat sequence.
 
-    mask (B, T): True at real tokens. positions (N,): each token's place in the flattened batch.
-    rows (N,): its row in the flat sequence of `length` rows. documents (N,): its document.
+    mask (B, T): True at real tokens. positions (N,): indices into `mask.flatten()`. rows (N,):
+    indices into the flat, gapped sequence of `length` rows. documents (N,): each token's document.
     """
 
     mask: Tensor
@@ -127,12 +127,12 @@ class Ragged:
     def left_aligned(self) -> tuple[Tensor, Tensor]:
         """Documents padded on the right only (B, L, C), and the mask of real tokens (B, L).
 
-        L is the longest document. The positions of a padded batch may have padding in between,
-        as where a title and an abstract were joined.
+        L is the longest document; on a GPU, where that is not known, it is T. The padded batch may
+        have padding between tokens, as when a title and an abstract were joined.
         """
         layout = self.layout
         documents, width = layout.mask.shape
-        if sizes_are_free(self.values):
+        if host_knows_sizes(self.values):
             width = max(int(layout.lengths.max()), 1)
         sequence = self.values.new_zeros(documents, width, self.values.shape[1])
         sequence = sequence.index_put((layout.documents, layout.steps), self.values)

@@ -9,7 +9,7 @@ import yaml
 from arxiv_hybrid.params.load import for_member
 from arxiv_hybrid.params.schema import Params
 
-# what training reads; the other parameters have no `auto`
+# the parameters that training reads; a test compares them with stage resolve
 _TRAINING = {
     "seed", "model", "dropout", "word_dropout", "learning_rate", "batch_size", "accumulate",
     "epochs", "patience", "weight_decay", "gradient_clip", "label_smoothing", "class_weights",

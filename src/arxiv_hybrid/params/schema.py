@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from arxiv_hybrid.params.recipes import AUTO
+from arxiv_hybrid.params.recipes import AUTO, PRETRAINABLE
 
 ModelName = Literal["baseline", "v1", "v2", "v3", "v4", "v5", "cnn_lstm"]
 # attention heads share the channels of both LSTM directions
@@ -278,7 +278,7 @@ class Params(Strict):
                 f"{classes}; give one per class, or none, or balanced"
             )
         self._check_architecture()
-        if self.pretrained and self.model == "v5" and self.embeddings != "pretrained":
+        if self.pretrained and self.model == PRETRAINABLE and self.embeddings != "pretrained":
             raise ValueError(f"embeddings: {self.embeddings} contradicts pretrained for v5")
         if self.processes > 1 and self.device.startswith("cuda:"):
             raise ValueError(

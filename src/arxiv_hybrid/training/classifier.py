@@ -21,7 +21,7 @@ from arxiv_hybrid.inference.encoding import Batch, EncodedPapers
 from arxiv_hybrid.inference.predict import predict
 from arxiv_hybrid.models import registry
 from arxiv_hybrid.models.base import PaperClassifier
-from arxiv_hybrid.params import Params
+from arxiv_hybrid.params import PRETRAINABLE, Params
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.runtime import keep_freed_memory
 from arxiv_hybrid.text.vocabulary import Vocabulary
@@ -40,7 +40,7 @@ from arxiv_hybrid.training.trainer import (
     TrainerConfig,
 )
 from arxiv_hybrid.vectors.matrix import EMBEDDING_STD
-from arxiv_hybrid.vectors.pretrained import MODEL, Pretrained
+from arxiv_hybrid.vectors.pretrained import Pretrained
 
 
 class Classification(Task):
@@ -66,7 +66,7 @@ class Classification(Task):
 
     def training_step(self, batch: Batch) -> StepResult:
         """Cross-entropy or focal loss of a batch, and how many papers were classified right."""
-        batch = self.regularizer.hide_tokens(batch)
+        batch = self.regularizer.drop_tokens(batch)
         labels = batch.labels
         mixup = self.regularizer.draw_mixup(labels)
         with (
@@ -189,7 +189,7 @@ def _build(
     pretrained: Pretrained | None,
 ) -> tuple[PaperClassifier, ModelConfig]:
     """The model before training: architecture, initial word vectors, pre-trained encoder."""
-    start = pretrained if params.model == MODEL else None
+    start = pretrained if params.model == PRETRAINABLE else None
     classes = list(CLASSES[params.labels.classes])
     arguments: dict[str, Any] = {
         "vocab_size": len(vocabulary),

@@ -80,9 +80,9 @@ class Group:
 SINGLE = Group()
 
 
-def without_reduction(module: nn.Module, without: bool) -> AbstractContextManager[None]:
-    """A context in which, if `without`, gradients are only added up in each process."""
-    if without and isinstance(module, DistributedDataParallel):
+def keep_gradients_local(module: nn.Module, *, when: bool) -> AbstractContextManager[None]:
+    """A context in which, if `when`, gradients are added up per process and not yet averaged."""
+    if when and isinstance(module, DistributedDataParallel):
         no_sync: AbstractContextManager[None] = module.no_sync()
         return no_sync
     return nullcontext()

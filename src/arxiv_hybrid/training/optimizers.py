@@ -91,8 +91,8 @@ class ModelOptimizer:
         rate: float = self._optimizers[0].param_groups[0]["lr"]
         return rate
 
-    def only_adds(self, *, last: bool = False) -> bool:
-        """Whether the next `step` only adds its gradients and updates nothing."""
+    def is_accumulating(self, *, last: bool = False) -> bool:
+        """Whether the next `step` only adds its gradients to the last ones, without an update."""
         return self._waiting + 1 < self._accumulate and not last
 
     def step(self, loss: Tensor, *, last: bool = False) -> None:
@@ -102,10 +102,10 @@ class ModelOptimizer:
         ends an epoch: the remaining batches make a step.
         """
         loss = loss / self._accumulate
-        only_adds = self.only_adds(last=last)
+        is_accumulating = self.is_accumulating(last=last)
         (self._scaler.scale(loss) if self._scaler else loss).backward()
         self._waiting += 1
-        if only_adds:
+        if is_accumulating:
             return
         self._waiting = 0
         to_sparse_rows(self._sparse)

@@ -24,13 +24,14 @@ from arxiv_hybrid.inference.devices import DeviceConfig
 from arxiv_hybrid.inference.encoding import Batch, EncodedPapers
 from arxiv_hybrid.models.paired import PairedCNNLSTM
 from arxiv_hybrid.ops import known_token_counts
+from arxiv_hybrid.params import PRETRAINABLE
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.files import write_bytes, write_json, write_lines
 from arxiv_hybrid.text.vocabulary import Vocabulary
 from arxiv_hybrid.training.optimizers import OptimizerConfig
 from arxiv_hybrid.training.regularizer import Regularizer
 from arxiv_hybrid.training.trainer import Epoch, StepResult, Task, Trainer, TrainerConfig
-from arxiv_hybrid.vectors.pretrained import CONFIG, MODEL, PAPERS, WEIGHTS, WORDS, Pretrained
+from arxiv_hybrid.vectors.pretrained import CONFIG, PAPERS, WEIGHTS, WORDS, Pretrained
 
 SHARED_DIM = 256  # of the space in which titles meet abstracts
 PROJECTION_DROPOUT = 0.1
@@ -64,7 +65,13 @@ class Settings:
             gradient_clip=1.0,
             scheduler="onecycle",
         )
-        return TrainerConfig(self.epochs, self.batch_size, self.epochs, self.seed, optimizer)
+        return TrainerConfig(
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            patience=self.epochs,  # no early stopping
+            seed=self.seed,
+            optimizer=optimizer,
+        )
 
 
 @dataclass(frozen=True)
@@ -113,11 +120,11 @@ class Matching(Task):
         self.model = self.parallel = DualEncoder(model).to(device_config.device)
         self.device_config, self.temperature = device_config, settings.temperature
         random = np.random.default_rng(settings.seed)
-        self.regularizer = Regularizer(settings.word_dropout, mixup=0.0, random=random)
+        self.regularizer = Regularizer(settings.word_dropout, mixup=0.0, mixup_random=random)
 
     def training_step(self, batch: Batch) -> StepResult:
         """InfoNCE of a batch, and how many titles found their abstract."""
-        batch = self.regularizer.hide_tokens(batch)
+        batch = self.regularizer.drop_tokens(batch)
         with self.device_config.autocast(), known_token_counts(*batch.token_counts):
             titles, abstracts = self.parallel(batch.title_ids, batch.abstract_ids)
         loss, in_batch_accuracy = info_nce(titles, abstracts, self.temperature)
@@ -196,7 +203,7 @@ def save_pretrained(
         if not name.startswith(CLASSIFIER_ONLY)
     }
     write_bytes(folder / WEIGHTS, serialize(weights))
-    write_json(folder / CONFIG, {"model": MODEL, "arguments": arguments})
+    write_json(folder / CONFIG, {"model": PRETRAINABLE, "arguments": arguments})
     write_lines(folder / WORDS, list(vocabulary.words))
     write_lines(folder / PAPERS, list(papers))
 

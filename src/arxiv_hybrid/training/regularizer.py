@@ -27,10 +27,10 @@ class Regularizer:
 
     word_dropout: float
     mixup: float
-    random: np.random.Generator
+    mixup_random: np.random.Generator
 
-    def hide_tokens(self, batch: Batch) -> Batch:
-        """The batch with a random share of its tokens hidden."""
+    def drop_tokens(self, batch: Batch) -> Batch:
+        """The batch with a random share of its tokens turned into `<UNK>`."""
         return replace(
             batch,
             title_ids=drop_tokens(batch.title_ids, self.word_dropout),
@@ -39,9 +39,9 @@ class Regularizer:
 
     def draw_mixup(self, labels: Tensor) -> Mixup | None:
         """A mix for a share of the batches; draws no random number when mixup is off."""
-        if not self.mixup or self.random.random() >= self.mixup:
+        if not self.mixup or self.mixup_random.random() >= self.mixup:
             return None
-        return Mixup.draw(len(labels), labels.device, self.random)
+        return Mixup.draw(len(labels), labels.device, self.mixup_random)
 
 
 def drop_tokens(ids: Tensor, p: float) -> Tensor:

@@ -23,7 +23,7 @@ from arxiv_hybrid.inference.devices import DeviceConfig
 from arxiv_hybrid.inference.encoding import Batch, EncodedPapers
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.training.batches import shuffled_batches
-from arxiv_hybrid.training.distributed import SINGLE, Group, without_reduction
+from arxiv_hybrid.training.distributed import SINGLE, Group, keep_gradients_local
 from arxiv_hybrid.training.optimizers import ModelOptimizer, OptimizerConfig
 
 
@@ -171,7 +171,7 @@ class Trainer:
         """
         history, best = History(), BestWeights(self.task.model)
         for index in range(self.config.epochs):
-            epoch = self.epoch(index + 1, val)
+            epoch = self.run_epoch(index + 1, val)
             history.epochs.append(epoch)
             if on_epoch and self.group.is_main:
                 on_epoch(epoch)
@@ -185,7 +185,7 @@ class Trainer:
             history.best = best.index
         return history
 
-    def epoch(self, number: int, val: EncodedPapers | None = None) -> Epoch:
+    def run_epoch(self, number: int, val: EncodedPapers | None = None) -> Epoch:
         """One pass over the training papers, then validation."""
         learning_rate, started = self.optimizer.learning_rate, time.perf_counter()
         train_loss, train_accuracy = self._train_pass(f"epoch {number}/{self.config.epochs}")
@@ -208,7 +208,9 @@ class Trainer:
     def step(self, rows: npt.NDArray[np.int64], *, last: bool = False) -> StepResult:
         """Train on this process's shard of one batch; `last` marks the end of the epoch."""
         shard, size = self.group.shard(rows), self.group.size
-        with without_reduction(self.task.parallel, self.optimizer.only_adds(last=last)):
+        with keep_gradients_local(
+            self.task.parallel, when=self.optimizer.is_accumulating(last=last)
+        ):
             result = self.task.training_step(self.train.batch(shard))
             loss = result.loss
             if size > 1:  # the average over processes is then the loss of the whole batch
@@ -229,7 +231,8 @@ class Trainer:
         """One pass over the training papers; returns their mean loss and accuracy."""
         self.task.model.train()
         batches = self._batches()
-        total_loss, correct = torch.zeros(2, device=self.device).unbind()
+        total_loss = torch.zeros((), device=self.device)
+        correct = torch.zeros((), device=self.device)
         seen = 0
         disable = None if self.group.is_main else True
         with tqdm(

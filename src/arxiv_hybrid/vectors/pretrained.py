@@ -13,6 +13,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from arxiv_hybrid.params import PRETRAINABLE
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.files import read_lines
 from arxiv_hybrid.text.vocabulary import SPECIAL, Vocabulary
@@ -20,7 +21,6 @@ from arxiv_hybrid.text.vocabulary import SPECIAL, Vocabulary
 WEIGHTS, CONFIG, WORDS, PAPERS = "encoder.safetensors", "encoder.json", "vocab.txt", "papers.txt"
 WIDTHS = {"num_filters", "lstm_hidden"}
 EMBEDDING = "embedding.weight"
-MODEL = "v5"  # the only model that can be pre-trained
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ def load_pretrained(folder: Path) -> Pretrained:
         weights = {name: value.astype(np.float32) for name, value in stored.items()}
         vocabulary = Vocabulary(tuple(read_lines(folder / WORDS)))
         arguments = dict(config["arguments"])
-        if config["model"] != MODEL or set(arguments) != WIDTHS:
-            raise ValueError(f"{CONFIG} describes another model than {MODEL}")
+        if config["model"] != PRETRAINABLE or set(arguments) != WIDTHS:
+            raise ValueError(f"{CONFIG} describes another model than {PRETRAINABLE}")
         if len(vocabulary) != len(weights[EMBEDDING]):
             raise ValueError(f"{len(vocabulary)} words but {len(weights[EMBEDDING])} vectors")
     except (SafetensorError, ValueError, TypeError, KeyError) as error:
