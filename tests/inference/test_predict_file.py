@@ -53,7 +53,7 @@ def test_title_and_abstract_are_enough(model_folder: Path, tmp_path: Path) -> No
     PAPERS[["abstract", "title"]].to_csv(tmp_path / "in.csv", index=False)
     classifier = checkpoint.load(model_folder)
     assert (
-        predictions.predict_file(classifier, tmp_path / "in.csv", tmp_path / "out.csv").papers == 5
+        predict_file.predict_file(classifier, tmp_path / "in.csv", tmp_path / "out.csv").papers == 5
     )
     assert pd.read_csv(tmp_path / "out.csv").columns.tolist() == ["category", *PROBABILITIES]
 

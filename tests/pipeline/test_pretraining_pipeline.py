@@ -30,10 +30,11 @@ def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(ROOT / ".dvc", folder / ".dvc", ignore=shutil.ignore_patterns("tmp", "cache"))
     for name in ("dvc.yaml", "params.yaml", ".gitignore", ".dvcignore"):
         shutil.copy(ROOT / name, folder / name)
-    made = shutil.ignore_patterns("__pycache__", "*.egg-info", "dvc.lock", "model", "vectors",
-                                  "metrics")  # fmt: skip
+    caches = ("__pycache__", "*.egg-info")
+    results = {"pretraining": ("dvc.lock", "model", "vectors", "metrics")}
     for name in ("src", "stages", "pretraining"):
-        shutil.copytree(ROOT / name, folder / name, ignore=made)
+        ignored = shutil.ignore_patterns(*caches, *results.get(name, ()))
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     set_params(folder, TINY)
     path = folder / "pretraining/params.yaml"
     params = yaml.safe_load(path.read_text(encoding="utf-8"))
