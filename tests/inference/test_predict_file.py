@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from arxiv_hybrid.__main__ import main
-from arxiv_hybrid.inference import checkpoint, predictions
+from arxiv_hybrid.inference import checkpoint, predict_file
 
 PAPERS = pd.DataFrame(
     {
@@ -35,7 +35,7 @@ def test_predictions_are_in_order_whatever_the_chunk_size(
     given = ["predict", "--model", str(model_folder), "--input", str(tmp_path / name)]
     tables = []
     for chunk in (4096, 2):
-        monkeypatch.setattr(predictions, "CHUNK", chunk)
+        monkeypatch.setattr(predict_file, "CHUNK", chunk)
         output = tmp_path / f"{chunk}.csv"
         assert main([*given, "--output", str(output)]) == 0
         tables.append(pd.read_csv(output))
