@@ -197,13 +197,22 @@ class Trainer:
             )
         val_loss = val_accuracy = math.nan
         if val is not None:
-            self.group.average_statistics(self.task.model)
-            val_loss, val_accuracy = self.task.validate(val, self.group)
+            val_loss, val_accuracy = self.evaluate(val)
             self.optimizer.end_epoch(val_accuracy)
         return Epoch(
-            number, train_loss, train_accuracy, val_loss, val_accuracy, learning_rate,
-            len(self.train) / seconds,
-        )  # fmt: skip
+            epoch=number,
+            train_loss=train_loss,
+            train_accuracy=train_accuracy,
+            val_loss=val_loss,
+            val_accuracy=val_accuracy,
+            learning_rate=learning_rate,
+            documents_per_second=len(self.train) / seconds,
+        )
+
+    def evaluate(self, papers: EncodedPapers) -> tuple[float, float]:
+        """Loss and accuracy on held-out papers."""
+        self.group.average_statistics(self.task.model)
+        return self.task.validate(papers, self.group)
 
     def step(self, rows: npt.NDArray[np.int64], *, last: bool = False) -> StepResult:
         """Train on this process's shard of one batch; `last` marks the end of the epoch."""
