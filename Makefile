@@ -21,10 +21,10 @@ repro: $(VENV)/installed  ## run the whole pipeline and print the scores
 	dvc repro
 	@python -m arxiv_hybrid summary
 
-report: $(VENV)/installed  ## write the last run to one page, reports/index.html
+report: $(VENV)/installed  ## write a report of the last run, reports/index.html
 	@python -m arxiv_hybrid report
 
-serve: $(VENV)/installed  ## answer HTTP requests with the model, http://127.0.0.1:5001
+serve: $(VENV)/installed  ## serve the model over HTTP, http://127.0.0.1:5001
 	@python -m arxiv_hybrid serve
 
 test: lint  ## run ruff, mypy and all tests
@@ -35,7 +35,7 @@ lint: $(VENV)/installed  ## run ruff and mypy
 	ruff format --check .
 	mypy
 
-bench: $(VENV)/installed  ## measure speed, each figure beside a plain reference
+bench: $(VENV)/installed  ## measure speed, each part against a plain reference
 	python benchmarks/speed.py
 
 DATA ?= synthetic

@@ -1,4 +1,4 @@
-"""What every stage script shares: process settings first, then parameters and errors.
+"""Shared by all stage scripts: process settings, parameters and error handling.
 
 Stages run in the workspace. Under `dvc exp run --temp` and in the queue that is a temporary copy,
 so the library is imported from there, not from where it is installed.

@@ -46,8 +46,9 @@ def main(params: Params) -> None:
     )
     print(
         f"{task['documents']:,} documents used, oracle accuracy {task['oracle_accuracy']:.1%}; "
-        f"{leaks['share']:.1%} of the test rows are also in train, {leaks['near_duplicates']:,} "
-        f"nearly so -> {REPORTS / 'audit.html'}"
+        f"{leaks['share']:.1%} of the test rows are papers of the training set, "
+        f"{leaks['near_duplicates']:,} test papers have near duplicates there -> "
+        f"{REPORTS / 'audit.html'}"
     )
 
 

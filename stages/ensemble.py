@@ -1,4 +1,4 @@
-"""Let the main model and the members vote, and measure how they differ."""
+"""Combine the main model and the members by voting, and measure their diversity."""
 
 from pathlib import Path
 
@@ -39,9 +39,10 @@ def main(params: Params) -> None:
             for name, folder in folders.items()
         }
         names = voters["main"].config.classes
-        noise = TestTimeAugmentation(settings.tta, params.augment.alpha, params.seed)
+        augmentation = TestTimeAugmentation(settings.tta, params.augment.alpha, params.seed)
         members = {
-            part: member_probabilities(voters, papers, noise) for part, papers in parts.items()
+            part: member_probabilities(voters, papers, augmentation)
+            for part, papers in parts.items()
         }
         linear = {part: table[names].to_numpy() for part, table in baseline.items()}
         if settings.linear:

@@ -1,4 +1,4 @@
-"""Measure the main model on test papers beside the baseline, and explain some."""
+"""Evaluate the main model on test papers against the baseline, and explain some predictions."""
 
 from pathlib import Path
 
@@ -52,8 +52,8 @@ def main(params: Params) -> None:
             for number in range(1, len(explained) + 1):
                 mlrun.file(REPORTS / "attention" / f"{number}.png", "attention")
         if name := params.tracking.register_as:
-            told = mlrun.register(name, digest, report["accuracy"], labelled_digest(test))
-            print(told or f"not registered as {name}: MLflow does not log this run")
+            result = mlrun.register(name, digest, report["accuracy"], labelled_digest(test))
+            print(result or f"not registered as {name}: MLflow does not log this run")
     gain = report["against_baseline"]
     print(
         f"accuracy {report['accuracy']:.2%}, macro-F1 {report['macro_f1']:.2%}, "

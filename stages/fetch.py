@@ -1,4 +1,4 @@
-"""Get papers from the source that fetch.source names."""
+"""Fetch papers from the source in fetch.source."""
 
 from _stage import prepare, run
 

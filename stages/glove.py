@@ -1,4 +1,4 @@
-"""Get word vectors, trained on all papers outside validation and test or from a file."""
+"""Train word vectors on all papers outside validation and test, or read them from a file."""
 
 from _stage import prepare, run
 
@@ -20,7 +20,7 @@ def main(params: Params) -> None:
     root, papers = repository_root(), read_papers(PAPERS)
     held_out = {i for name in ("val", "test") for i in read_parquet(SPLITS / f"{name}.parquet").id}
     documents = tokenize_all(learnable_texts(papers, held_out))
-    more = []
+    extra_documents = []
     if params.pretrained:
         encoder = load_pretrained(user_file(root, params.pretrained))
         encoder.check_held_out(held_out)
@@ -29,17 +29,17 @@ def main(params: Params) -> None:
         file = vector_file(params.glove, root, download_cache)
         if params.glove.source == "corpus" and params.glove.extra_text:
             extra = user_file(root, params.glove.extra_text)
-            more = tokenize_all(extra_texts(papers, held_out, extra))
+            extra_documents = tokenize_all(extra_texts(papers, held_out, extra))
         words, vectors = word_vectors(
-            [*documents, *more], params.glove, seed=params.seed, file=file
+            [*documents, *extra_documents], params.glove, seed=params.seed, file=file
         )
-    if more or params.pretrained:  # later stages look up the papers' words only
+    if extra_documents or params.pretrained:  # later stages look up the papers' words only
         words, vectors = select_words(words, vectors, {word for text in documents for word in text})
     save_vectors(VECTORS, words, vectors)
     print(
         f"{params.pretrained or params.glove.source}: {len(words):,} vectors of "
-        f"{vectors.shape[1]} for the words of {len(documents):,} papers, {len(more):,} more "
-        f"papers read -> {VECTORS}"
+        f"{vectors.shape[1]} for the words of {len(documents):,} papers, "
+        f"{len(extra_documents):,} more papers read -> {VECTORS}"
     )
 
 

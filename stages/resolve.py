@@ -1,4 +1,4 @@
-"""Write the parameter values in force, after recipe and auto."""
+"""Write the parameter values in force, with every auto replaced."""
 
 from _stage import prepare, run
 
