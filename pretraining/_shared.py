@@ -1,4 +1,4 @@
-"""What both stages share: process settings first, then parameters, papers and errors."""
+"""Shared by both stages: process settings, parameters, papers and error handling."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).resolve().parent
 VECTORS, MODEL, METRICS = HERE / "vectors", HERE / "model", HERE / "metrics"
-MIN_PAPERS = 32  # fewer make no batch in which to tell titles apart
+MIN_PAPERS = 32  # with fewer, matching titles with abstracts teaches too little
 
 
 def prepare() -> None:
@@ -27,7 +27,7 @@ def prepare() -> None:
 
 
 def unlabelled_papers(params: PretrainingParams) -> pd.DataFrame:
-    """Id, title and abstract of the papers to learn from, without those to leave out.
+    """Id, title and abstract of the papers to learn from; papers in `leave_out` are excluded.
 
     Raises UserError if too few are left.
     """

@@ -67,7 +67,7 @@ def main(params: PretrainingParams) -> None:
         },
     )
     print(
-        f"{last.in_batch_accuracy:.1%} of titles found their abstract among "
+        f"{last.in_batch_accuracy:.1%} of titles matched with their abstract among "
         f"{params.batch_size} -> {MODEL}"
     )
 

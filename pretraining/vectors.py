@@ -12,7 +12,7 @@ from arxiv_hybrid.vectors.train import word2vec
 
 
 def main(params: PretrainingParams) -> None:
-    """Word2vec over titles and abstracts; the most frequent words are kept."""
+    """Train word2vec on titles and abstracts, and keep the most frequent words."""
     documents = tokenize_all(texts_of(unlabelled_papers(params)))
     words, vectors = word2vec(
         documents,

@@ -138,8 +138,8 @@ def train_transfer(params: dict[str, Any]) -> None:
         pretrained = new_model(params, seed)
         source, source_test = make_series(params, settings["source"], params["samples"], seed)
         fit(params, pretrained, source, source_test, seed=seed)
-        enough = round(settings["samples"] / (1 - params["test"]))
-        few, _ = make_series(params, settings["target"], enough, seed + 1000)
+        samples = round(settings["samples"] / (1 - params["test"]))
+        few, _ = make_series(params, settings["target"], samples, seed + 1000)
         _, test = make_series(params, settings["target"], 5 * params["samples"], seed + 2000)
         models = {"fresh": new_model(params, seed), "transferred": deepcopy(pretrained)}
         for name, model in models.items():
