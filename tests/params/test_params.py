@@ -27,7 +27,7 @@ def test_shipped_params_are_valid_and_the_documented_sweep_changes_something() -
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "fragments"),
     [
         ({"dropout": 1.5}, ["dropout", "1.5", "less than or equal to 0.99"]),
         ({"model": "v9"}, ["model", "v9", "v1"]),
@@ -68,14 +68,14 @@ def test_shipped_params_are_valid_and_the_documented_sweep_changes_something() -
     ],
 )
 def test_impossible_values_give_one_line_with_key_and_value(
-    tmp_path: Path, default_content: dict[str, Any], change: dict[str, Any], words: list[str]
+    tmp_path: Path, default_content: dict[str, Any], change: dict[str, Any], fragments: list[str]
 ) -> None:
     with pytest.raises(UserError) as caught:
         load(write(tmp_path, merged(default_content, change)))
     message = str(caught.value)
     assert "\n" not in message
-    for word in [*words, "params.yaml"]:
-        assert word in message
+    for fragment in [*fragments, "params.yaml"]:
+        assert fragment in message
 
 
 def test_a_missing_key_is_named(tmp_path: Path, default_content: dict[str, Any]) -> None:
@@ -85,18 +85,18 @@ def test_a_missing_key_is_named(tmp_path: Path, default_content: dict[str, Any])
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ("a: [1", "not valid YAML"),
         ("- 1", "expected keys and values"),
-        ("seed: 1\nseed: 2", "stands twice, again in line 2"),
+        ("seed: 1\nseed: 2", "appears twice, again in line 2"),
         ("seed: {{x}}", "a key in line 1 is not a name"),
     ],
 )
-def test_broken_files_are_named(tmp_path: Path, text: str, words: str) -> None:
+def test_broken_files_are_named(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "params.yaml"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(UserError, match=words):
+    with pytest.raises(UserError, match=message):
         load(path)
 
 

@@ -307,7 +307,7 @@ def test_too_few_papers_are_an_error_unless_allowed(dump: Path) -> None:
 def test_window_params_are_validated() -> None:
     fetch = fetch_params(path="x", since="2025-01-01", until="2025-02-01")
     assert Window.parse(fetch.since, fetch.until) == Window(date(2025, 1, 1), date(2025, 2, 1))
-    with pytest.raises(UserError, match="lies after"):
+    with pytest.raises(UserError, match="fetch: since 2025-03-01 is after until"):
         fetch_params(path="x", since="2025-03-01", until="2025-02-01")
     for wrong in ("yesterday", "20251117", "2025-02-30"):
         with pytest.raises(UserError, match=r"fetch\.until.*expected a day"):

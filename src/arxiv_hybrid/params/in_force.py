@@ -1,4 +1,4 @@
-"""The values in force: what the recipe and `auto` come to, written out for people and DVC."""
+"""The values in force: every `auto` replaced by the recipe's value, for people and DVC."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TRAINING_NESTED = {
 
 
 def values_in_force(params: Params) -> dict[str, Any]:
-    """Everything that training reads, by model, and the augmentation.
+    """All parameters that training reads, by model, and those of augmentation.
 
     Keys: `train` for the main model, `members` by name, `augment`.
     """

@@ -37,7 +37,7 @@ _KIND = re.compile(
 
 
 def load(path: Path) -> Params:
-    """Read and validate a params.yaml; raise UserError with one line if it is not sound."""
+    """Read and validate a params.yaml; raise UserError with one line if it is not valid."""
     params = parse(_read(path), path.name)
     for member in params.ensemble.members:
         for_member(params, member.name)  # a wrong override fails now, not after an hour
@@ -55,7 +55,7 @@ def for_member(params: Params, name: str) -> Params:
             overrides = member.model_extra or {}
             where = f"params.yaml: ensemble.members[{name}]"
             shared = {"augment": params.augment.model_dump()}  # not what the member's recipe says
-            return parse(_overlay(params.written, overrides) | shared, where)
+            return parse(_merge_overrides(params.written, overrides) | shared, where)
     names = ", ".join(member.name for member in params.ensemble.members)
     raise UserError(f"params.yaml: ensemble.members has no {name!r}; it has {names}")
 
@@ -79,7 +79,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def load_section(path: Path, kind: type[Section]) -> Section:
-    """Read a YAML file that is one section, as the examples' params.yaml."""
+    """Read a YAML file that is one section, such as the examples' params.yaml."""
     content = _read(path)
     try:
         return kind.model_validate(content)
@@ -88,7 +88,7 @@ def load_section(path: Path, kind: type[Section]) -> Section:
 
 
 def parse(content: dict[str, Any], where: str) -> Params:
-    """Validate a mapping, each `auto` replaced by the model's recipe.
+    """Validate a mapping, with each `auto` replaced by the value in the model's recipe.
 
     where: names the mapping's origin in the error line.
     """
@@ -102,9 +102,9 @@ def parse(content: dict[str, Any], where: str) -> Params:
 
 def _one_line(error: ValidationError) -> str:
     """The first problem of a pydantic report, with its key, and how many more there are."""
-    found = error.errors(include_url=False)
-    # where several kinds of value are allowed, each has a line: the one that came furthest counts
-    same = [entry for entry in found if _key(entry) == _key(found[0])]
+    problems = error.errors(include_url=False)
+    # a union reports every one of its types: keep those that failed deepest inside the value
+    same = [entry for entry in problems if _key(entry) == _key(problems[0])]
     deepest = max(len(entry["loc"]) for entry in same)
     same = [entry for entry in same if len(entry["loc"]) == deepest]
     first = same[0]
@@ -116,16 +116,18 @@ def _one_line(error: ValidationError) -> str:
         text = f"{key}: unknown key"
     elif kind == "missing":
         text = f"{key}: missing"
-    elif key:
-        text = f"{key}: {first['input']!r} is not allowed: {message[0].lower()}{message[1:]}"
-    else:
+    elif not key:
         text = message
-    more = len({entry["loc"][:1] for entry in found}) - 1
+    elif isinstance(first["input"], dict):  # a whole section, too long for one line
+        text = f"{key}: {message}"
+    else:
+        text = f"{key}: {first['input']!r} is not allowed: {message[0].lower()}{message[1:]}"
+    more = len({entry["loc"][:1] for entry in problems}) - 1
     return f"{text} (and {more} more)" if more else text
 
 
 def _key(entry: ErrorDetails, *, whole: bool = False) -> tuple[str, ...]:
-    """The key of a problem: its parameter or, `whole`, the place within its value, too."""
+    """The key of a problem: the parameter; with `whole`, also the position inside its value."""
     parts = [str(part) for part in entry["loc"]]
     kinds = [number for number, part in enumerate(parts) if _KIND.match(part)]
     if not whole and kinds:
@@ -133,8 +135,8 @@ def _key(entry: ErrorDetails, *, whole: bool = False) -> tuple[str, ...]:
     return tuple(part for number, part in enumerate(parts) if number not in kinds)
 
 
-def _overlay(base: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
-    """Lay a member's overrides over the root parameters; data parameters are shared by all."""
+def _merge_overrides(base: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
+    """Merge a member's overrides into the root parameters; UserError for shared ones."""
     for key in overrides:
         if key in SHARED_BY_MEMBERS:
             raise UserError(f"params.yaml: ensemble.members: {key} is shared by all members")
@@ -142,7 +144,7 @@ def _overlay(base: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
-    """A safe loader that refuses a key given twice instead of keeping the last."""
+    """A safe loader that rejects duplicate keys instead of keeping the last."""
 
 
 def _mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[Any, Any]:
@@ -155,7 +157,7 @@ def _mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[Any, Any]
             raise yaml.YAMLError(f"a key in line {line} is not a name")
         if key in seen:
             line = key_node.start_mark.line + 1
-            raise yaml.YAMLError(f"key {key!r} stands twice, again in line {line}")
+            raise yaml.YAMLError(f"key {key!r} appears twice, again in line {line}")
         seen.add(key)
     return loader.construct_mapping(node)
 

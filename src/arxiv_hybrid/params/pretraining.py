@@ -36,5 +36,7 @@ class PretrainingParams(Strict):
     @classmethod
     def _texts_are_named(cls, texts: object) -> object:
         if not texts:
-            raise ValueError("name a file of papers, as -S pretraining/params.yaml:texts=dump.json")
+            raise ValueError(
+                "name a file of papers, such as -S pretraining/params.yaml:texts=dump.json"
+            )
         return texts

@@ -13,7 +13,7 @@ from arxiv_hybrid.system.nested import deep_merge
 AUTO = "auto"
 NAMES = ("ours", "published")
 ATOMIC = ("class_weights",)  # a mapping that is one value
-PRETRAINABLE = "v5"  # a pre-trained encoder brings its own widths
+PRETRAINABLE = "v5"  # its pre-trained encoder defines the widths
 
 
 def recipe(name: str, model: str) -> dict[str, Any]:

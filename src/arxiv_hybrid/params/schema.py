@@ -66,9 +66,9 @@ class Fetch(Strict):
 
     @field_validator("since", "until", mode="before")
     @classmethod
-    def _a_day(cls, day: Any) -> Any:
+    def _is_valid_day(cls, day: Any) -> Any:
         if day is not None and not _is_date(day):
-            raise ValueError("expected a day as 2025-11-17, in quotes")
+            raise ValueError("expected a day such as 2025-11-17, in quotes")
         if day is not None and not "1991" <= day < "2100":
             raise ValueError("expected a day from 1991, when arXiv began, to 2099")
         return day
@@ -122,7 +122,7 @@ class Glove(Strict):
 
     @field_validator("source")
     @classmethod
-    def _a_name_or_a_file(cls, source: str) -> str:
+    def _is_name_or_file(cls, source: str) -> str:
         names = ("corpus", "none", *PUBLISHED_GLOVE)
         if source in names or source.endswith(VECTOR_FILES):
             return source
@@ -131,7 +131,7 @@ class Glove(Strict):
         )
 
     @model_validator(mode="after")
-    def _published(self) -> Glove:
+    def _has_published_width(self) -> Glove:
         widths = PUBLISHED_GLOVE.get(self.source, (self.dim,))
         if self.dim not in widths:
             raise ValueError(
@@ -155,7 +155,7 @@ _Part = bool | Literal["auto"] | None
 
 
 class Architecture(Strict):
-    """Widths and parts; auto or None keeps the model's own."""
+    """Layer widths and optional parts; auto or None keeps the model's default."""
 
     num_filters: _Width
     lstm_hidden: _Width
@@ -165,7 +165,7 @@ class Architecture(Strict):
     char_init_std: Annotated[float, Field(gt=0, le=10)] | Literal["auto"] | None
 
     def given(self) -> dict[str, int | bool | float]:
-        """Only what the user or a recipe set."""
+        """Only the values that the user or the recipe sets."""
         return {key: value for key, value in self.model_dump().items() if value not in (None, AUTO)}
 
 
