@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Commands = _SubParsersAction["_Parser"]
 
-SURE = 0.5
+SURE_THRESHOLD = 0.5
 HOST, PORT = "127.0.0.1", 5001
 
 EXAMPLES = """\
@@ -83,8 +83,8 @@ def _add_predict(commands: Commands) -> None:
     command.add_argument(
         "--sure",
         type=_probability,
-        default=SURE,
-        help=f"call a prediction unsure below this probability ({SURE})",
+        default=SURE_THRESHOLD,
+        help=f"call a prediction unsure below this probability ({SURE_THRESHOLD})",
     )
     _add_path(command, "--input", "a file of papers: .csv or .jsonl, also .gz; - reads JSON lines")
     _add_path(command, "--output", "the .csv or .jsonl to write, also .gz; - prints JSON lines")
@@ -92,7 +92,7 @@ def _add_predict(commands: Commands) -> None:
         "--bad-rows",
         choices=("stop", "skip"),
         default="stop",
-        help="at an unreadable row, stop with an error (the default), or report and skip it",
+        help="on an unreadable row: stop with an error (the default), or report and skip it",
     )
     _add_path(command, "--model", f"a model folder ({MODEL})", MODEL)
     command.set_defaults(command="predict")
@@ -100,7 +100,7 @@ def _add_predict(commands: Commands) -> None:
 
 def _add_explain(commands: Commands) -> None:
     command = commands.add_parser(
-        "explain", help="show where the model looks in some papers, as pages", epilog=EXPLAIN
+        "explain", help="write pages that show the attention to each word", epilog=EXPLAIN
     )
     command.add_argument("--id", nargs="+", default=[], help="ids of papers in the data set")
     command.add_argument("--title", default="", help="or the title of another paper")
@@ -122,12 +122,12 @@ def _add_data(commands: Commands) -> None:
 
 
 def _add_run_commands(commands: Commands) -> None:
-    """Commands about the last run of the pipeline, which start in the repository."""
+    """Commands about the last run of the pipeline; they must start in the repository."""
     command = commands.add_parser("summary", help="print the scores of the last run")
     command.set_defaults(command="summary")
     command = commands.add_parser("report", help="write the last run to reports/index.html")
     command.set_defaults(command="report")
-    command = commands.add_parser("serve", help="answer HTTP requests with the model", epilog=SERVE)
+    command = commands.add_parser("serve", help="serve the model over HTTP", epilog=SERVE)
     command.add_argument("--host", default=HOST, help=f"the address to listen on ({HOST})")
     command.add_argument("--port", type=int, default=PORT, help=f"the port ({PORT})")
     command.set_defaults(command="serve")

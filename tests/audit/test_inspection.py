@@ -28,7 +28,7 @@ def test_tables_count_papers_categories_and_lengths() -> None:
     assert overview["rows"] == "4"
     assert overview["papers"] == "3"
     assert overview["rows of papers under several categories"] == "50.0%"
-    assert overview["papers with the text of another"] == "2"
+    assert overview["papers with duplicate text"] == "2"
     assert overview["papers without a date"] == "1"
     categories = tables["categories"]
     assert categories["rows"].to_dict() == {

@@ -62,7 +62,7 @@ def test_unreadable_input_and_output_give_one_line(
     assert main([*command, "--title", "Deep"]) == 2
     assert re.fullmatch(r"error: \S+/file: File exists\n", capsys.readouterr().err)
     assert main([*command, "--title", "语音识别", "--abstract", "?"]) == 2
-    assert "at least one word in latin letters" in capsys.readouterr().err
+    assert "at least one word in Latin letters" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("given", [[], ["--id", "1", "--title", "both"]])

@@ -1,4 +1,4 @@
-"""`summary`, `report` and `serve`, where no pipeline has run; tests/pipeline has the real ones."""
+"""`summary`, `report` and `serve` before the pipeline has run; tests/pipeline covers the rest."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_without_a_run_the_missing_file_is_named(
     assert not (workspace / "reports").exists()
 
 
-def test_serve_replaces_the_process_by_the_server(
+def test_serve_replaces_the_process_with_the_server(
     workspace: Path,
     model_folder: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -108,7 +108,7 @@ def test_soft_vote_and_diversity() -> None:
 
 
 def test_diversity_by_hand() -> None:
-    """Of 8 papers both members get 2 right, x alone 3, y alone 2, and neither 1."""
+    """Of 8 papers, both members get 2 right, only x 3, only y 2, and neither 1."""
     labels = np.zeros(8, dtype=int)
     first = np.eye(3)[[0, 0, 0, 0, 0, 1, 1, 2]]
     second = np.eye(3)[[0, 0, 1, 1, 2, 0, 0, 2]]

@@ -19,12 +19,12 @@ def drawn(papers: int = 20_000) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize("factor", [0.5, 1.0, 3.0])
-def test_the_temperature_undoes_what_made_logits_too_sure(factor: float) -> None:
+def test_the_temperature_undoes_a_scaling_of_the_logits(factor: float) -> None:
     logits, labels = drawn()
     assert fit_temperature(factor * logits, labels) == pytest.approx(factor, rel=0.03)
 
 
-def test_calibrated_votes_mean_what_they_say() -> None:
+def test_calibrated_votes_have_a_small_calibration_error() -> None:
     logits, labels = drawn()
     votes = probabilities(3 * logits, 1.0).numpy()
     known = labels.numpy()
@@ -37,13 +37,13 @@ def test_calibrated_votes_mean_what_they_say() -> None:
     assert after.sum(1) == pytest.approx(1.0)
 
 
-def test_votes_without_any_doubt_are_no_error() -> None:
+def test_votes_with_probability_one_are_accepted() -> None:
     labels = np.array([0, 1, 1])
     votes = np.eye(2)[[0, 1, 0]]
     assert np.isfinite(calibrated(votes, fit_vote_temperature(labels, votes))).all()
 
 
-def test_a_few_papers_without_a_mistake_make_no_one_sure_of_everything() -> None:
+def test_a_few_correct_papers_do_not_lead_to_overconfidence() -> None:
     logits = 4 * torch.eye(3).repeat(10, 1)
     temperature = fit_temperature(logits, logits.argmax(1))
     assert temperature > 0.3

@@ -144,7 +144,7 @@ def test_predictions_below_the_threshold_are_called_unsure(
         ([], "predict needs --title and --abstract, or --input and --output"),
         (["--input", "in.csv"], "predict needs --title"),
         (["--title", "x", "--input", "in.csv"], "either"),
-        (["--title", "?!", "--abstract", "..."], "at least one word in latin letters"),
+        (["--title", "?!", "--abstract", "..."], "at least one word in Latin letters"),
     ],
 )
 def test_options_that_contradict_or_are_missing_are_errors(
@@ -218,7 +218,7 @@ def test_a_file_of_bad_rows_only_is_an_error(
     assert not (tmp_path / "out.csv").exists()
 
 
-def test_a_pipe(model_folder: Path) -> None:
+def test_papers_can_come_from_a_pipe(model_folder: Path) -> None:
     paper = {"id": "1", "title": "Deep learning", "abstract": "words"}
     done = subprocess.run(
         [sys.executable, "-m", "arxiv_hybrid", "predict", "--model", str(model_folder),
@@ -238,7 +238,7 @@ def test_unbalanced_quotes_are_an_error_not_a_paper(
     source.write_text('id,title,abstract\n1,T,"He said "stop" here,\nfoo, bar, baz\nmore"\n2,a,b\n')
     files = ["--model", str(model_folder), "--input", str(source), "--output", str(target)]
     assert main(["predict", *files, "--bad-rows", "skip"]) == 2
-    assert "where the next row begins is unknown" in capsys.readouterr().err
+    assert "it is unknown where the next row begins" in capsys.readouterr().err
     assert not target.exists()
 
 

@@ -29,35 +29,35 @@ def month_of(identifier: str, published: str) -> str:
 
 
 def by_month(splits: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """Count the documents of each split per month, and the test words unknown to training.
+    """Count the documents of each split per month, and the test words that are unknown.
 
-    splits: rows with id, published, title and abstract by name of the split, `train` and
-    `test` among them. Returns the columns month, one per split, and unknown_words (a share;
+    splits: rows with id, published, title and abstract, by the name of the split; `train`
+    and `test` are required. Returns the columns month, one per split, and unknown_words (a share;
     NaN in months without test papers).
     """
     months = {name: _months(part) for name, part in splits.items()}
     counts = pd.DataFrame({name: month.value_counts() for name, month in months.items()})
     counts = counts.fillna(0).astype(int).sort_index()
-    known = {word for tokens in _tokens(splits["train"]) for word in tokens}
+    known = {token for tokens in _tokens(splits["train"]) for token in tokens}
     test = _tokens(splits["test"])
-    words = pd.DataFrame(
+    token_counts = pd.DataFrame(
         {
             "month": months["test"].to_numpy(),
-            "words": [len(tokens) for tokens in test],
-            "unknown": [sum(word not in known for word in tokens) for tokens in test],
+            "tokens": [len(tokens) for tokens in test],
+            "unknown": [sum(token not in known for token in tokens) for tokens in test],
         }
     )
-    sums = words.groupby("month").sum()
-    counts["unknown_words"] = sums["unknown"] / sums["words"]
+    sums = token_counts.groupby("month").sum()
+    counts["unknown_words"] = sums["unknown"] / sums["tokens"]
     return counts.rename_axis("month").reset_index()
 
 
 @dataclass(frozen=True)
 class RisingWords:
-    """Words with the largest rise: columns word, before, after (shares of papers) and z.
+    """The words that rose most, with columns word, before, after (shares of papers) and z.
 
-    tested: number of words compared. critical_z: without any change, the largest z of all
-    `tested` words exceeds it with a probability of 5 % (Bonferroni).
+    tested: number of words compared. critical_z: if nothing changed, the largest z of all
+    `tested` words would exceed it with a probability of 5 % (Bonferroni).
     """
 
     table: pd.DataFrame

@@ -1,4 +1,4 @@
-"""Near-duplicate papers across splits: similar texts under different ids, a leak that ids hide.
+"""Near-duplicate papers across splits: similar texts under different ids.
 
 Similarity is the Jaccard similarity of two texts' shingles, their runs of five words (Broder
 1997). Candidate pairs share one of each text's rarest shingles. This is the prefix filter of
@@ -18,7 +18,7 @@ from tqdm import tqdm
 from arxiv_hybrid.data.identifiers import text_key
 from arxiv_hybrid.data.table import texts_of
 
-SIMILARITY_THRESHOLD = 0.5  # one edited text; two papers on one topic stay far below
+SIMILARITY_THRESHOLD = 0.5  # edited copies reach it; two papers on one topic stay far below
 _SHINGLE_WORDS = 5
 _ROWS_PER_BLOCK, _PAIRS_PER_BLOCK = 2048, 100_000
 _COLUMNS = ["first", "second", "first_splits", "second_splits", "similarity", "same_label"]
@@ -100,9 +100,9 @@ def _shingles(texts: pd.Series) -> sparse.csr_matrix:
 
 
 def _rarest(shingles: sparse.csr_matrix) -> sparse.csr_matrix:
-    """Keep of each text as many of its rarest shingles as the prefix filter needs.
+    """Keep only the rarest shingles of each text, as many as the prefix filter needs.
 
-    Columns are renumbered. Shingles of a single text are dropped, because they make no pair.
+    Columns are renumbered. Shingles of only one text are dropped: they cannot form a pair.
     """
     sizes = np.diff(shingles.indptr)
     column, counts = np.unique(shingles.indices, return_inverse=True, return_counts=True)[1:]

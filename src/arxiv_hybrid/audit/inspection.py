@@ -42,16 +42,16 @@ def _format(value: object) -> str:
 
 def _overview(papers: pd.DataFrame, unique: pd.DataFrame) -> pd.DataFrame:
     keys = texts_of(unique).map(text_key)
-    facts = {
+    counts = {
         "rows": f"{len(papers):,}",
         "papers": f"{len(unique):,}",
         "rows of papers under several categories": (
             f"{contradicting_share(papers['id'], papers['category']):.1%}"
         ),
-        "papers with the text of another": f"{int(keys.duplicated(keep=False).sum()):,}",
+        "papers with duplicate text": f"{int(keys.duplicated(keep=False).sum()):,}",
         "papers without a date": f"{int((unique['published'] == '').sum()):,}",
     }
-    return pd.DataFrame({"": facts})
+    return pd.DataFrame({"": counts})
 
 
 def _categories(papers: pd.DataFrame, unique: pd.DataFrame) -> pd.DataFrame:

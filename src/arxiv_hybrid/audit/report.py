@@ -27,7 +27,7 @@ def audit_report(
     none of them empty. ceiling: the label ceiling by number of classes, if the source knows
     it. pairs: the result of `near_duplicates`.
 
-    The oracle knows each row's paper and always answers its most frequent label: no classifier
+    The oracle knows each row's paper and always predicts its most frequent label: no classifier
     that reads only the paper can be expected to do better over all rows.
     """
     return {
@@ -90,7 +90,7 @@ def contradicting_share(ids: pd.Series, labels: pd.Series) -> float:
 
 
 def oracle_accuracy(ids: pd.Series, labels: pd.Series) -> float:
-    """Accuracy of always answering the most frequent label of the row's paper."""
+    """Accuracy of always predicting the most frequent label of the row's paper."""
     counts = pd.DataFrame({"id": ids.to_numpy(), "label": labels.to_numpy()}).value_counts()
     return float(counts.groupby(level="id").max().sum() / len(ids))
 
@@ -106,7 +106,7 @@ def best_possible(report: dict[str, Any]) -> float:
 
 
 def leakage(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, float | int]:
-    """Rows of `second` whose paper is also in `first`, or whose text is, under another id."""
+    """Count the rows of `second` whose paper, or whose text under another id, is in `first`."""
     leaked = second["id"].isin(set(first["id"]))
     same_text = _text_keys(second).isin(set(_text_keys(first)))
     return {

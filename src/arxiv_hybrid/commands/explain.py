@@ -1,4 +1,4 @@
-"""`explain`: pages and pictures of the attention that papers get."""
+"""`explain`: pages and pictures of a model's attention to papers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TOKENS_SHOWN = 8
 
 
 def run(options: Namespace) -> None:
-    """Write a page and a picture for each paper, and print its strongest tokens."""
+    """Write a page and a picture for each paper, and print the tokens with the most attention."""
     if bool(options.id) == bool(options.title or options.abstract):
         raise UserError("explain needs either --id or --title and --abstract")
     if options.id:

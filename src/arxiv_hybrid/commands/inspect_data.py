@@ -10,6 +10,6 @@ from arxiv_hybrid.sources.csv_source import read_csv
 
 
 def run(options: Namespace) -> None:
-    """Print facts about a file of papers."""
+    """Print summary tables of a file of papers."""
     papers = check_papers(read_csv(options.file, option="FILE"), str(options.file))
     print(render(inspect(papers)))

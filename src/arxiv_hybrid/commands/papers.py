@@ -25,13 +25,13 @@ def papers_by_id(path: Path, ids: list[str]) -> pd.DataFrame:
 
 
 def typed_paper(title: str, abstract: str) -> pd.DataFrame:
-    """A table of one paper, whose id is made of its first words.
+    """A table of one paper, whose id is built from its first tokens.
 
-    Raises UserError if the text has no token: latin letters and digits make tokens.
+    Raises UserError if the text has no token, that is, no Latin letters or digits.
     """
     # an argument may hold bytes that are not UTF-8; they become `?`
     title, abstract = (text.encode("utf-8", "replace").decode() for text in (title, abstract))
     tokens = tokenize(f"{title} {abstract}")
     if not tokens:
-        raise UserError("--title and --abstract need at least one word in latin letters or digits")
+        raise UserError("--title and --abstract need at least one word in Latin letters or digits")
     return pd.DataFrame({"id": ["-".join(tokens[:6])[:60]], "title": title, "abstract": abstract})

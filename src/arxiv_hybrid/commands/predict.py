@@ -16,7 +16,7 @@ WORDS_SHOWN = 8
 
 
 def run(options: Namespace) -> None:
-    """Classify what the options name; UserError if they name no paper, or both one and a file."""
+    """Classify one paper or a file; UserError if the options name neither, or both."""
     if options.title or options.abstract:
         if options.input or options.output:
             raise UserError("predict needs either --title and --abstract or --input and --output")

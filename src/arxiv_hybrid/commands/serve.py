@@ -14,7 +14,7 @@ REGISTERED_NAME = "arxiv-hybrid"  # unless tracking.register_as names another
 
 
 def run(options: Namespace) -> None:
-    """Replace this process by the server; UserError if there is no model to serve."""
+    """Replace this process with the server; UserError if there is no model to serve."""
     name = load(PARAMS).tracking.register_as or REGISTERED_NAME
     model = find_model_to_serve(repository_root(), name, _checked_digest)
     print(f"{model.uri} -> http://{options.host}:{options.port}/invocations", flush=True)
@@ -23,6 +23,6 @@ def run(options: Namespace) -> None:
 
 
 def _checked_digest() -> str:
-    """The digest of the last trained model, which is loaded to see that it is not damaged."""
+    """The digest of the last trained model, after checking that the model can be loaded."""
     checkpoint.load(MODEL)
     return checkpoint.digest(MODEL)

@@ -19,11 +19,11 @@ MERGED = {"cs.AI": "cs.AI-LG", "cs.LG": "cs.AI-LG"}
 def class_index(categories: pd.Series, classes: int) -> npt.NDArray[np.int64]:
     """Class number of each category; -1 for categories outside `CATEGORIES`."""
     names = CLASSES[classes]
-    lookup = {
+    codes = {
         category: names.index(category if classes == 4 else MERGED.get(category, category))
         for category in CATEGORIES
     }
-    numbers: npt.NDArray[np.int64] = categories.map(lookup).fillna(-1).to_numpy().astype(np.int64)
+    numbers: npt.NDArray[np.int64] = categories.map(codes).fillna(-1).to_numpy().astype(np.int64)
     return numbers
 
 
@@ -32,16 +32,16 @@ def label_papers(papers: pd.DataFrame, *, scheme: str, classes: int) -> pd.DataF
 
     scheme `query`: keep every row, labelled by the category query that found it; a
     cross-listed paper appears several times (the published protocol). scheme `primary`: one
-    row per paper, labelled by its primary category; papers with another primary category
-    than the four are left out. Raises UserError if a class has no paper.
+    row per paper, labelled by its primary category; papers with any other primary category
+    are left out. Raises UserError if a class has no paper.
     """
     if scheme == "query":
         labels = class_index(papers["category"], classes)
         documents = papers.assign(label=labels)
     else:
-        once = papers.drop_duplicates("id", keep="first")
-        labels = class_index(once["primary_category"], classes)
-        documents = once.assign(label=labels)[labels >= 0]
+        unique = papers.drop_duplicates("id", keep="first")
+        labels = class_index(unique["primary_category"], classes)
+        documents = unique.assign(label=labels)[labels >= 0]
     counts = np.bincount(documents["label"], minlength=classes)
     if counts.min() == 0:
         missing = ", ".join(name for name, n in zip(CLASSES[classes], counts, strict=True) if not n)

@@ -114,7 +114,7 @@ def check_enough(counts: Mapping[str, int], wanted: int, where: str, allow_fewer
 
 
 def _check_ids(papers: pd.DataFrame, where: str) -> None:
-    """Raise UserError if an id has two different papers, or twice the same category."""
+    """Raise UserError if an id names two papers, or a paper has a category twice."""
     for column in ("title", "abstract", "primary_category"):
         clashing = papers.groupby("id")[column].transform("nunique") > 1
         if clashing.any():

@@ -99,7 +99,7 @@ def explain(classifier: Classifier, papers: pd.DataFrame) -> list[Explanation]:
 def attention_table(explanations: list[Explanation]) -> pd.DataFrame:
     """The mean weights of the first 20 title and 50 abstract tokens of each paper.
 
-    One row a token: id, part (`title` or `abstract`), position from 1, token, weight, and the
+    One row per token: id, part (`title` or `abstract`), position from 1, token, weight, and the
     paper's actual and predicted class. The weights of a part sum to 1 over all its tokens, so
     those of the first 50 tokens of a longer abstract sum to less.
     """

@@ -78,9 +78,9 @@ def equal_weights(names: Iterable[str]) -> dict[str, float]:
 def fitted_weights(
     labels: npt.NDArray[np.int64], members: Mapping[str, Probabilities]
 ) -> dict[str, float]:
-    """Weights that maximise the mixture's likelihood of the labels (N,) of held-out papers.
+    """Weights that maximize the mixture's likelihood of the labels (N,) of held-out papers.
 
-    Fitted by expectation maximisation. A mixture's log-likelihood is concave in its weights, so
+    Fitted by expectation maximization. A mixture's log-likelihood is concave in its weights, so
     there are no local maxima.
     """
     likelihood = np.stack([p[np.arange(len(labels)), labels] for p in members.values()])  # (M, N)

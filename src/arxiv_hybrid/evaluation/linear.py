@@ -11,7 +11,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from tqdm import tqdm
 
-CANDIDATES = (0.5, 2.0, 5.0)  # inverse regularisation strengths C, chosen on validation papers
+CANDIDATES = (0.5, 2.0, 5.0)  # inverse regularization strengths C, chosen on validation papers
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,6 @@ def fit_linear(
 def prediction_table(
     papers: pd.DataFrame, probabilities: npt.NDArray[np.float64], class_names: list[str]
 ) -> pd.DataFrame:
-    """Columns id, label and one probability a class; rows in the order of the papers."""
+    """Columns id, label and one probability per class; rows in the order of the papers."""
     table = papers[["id", "label"]].reset_index(drop=True)
     return pd.concat([table, pd.DataFrame(probabilities, columns=class_names)], axis=1)

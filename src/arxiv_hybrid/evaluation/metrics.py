@@ -72,7 +72,7 @@ def reliability(
 
 
 def expected_calibration_error(labels: Labels, probabilities: Probabilities, bins: int) -> float:
-    """Mean gap between confidence and accuracy, weighted by papers a bin (Guo et al. 2017)."""
+    """Mean gap between confidence and accuracy, weighted by papers per bin (Guo et al. 2017)."""
     rows = reliability(labels, probabilities, bins)
     gaps = [abs(row["confidence"] - row["accuracy"]) * row["papers"] for row in rows]
     return float(sum(gaps) / len(labels))

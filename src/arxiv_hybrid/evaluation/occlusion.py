@@ -21,16 +21,16 @@ class Occlusion(Prediction):
     """A prediction, and how each word of the vocabulary contributes to it.
 
     drops: (word, drop of the predicted class's probability without the word), the largest drop
-    first. A drop is negative if the word speaks against the predicted class.
+    first. A drop is negative if the word is evidence against the predicted class.
     """
 
     drops: list[tuple[str, float]]
 
 
 def occlusion(classifier: Classifier, title: str, abstract: str) -> Occlusion:
-    """Classify a paper as it is, and once for each distinct word with that word made `<UNK>`.
+    """Classify a paper, and again for each distinct word with that word replaced by `<UNK>`.
 
-    A word is replaced wherever it occurs. Occlusion measures what the prediction depends on;
+    All occurrences of a word are replaced. Occlusion measures what the prediction depends on;
     attention shows only where the network looked.
     """
     paper = classifier.encode(pd.DataFrame({"title": [title], "abstract": [abstract]}))

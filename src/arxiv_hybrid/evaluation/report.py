@@ -49,13 +49,13 @@ def full_report(
 def prediction_rows(
     labels: npt.NDArray[np.int64], probabilities: Probabilities, class_names: list[str]
 ) -> pd.DataFrame:
-    """One row a paper with columns `actual` and `predicted`, for DVC's confusion plots."""
+    """One row per paper with columns `actual` and `predicted`, for DVC's confusion plots."""
     names = np.array(class_names)
     return pd.DataFrame({"actual": names[labels], "predicted": names[probabilities.argmax(1)]})
 
 
 def class_rows(report: dict[str, Any]) -> pd.DataFrame:
-    """One row a class: its name and its scores, from a report's `per_class`."""
+    """One row per class: its name and its scores, from a report's `per_class`."""
     rows = [{"class": name, **class_scores} for name, class_scores in report["per_class"].items()]
     return pd.DataFrame(rows)[["class", "precision", "recall", "f1", "support"]]
 
@@ -63,7 +63,7 @@ def class_rows(report: dict[str, Any]) -> pd.DataFrame:
 def summary_table(metrics: dict[str, dict[str, Any]], places: dict[str, str]) -> str:
     """The table at the end of `make repro`.
 
-    metrics: the content of metrics/NAME.json by name. places: lines about where outputs are, by
+    metrics: the content of metrics/NAME.json by name. places: where each output is, by
     name.
     """
     model = metrics["evaluate"]
@@ -91,7 +91,7 @@ def _summary_rows(
     low, high = model["accuracy_interval"]
     ceiling = best_possible(audit)
     if ceiling < 1:
-        ceiling_remark = "without a leak no classifier can expect more"
+        ceiling_remark = "the highest expected accuracy without leakage"
     else:
         ceiling_remark = "each paper has one label; how many are wrong is unknown"
     return [

@@ -16,7 +16,7 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
 
     logits (N, C), or log-probabilities, and labels (N,) of papers that the model was not trained
     on. T is above 1 if the model was overconfident; the order of classes never changes. A weak
-    prior, worth one paper, keeps T near 1 if there are few papers or all are classified right.
+    prior, worth one paper, keeps T near 1 if papers are few or all are classified correctly.
     """
     from scipy.optimize import minimize_scalar  # half a second to load
 

@@ -39,7 +39,7 @@ class Batch:
         return len(self.labels)
 
     def classify(self, model: nn.Module) -> tuple[Tensor, AttentionMaps]:
-        """The model's logits (B, C) and attention maps; a GPU need not count tokens."""
+        """The model's logits (B, C) and attention maps; known token counts avoid a GPU wait."""
         with known_token_counts(*self.token_counts):
             logits, maps = model(self.title_ids, self.abstract_ids)
         return logits, maps
@@ -84,7 +84,7 @@ class EncodedPapers:
 
 
 def _to_device(rows: npt.NDArray[np.int64], device: torch.device) -> Tensor:
-    """Row numbers as a tensor; a GPU fetches them from pinned memory while the host goes on."""
+    """Row numbers as a tensor; the copy to a GPU is asynchronous, from pinned memory."""
     index = torch.from_numpy(rows)
     return index if device.type == "cpu" else index.pin_memory().to(device, non_blocking=True)
 

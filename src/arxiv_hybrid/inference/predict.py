@@ -13,7 +13,7 @@ from arxiv_hybrid.models.base import PaperClassifier
 
 @torch.inference_mode()
 def predict(model: PaperClassifier, papers: EncodedPapers, device_config: DeviceConfig) -> Tensor:
-    """Logits (N, C) in float32, in the papers' own order, with dropout off."""
+    """Logits (N, C) in float32, in the order of the papers, with dropout off."""
     model.eval()
     parts, orders = [], []
     batches = list(sorted_batches(papers.lengths(model.bucket_by)))

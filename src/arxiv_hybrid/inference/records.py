@@ -1,6 +1,6 @@
 """Papers to classify, read row by row from a CSV or JSON lines of any size.
 
-`sources.csv_source` reads the pipeline's own papers whole and needs all their columns. This
+`sources.csv_source` reads the papers of the pipeline as a whole, with all columns. This
 reader needs title and abstract only, keeps one chunk in memory, reports problems with their line
 numbers, and can continue after an unreadable row.
 """
@@ -31,7 +31,7 @@ LONGEST_FIELD = 64 << 20  # characters
 HEADER_SHOWN = 12  # columns named in an error message
 
 Row = dict[str, str]
-OnBadRow = Callable[[str], None]  # gets a row's line number and problem; may raise
+OnBadRow = Callable[[str], None]  # receives a row's line number and problem; may raise
 
 
 class _BadRowError(Exception):
@@ -39,7 +39,7 @@ class _BadRowError(Exception):
 
 
 def is_json_lines(path: Path) -> bool:
-    """Whether a file's name says JSON lines; standard input and output are JSON lines too."""
+    """Whether a file is JSON lines, by its name; standard input and output always are."""
     return path == STANDARD or path.name.removesuffix(".gz").endswith(JSON_LINES)
 
 
@@ -54,7 +54,7 @@ def read_records(
     named the file, for messages.
 
     Raises UserError if the file is missing, truncated or lacks a column, or if the quotes of a
-    CSV do not match, because where the next row begins is then unknown.
+    CSV do not match, because it is then unknown where the next row begins.
     """
     parse = _json_rows if is_json_lines(path) else _csv_rows
     with explain_read_errors(path, key), _open_source(path) as stream:
@@ -119,7 +119,7 @@ def _csv_rows(stream: Iterable[str], path: Path) -> Iterator[Row | _BadRowError]
         except csv.Error as error:
             lines = _lines(first, reader.line_num)
             raise UserError(
-                f"{path}: {lines}: {error}; fix the quotes: where the next row begins is unknown"
+                f"{path}: {lines}: {error}; fix the quotes: it is unknown where the next row begins"
             ) from None
         except _BadRowError as error:
             yield _BadRowError(f"{_lines(first, reader.line_num)}: {error}")
