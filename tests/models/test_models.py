@@ -1,4 +1,4 @@
-"""What every model promises, whatever the batch looks like."""
+"""What every model guarantees for every batch."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def make(name: str, **changes: object) -> PaperClassifier:
     }
     model = registry.build(name, **{**arguments, **changes})
     model.set_vocabulary([f"word{'x' * (i % 9)}{i}" for i in range(WORDS)])
-    with torch.no_grad():  # biases are 0 at first, which hides what they would let through
+    with torch.no_grad():  # biases start at 0, which would hide their effect on padding
         for parameter in model.parameters():
             if parameter.dim() == 1:
                 parameter.add_(0.03 * torch.randn_like(parameter))
@@ -37,7 +37,7 @@ def make(name: str, **changes: object) -> PaperClassifier:
 
 
 def rounding(model: PaperClassifier) -> float:
-    """What another order of summing may change in logits near 1; v4 is three layers deep."""
+    """How much another order of summation may change logits near 1; v4 has three layers."""
     return 4e-6 if isinstance(model, CharacterHybrid) else 1e-6
 
 
@@ -67,7 +67,7 @@ def test_v4_has_the_published_size() -> None:
     assert 22.5e6 < sum(p.numel() for p in model.parameters()) < 23.5e6
 
 
-def test_the_public_contract() -> None:
+def test_the_public_interface() -> None:
     model = HybridCNNLSTM(
         WORDS, embed_dim=300, num_filters=128, kernel_sizes=[3, 4, 5], lstm_hidden=128,
         num_classes=3, dropout=0.6,
@@ -101,7 +101,7 @@ def test_extra_padding_changes_no_logit(model: PaperClassifier, texts: tuple[Ten
 
 
 def test_extra_padding_changes_nothing_in_training_either(texts: tuple[Tensor, Tensor]) -> None:
-    """Batch statistics and gradients come from real tokens alone."""
+    """Batch statistics and gradients come from real tokens only."""
     titles, abstracts = texts
     losses, gradients = [], []
     for extra in (0, 25):
@@ -125,7 +125,9 @@ def test_order_of_the_batch_does_not_matter(model: PaperClassifier, texts: tuple
     torch.testing.assert_close(shuffled, logits[order], rtol=0, atol=rounding(model))
 
 
-def test_neighbours_do_not_matter(model: PaperClassifier, texts: tuple[Tensor, Tensor]) -> None:
+def test_other_papers_of_the_batch_do_not_matter(
+    model: PaperClassifier, texts: tuple[Tensor, Tensor]
+) -> None:
     model.eval()
     titles, abstracts = texts
     together, _ = model(titles, abstracts)

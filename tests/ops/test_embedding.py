@@ -69,12 +69,12 @@ def test_a_dropped_value_is_dropped_in_the_whole_batch() -> None:
     assert (undropped.padded() != 0).all()
 
 
-def test_unique_ids_with_and_without_free_sizes(pretend_gpu: Callable[[], None]) -> None:
+def test_unique_ids_on_cpu_and_gpu(pretend_gpu: Callable[[], None]) -> None:
     some = torch.tensor([5, 3, 5, 0, 9, 3])
     unique, inverse = unique_with_inverse(some)
     assert unique.tolist() == [0, 3, 5, 9]
     assert torch.equal(unique[inverse], some)
     pretend_gpu()
     unique, inverse = unique_with_inverse(some)
-    assert unique.tolist() == [0, 3, 5, 9, 0, 0], "filled up with padding"
+    assert unique.tolist() == [0, 3, 5, 9, 0, 0], "padded to the number of ids"
     assert torch.equal(unique[inverse], some)

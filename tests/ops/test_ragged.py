@@ -1,4 +1,4 @@
-"""Ragged batches: where tokens lie, and back to padded batches."""
+"""Ragged batches: positions of tokens, and conversion back to padded batches."""
 
 from __future__ import annotations
 

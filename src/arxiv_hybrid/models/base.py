@@ -1,4 +1,4 @@
-"""What every classifier of papers promises, and how its weights start.
+"""The interface of every paper classifier, and how weights are initialized.
 
 Shapes in this package: B papers, Tt tokens of a title, Ta of an abstract, D embedding, C classes.
 """
@@ -25,7 +25,7 @@ class PaperClassifier(nn.Module):
 
     embedding: TokenEmbedding
     head: nn.Module
-    # batches hold papers of similar length in this text: the one whose padding costs time
+    # batches hold papers of similar length in this text: the one whose padding costs more time
     bucket_by: TextName = "abstract"
 
     def forward(
@@ -40,12 +40,12 @@ class PaperClassifier(nn.Module):
         raise NotImplementedError
 
     def set_vocabulary(self, words: Sequence[str]) -> None:
-        """Hand over the words behind the ids, for embeddings that read characters."""
+        """Pass the words, in the order of their ids, to embeddings that read characters."""
         self.embedding.set_vocabulary(words)
 
 
 def attention_maps(title: Tensor, abstract: Tensor, fusion: Tensor) -> AttentionMaps:
-    """What a model reports of its attention, detached.
+    """The attention weights that a model returns, detached.
 
     title (B, H, Tt) and abstract (B, H', Ta): each head's weights, summing to 1 per paper; fusion
     (B, 2): the weights of title and abstract. Returns these as `title_heads`, `abstract_heads` and

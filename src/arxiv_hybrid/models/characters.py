@@ -1,4 +1,4 @@
-"""Word vectors that also know how a word is spelled: a small CNN over its characters (v4)."""
+"""Word vectors combined with a small CNN over the characters of each word (v4)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class CharacterEmbedding(TokenEmbedding):
         """Unique token ids (U,) to vectors (U, D)."""
         characters = self.characters(self.spelling[unique])
         joined: Tensor = self.join(torch.cat([super().vectors(unique), characters], dim=-1))
-        return joined * (unique != PADDING).unsqueeze(-1)  # the bias must not reach padding
+        return joined * (unique != PADDING).unsqueeze(-1)  # keep padding zero despite the bias
 
 
 class CharacterCNN(nn.Module):
@@ -49,7 +49,7 @@ class CharacterCNN(nn.Module):
     def __init__(self, dim: int = 25, dropout: float = 0.2, init_std: float = 1.0) -> None:
         """init_std: standard deviation of the initial character vectors."""
         super().__init__()
-        # not an nn.Embedding: sparse updates do not pay for so small a table
+        # not an nn.Embedding: the table is too small for sparse updates to pay off
         self.table = nn.Parameter(init_std * torch.randn(CHARACTERS, dim))
         self.convs = nn.ModuleList(
             nn.Conv1d(dim, filters, size) for filters, size in zip(FILTERS, KERNELS, strict=True)
@@ -66,13 +66,13 @@ class CharacterCNN(nn.Module):
             longest = max([1, *lengths.tolist()])
         vectors = F.embedding(codes[:, :longest].long(), self.table)
         vectors = (vectors * real[:, :longest].unsqueeze(-1)).transpose(1, 2)
-        # only windows that start within the word count, whatever the longest word of the batch is
+        # keep only windows that start inside the word, so other words of the batch have no effect
         starts = torch.arange(longest, device=codes.device) < lengths.unsqueeze(1)
-        strongest = [
+        maxima = [
             (F.relu(conv(F.pad(vectors, (0, size - 1))).float()) * starts.unsqueeze(1)).amax(-1)
             for size, conv in zip(KERNELS, self.convs, strict=True)
         ]
-        features: Tensor = self.dropout(self.project(torch.cat(strongest, dim=-1)))
+        features: Tensor = self.dropout(self.project(torch.cat(maxima, dim=-1)))
         return features
 
 

@@ -1,7 +1,7 @@
 """The hybrid CNN-LSTM classifiers: v1 (`HybridCNNLSTM`), v4, and the published `baseline`.
 
 A BiLSTM reads the title, parallel convolutions read the abstract. Attention pools each to a vector;
-the two are fused and classified. v2 and v3 are v1 with recipes of their own.
+the two are fused and classified. v2 and v3 are v1 with their own recipes.
 """
 
 from __future__ import annotations
@@ -123,8 +123,8 @@ class CharacterHybrid(HybridCNNLSTM):
     """v4: v1 that also reads characters, with nine dilated blocks, three LSTM layers, eight heads.
 
     char_init_std: standard deviation of the initial character vectors. At the published 1.0 the
-    characters drown the words, and with dropout the network never starts to learn. With 37,760
-    words and 3 classes it has some 23 million parameters.
+    characters overwhelm the words, and with dropout the network never learns. With 37,760
+    words and 3 classes it has about 23 million parameters.
     """
 
     dilations = (1, 2, 4)

@@ -104,7 +104,7 @@ class NoSelfAttention(nn.Module):
 
 
 class AttentionPooling(nn.Module):
-    """Pool tokens by the mean of several heads' weights; projection, residual, LayerNorm (v1)."""
+    """Pool tokens by the mean of the heads' weights; then projection, residual, LayerNorm (v1)."""
 
     def __init__(self, dim: int, heads: int = 4) -> None:
         super().__init__()
@@ -113,7 +113,7 @@ class AttentionPooling(nn.Module):
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, text: Ragged) -> tuple[Tensor, Tensor]:
-        """Features of tokens to documents (B, dim) and each head's weights (B, H, T)."""
+        """Token features to document vectors (B, dim) and each head's weights (B, H, T)."""
         pooled, weights = attention_pool(text, self.score.weight, self.score.bias)
         return self.norm(pooled + self.project(pooled)), weights
 
@@ -122,7 +122,7 @@ class MeanPooling(nn.Module):
     """The ablation of `AttentionPooling`: the mean of the tokens."""
 
     def forward(self, text: Ragged) -> tuple[Tensor, Tensor]:
-        """Features of tokens to documents (B, dim) and equal weights (B, 1, T)."""
+        """Token features to document vectors (B, dim) and equal weights (B, 1, T)."""
         values = text.values
         return attention_pool(text, values.new_zeros(1, values.shape[1]), values.new_zeros(1))
 
@@ -135,7 +135,7 @@ class AdditiveAttention(nn.Module):
         self.score = nn.Linear(dim, 1)
 
     def forward(self, text: Ragged) -> tuple[Tensor, Tensor]:
-        """Features of tokens to documents (B, dim) and the weights (B, 1, T)."""
+        """Token features to document vectors (B, dim) and the weights (B, 1, T)."""
         return attention_pool(text, self.score.weight, self.score.bias)
 
 
@@ -150,7 +150,7 @@ class GatedFusion(nn.Module):
         self.norm = nn.LayerNorm(both)
 
     def forward(self, title: Tensor, abstract: Tensor) -> tuple[Tensor, Tensor]:
-        """Title (B, F) and abstract (B, G) to features (B, F + G) and each mean gate (B, 2)."""
+        """Title (B, F) and abstract (B, G) to features (B, F + G) and the mean gates (B, 2)."""
         both = torch.cat([title, abstract], dim=-1)
         title_gate = torch.sigmoid(self.title_gate(both))
         abstract_gate = torch.sigmoid(self.abstract_gate(both))
@@ -172,7 +172,7 @@ class Concatenation(nn.Module):
 
 
 class SoftmaxFusion(nn.Module):
-    """One linear score each for title and abstract; their softmax scales the two (baseline, v5)."""
+    """Weigh title and abstract by the softmax of a linear score of each (baseline, v5)."""
 
     def __init__(self, title_dim: int, abstract_dim: int) -> None:
         super().__init__()

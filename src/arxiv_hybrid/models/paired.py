@@ -37,9 +37,9 @@ FEATURES = 256
 class TextEncoder(nn.Module):
     """Convolutions of several widths, then a BiLSTM over groups of tokens, both pooled.
 
-    The result joins the maximum of each filter over all tokens, the states' mean weighted by
-    additive attention, and their maximum. An LSTM step reads the filters' maxima over a group of
-    tokens, which makes the LSTM as many times cheaper.
+    The result concatenates the maximum of each filter over all tokens, the attention-weighted mean
+    of the LSTM states, and their maximum. Each LSTM step reads the filters' maxima over a group of
+    tokens, which divides the cost of the LSTM by the size of the group.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class TextEncoder(nn.Module):
         group: how many consecutive tokens make one step of the LSTM.
         """
         features = Ragged.cat(convolve_unique(text, cast(Sequence[nn.Conv1d], self.convs)))
-        # ReLU leaves nothing below the 0 of padding, so padding never wins a maximum
+        # after ReLU no value is below the 0 of padding, so padding never wins a maximum
         padded = Ragged(F.relu(features.values), text.layout).padded()
         mask = _grouped(text.mask, group).any(2)
         # max, not amax: its gradient needs no pass over all tokens
@@ -111,7 +111,7 @@ class PairedCNNLSTM(PaperClassifier):
             nn.Linear(FEATURES, num_classes),
         )
         init_weights(self)
-        nn.init.zeros_(self.fusion.title_score.weight)  # both texts count the same at first
+        nn.init.zeros_(self.fusion.title_score.weight)  # both texts start with equal weight
         nn.init.zeros_(self.fusion.abstract_score.weight)
 
     def forward(
@@ -136,7 +136,7 @@ class PairedCNNLSTM(PaperClassifier):
 
 
 def _grouped(values: Tensor, group: int) -> Tensor:
-    """(B, T, ...) as (B, ceil(T / group), group, ...), filled up with zeros at the end."""
+    """(B, T, ...) as (B, ceil(T / group), group, ...), padded with zeros at the end."""
     missing = -values.shape[1] % group
     filled = F.pad(values, (0, 0) * (values.dim() - 2) + (0, missing))
     grouped: Tensor = filled.unflatten(1, (-1, group))
@@ -148,5 +148,5 @@ def _by_token(weights: Tensor, mask: Tensor, group: int) -> Tensor:
     if group == 1:
         return weights
     tokens = _grouped(mask.to(weights.dtype), group)
-    shared = tokens * (weights / tokens.sum(2).clamp(min=1)).unsqueeze(2)
-    return shared.flatten(1)[:, : mask.shape[1]]
+    per_token = tokens * (weights / tokens.sum(2).clamp(min=1)).unsqueeze(2)
+    return per_token.flatten(1)[:, : mask.shape[1]]

@@ -1,4 +1,4 @@
-"""From a name in params.yaml to a model."""
+"""The models, by their names in params.yaml."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MODELS: dict[str, type[PaperClassifier]] = {
 
 
 def build(name: str, **arguments: Any) -> PaperClassifier:
-    """Construct the model called `name`; arguments not given keep the model's own defaults.
+    """Construct the model called `name`; arguments that are not given keep their defaults.
 
     Raises UserError if there is no such model, or it has no such argument.
     """

@@ -55,19 +55,19 @@ class SerialCNNLSTM(PaperClassifier):
         features = Ragged(F.relu(convolved.values.float()), text.layout)
         sequence, within = features.left_aligned()  # (B, L, F)
         states = self.lstm(sequence)[0].float()  # (B, L, H)
-        strongest, where = states.masked_fill(~within.unsqueeze(-1), -torch.inf).max(dim=1)
-        strongest = strongest.masked_fill(~within.any(1, keepdim=True), 0.0)
+        maxima, argmax = states.masked_fill(~within.unsqueeze(-1), -torch.inf).max(dim=1)
+        maxima = maxima.masked_fill(~within.any(1, keepdim=True), 0.0)
 
-        units = torch.full_like(strongest, 1 / where.shape[1]).detach()
-        shares = torch.zeros_like(sequence[..., 0]).scatter_add(1, where, units)  # (B, L)
-        of_tokens = text.layout.pad(shares[text.layout.documents, text.layout.steps])
-        return self.head(strongest), _maps(of_tokens, mask, title_ids.shape[1])
+        units = torch.full_like(maxima, 1 / argmax.shape[1]).detach()
+        shares = torch.zeros_like(sequence[..., 0]).scatter_add(1, argmax, units)  # (B, L)
+        by_token = text.layout.pad(shares[text.layout.documents, text.layout.steps])
+        return self.head(maxima), _maps(by_token, mask, title_ids.shape[1])
 
 
 def _maps(shares: Tensor, mask: Tensor, title_length: int) -> AttentionMaps:
     """Shares of units by token (B, Tt + Ta) as attention maps of title, abstract and fusion.
 
-    Where no unit takes its maximum in a text, all its tokens weigh the same.
+    If no unit takes its maximum in a text, all tokens of the text get equal weights.
     """
     parts = (shares + 1e-6 * mask).split([title_length, shares.shape[1] - title_length], dim=1)
     sums = torch.stack([part.sum(1) for part in parts], dim=1)

@@ -1,7 +1,7 @@
 """Convolution over the real tokens of a batch, as matrix products over contiguous rows.
 
 Each kernel position is one product of a slice of the flat sequence: nothing is unfolded or copied.
-For embedded texts the products run over unique tokens instead, a quarter of the work.
+For embedded texts the products run over unique tokens instead, which is a quarter of the work.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from arxiv_hybrid.ops.ragged import SEQUENCE_STEP, Layout, Ragged
 def convolve(text: Ragged, conv: nn.Conv1d) -> Ragged:
     """Same-length convolution of each document: channels C to the filters of `conv`.
 
-    Equals `conv` on each document alone with zeros around it. An even kernel reaches one token
-    further to the right, and no position is cut off.
+    Equals `conv` on each document alone with zeros around it. An even kernel covers one token
+    more on the right, and the output has as many positions as the input.
     """
     kernel = conv.weight.permute(2, 1, 0).contiguous()
     inputs = (to_autocast(tensor) for tensor in (text.values, kernel, _bias(conv)))
-    out: Tensor = _FlatConvolution.apply(*inputs, text.layout, conv)
+    out: Tensor = _RaggedConvolution.apply(*inputs, text.layout, conv)
     return Ragged(out, text.layout)
 
 
 def convolve_unique(text: UniqueTokens, convs: Sequence[nn.Conv1d]) -> tuple[Ragged, ...]:
-    """`convolve` of an embedded text by several convolutions with equally many filters.
+    """`convolve` an embedded text with several convolutions of equally many filters.
 
     One product multiplies each unique token with all kernel positions of all `convs`. The result
-    at a position is then the sum of what its neighbours' tokens contribute.
+    at a position is then the sum of the contributions of the tokens around it.
     """
     filters = convs[0].out_channels
     kernels = [torch.cat(conv.weight.unbind(2)) for conv in convs]
-    # the token itself, never a gap, brings the bias along with its own kernel position
+    # the bias goes to the centre of the kernel, where there is a real token, never a gap
     biases = [
         F.pad(_bias(conv), (before * filters, (_size(conv) - 1 - before) * filters))
         for conv in convs
@@ -49,7 +49,7 @@ def convolve_unique(text: UniqueTokens, convs: Sequence[nn.Conv1d]) -> tuple[Rag
     return tuple(Ragged(values, text.layout) for values in sums)
 
 
-class _FlatConvolution(torch.autograd.Function):
+class _RaggedConvolution(torch.autograd.Function):
     """Convolution along the flat sequence, one matrix product per kernel position."""
 
     @staticmethod
@@ -120,9 +120,9 @@ class _SumOfNeighbours(torch.autograd.Function):
 
 
 def _spread(values: Tensor, rows: Tensor, length: int) -> Tensor:
-    """Values (N, C) at the rising `rows` (N,) of `length` rows, zeros elsewhere.
+    """Values (N, C) at the ascending `rows` (N,) of `length` rows, zeros elsewhere.
 
-    Written as sums of one value or none: a fifth of the time of `index_copy` on a CPU.
+    Computed as sums of one value or none, in a fifth of the time of `index_copy` on a CPU.
     """
     present = rows.new_zeros(length).index_fill_(0, rows, 1)
     every = torch.arange(len(rows), device=rows.device)
@@ -134,7 +134,7 @@ def _size(conv: nn.Conv1d) -> int:
 
 
 def _left(conv: nn.Conv1d) -> int:
-    """How many tokens a kernel reaches to the left."""
+    """How many tokens to the left a kernel covers."""
     return conv.dilation[0] * ((_size(conv) - 1) // 2)
 
 

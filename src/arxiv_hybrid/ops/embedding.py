@@ -1,8 +1,7 @@
 """Embedding of the unique tokens of a batch, with gradients for those rows only.
 
-A batch of 12,000 running tokens has some 3,000 different ones. Each is looked up once; a
-convolution then multiplies this small table instead of every running token, and the optimizer
-updates only its rows.
+A batch of 12,000 tokens has about 3,000 unique ones. Each is looked up once; a convolution then
+multiplies this small table instead of every occurrence, and the optimizer updates only its rows.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ TABLE_STEP = 256  # see SEQUENCE_STEP
 
 @dataclass(frozen=True)
 class UniqueTokens:
-    """An embedded text: the vector of each unique token once, and where each token stands.
+    """An embedded text: the vector of each unique token, and the position of each token.
 
     table (U, D): row 0 is zeros, for gaps and padding. index (length,): the table row of each row
     of the flat sequence. Texts of one batch share a table.
@@ -48,33 +47,33 @@ class UniqueTokens:
 
     @cached_property
     def occurrences(self) -> tuple[Tensor, Tensor]:
-        """Flat rows (length,) sorted by the token in them, and where each token's begin (U,)."""
+        """Flat rows sorted by token (length,), and the start of each token's group in them (U,)."""
         tokens, rows = self.index.sort(stable=True)
         every = torch.arange(len(self.table), device=tokens.device)
         return rows, torch.searchsorted(tokens, every)
 
 
 def unique_with_inverse(ids: Tensor) -> tuple[Tensor, Tensor]:
-    """Unique `ids` in rising order (U,), and the place of each id (N,) among them.
+    """Unique `ids` in ascending order (U,), and the position of each id (N,) among them.
 
     On a GPU `unique` keeps length N, filled up with padding ids, so the host need not wait for U.
     """
     if host_knows_sizes(ids):
         unique, inverse = ids.unique(return_inverse=True)
         return unique, inverse
-    rising, order = ids.sort(stable=True)
-    is_new = torch.ones_like(rising)
-    is_new[1:] = rising[1:] != rising[:-1]
+    ascending, order = ids.sort(stable=True)
+    is_new = torch.ones_like(ascending)
+    is_new[1:] = ascending[1:] != ascending[:-1]
     place = is_new.cumsum(0) - 1
-    unique = torch.zeros_like(ids).scatter_(0, place, rising)  # equal ids write equal values
+    unique = torch.zeros_like(ids).scatter_(0, place, ascending)  # equal ids write equal values
     return unique, torch.empty_like(place).scatter_(0, order, place)
 
 
 class TokenEmbedding(nn.Embedding):
-    """Token ids to embedded texts; padding ids never learn. The optimizer sets `sparse`.
+    """Token ids to embedded texts; padding has no gradient. The optimizer sets `sparse`.
 
     Dropout applies to the table: a dropped value is dropped wherever its token occurs in the batch.
-    The expectation is that of dropout on every running token, for a quarter of the random numbers.
+    The expectation is that of dropout on every occurrence, for a quarter of the random numbers.
     """
 
     def __init__(
@@ -118,7 +117,7 @@ class TokenEmbedding(nn.Embedding):
         return vectors
 
     def set_vocabulary(self, words: Sequence[str]) -> None:
-        """Learn how the words of the vocabulary are spelled, if the embedding reads characters."""
+        """Store the words, if the embedding reads their characters; see `CharacterEmbedding`."""
 
 
 class _SparseRows(torch.autograd.Function):

@@ -39,7 +39,7 @@ def attention_pool(text: Ragged, weight: Tensor, bias: Tensor) -> tuple[Tensor, 
 class _AttentionPool(torch.autograd.Function):
     """See `attention_pool`. Scoring and summing share one product in the backward pass.
 
-    Rows are padded to a multiple of `SEQUENCE_STEP`, see there. Heads are padded to 32: four
+    Rows are padded to a multiple of `SEQUENCE_STEP` (see there). Heads are padded to 32: four
     columns would take ten times as long.
     """
 

@@ -1,7 +1,7 @@
-"""Ragged batches: one row per real token, and no work for padding.
+"""Ragged batches: one row per real token, and no computation on padding.
 
 All documents of a batch are concatenated into one flat sequence. Gaps of zeros separate them, wide
-enough for the widest convolution, so no kernel reaches from one document into the next. Batch
+enough for the widest convolution, so no kernel covers two documents at once. Batch
 statistics, products and attention see real tokens only.
 
 Shapes: B documents, T positions of a padded batch, N real tokens, C channels.
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 # Row counts are rounded up to a multiple of this: CPU kernels are compiled for each new shape, and
-# without rounding every batch would have a shape of its own.
+# without rounding every batch would have its own shape.
 SEQUENCE_STEP = 512
 
 _token_counts: ContextVar[tuple[int, ...]] = ContextVar("token_counts", default=())
@@ -27,7 +27,7 @@ _token_counts: ContextVar[tuple[int, ...]] = ContextVar("token_counts", default=
 
 @contextmanager
 def known_token_counts(*counts: int) -> Iterator[None]:
-    """Within this block, models know how many real tokens each text of the batch has.
+    """Within this block, models know the number of real tokens of each text of the batch.
 
     counts: one number per text, as the host knows them. Only a hint for speed: without it the host
     waits for the GPU to count.
@@ -56,7 +56,7 @@ def host_knows_sizes(values: Tensor) -> bool:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the real tokens of a padded batch lie in the flat sequence.
+    """The positions of a padded batch's real tokens in the flat sequence.
 
     mask (B, T): True at real tokens. positions (N,): indices into `mask.flatten()`. rows (N,):
     indices into the flat, gapped sequence of `length` rows. documents (N,): each token's document.
@@ -89,7 +89,7 @@ class Layout:
 
     @cached_property
     def steps(self) -> Tensor:
-        """Each token's number within its document, from 0, (N,)."""
+        """Each token's position within its document, from 0, (N,)."""
         starts = self.lengths.cumsum(0) - self.lengths
         return torch.arange(len(self.rows), device=self.rows.device) - starts[self.documents]
 
@@ -117,7 +117,7 @@ class Ragged:
 
     @classmethod
     def cat(cls, parts: Sequence[Ragged]) -> Ragged:
-        """Channels of several feature maps of the same tokens, side by side."""
+        """Concatenate the channels of several feature maps of the same tokens."""
         return cls(torch.cat([part.values for part in parts], dim=-1), parts[0].layout)
 
     def padded(self) -> Tensor:
