@@ -1,4 +1,4 @@
-"""The synthetic corpus: reproducible, arXiv-like, and as hard as it states."""
+"""The synthetic corpus: reproducible, arXiv-like, and as hard as its stated ceiling."""
 
 from __future__ import annotations
 

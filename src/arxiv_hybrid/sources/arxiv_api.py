@@ -76,7 +76,7 @@ class ArxivClient:
         self.requests = 0
 
     def fetch_page(self, query: Query, size: int, *, refresh: bool) -> Page:
-        """Return a page of up to `size` papers; refresh: ignore a stored page.
+        """Return a page of up to `size` papers; with `refresh`, ignore a stored page.
 
         Raises UserError if retries do not help.
         """
@@ -104,7 +104,7 @@ class ArxivClient:
             with get(self.session, url, self.policy, allowed=(200, 400)) as response:
                 content = read_body(response, self.policy)
                 if response.status_code == 400:
-                    raise RequestError(_api_error(_parse(content)) or "the API refuses the query")
+                    raise RequestError(_api_error(_parse(content)) or "the API rejects the query")
                 return content
 
 
@@ -160,12 +160,12 @@ class _PageAttempts:
         expected = min(self.size, remaining)
         count = len(page.results)
         if count > remaining:
-            raise TransientError(f"the page has {count:,} papers, its total leaves {remaining:,}")
+            raise TransientError(f"the page has {count:,} papers, at most {remaining:,} remain")
         if not page.results and expected:
             self.suspicious += 1
             if self.suspicious >= _MAX_SUSPICIOUS:
                 self.size = max(min(MIN_PAGE_SIZE, self.size), self.size // 2)
-            raise TransientError(f"the page is empty, {remaining:,} papers should follow")
+            raise TransientError(f"the page is empty, {remaining:,} papers remain")
         if not expected or count < expected:
             self._retry_if_new(f"the page has {count:,} papers, expected {expected:,}")
         return content, page

@@ -51,7 +51,7 @@ class CategoryPapers:
     missing: int = 0  # papers that the API counts but did not send
 
     def add(self, results: list[Result]) -> None:
-        """Add the papers of a page; known ones stay as they are."""
+        """Add the papers of a page; papers that are already known do not change."""
         for paper in results:
             self.papers.setdefault(paper_id(paper), paper)
 
@@ -117,8 +117,8 @@ class CategoryPass:
         previous: _Answer | None = None
         enough = False
         while True:
-            # with enough papers, one more paper is requested: the total of that query shows
-            # whether the last page was complete (not before the cursor leaves a minute)
+            # with enough papers, request one more: the total of that query shows whether the last
+            # page was complete; an offset into a minute must be read to the end first
             check_only = enough and not query.start
             size = 1 if check_only else self._size(query, papers)
             if query.start + size > MAX_RESULTS:
@@ -140,7 +140,7 @@ class CategoryPass:
             query = _next_query(query, page.results)
 
     def _size(self, query: Query, papers: CategoryPapers) -> int:
-        """How many papers to request; those at the seam of two queries arrive twice."""
+        """How many papers to request; those in the minute that two queries share arrive twice."""
         repeated = papers.count_between(query.since, query.until + _MINUTE)
         wanted = self.spec.per_category - len(papers.usable) + repeated
         return min(self.page_size, max(wanted, MIN_PAGE_SIZE))
@@ -160,7 +160,7 @@ class CategoryPass:
 def fetch_category(first: CategoryPass, *, allow_fewer: bool) -> CategoryPapers:
     """Run the pass `first`, and again from fresh pages while the API contradicts itself.
 
-    allow_fewer: in the end accept that papers are missing; else UserError.
+    allow_fewer: accept missing papers after the last pass instead of raising UserError.
     """
     problem = ""
     for number in range(_MAX_PASSES):
@@ -189,10 +189,10 @@ def paper_id(paper: Result) -> str:
 
 @dataclass(frozen=True)
 class _Answer:
-    """What an answered query says: how many papers match it, and up to which moment.
+    """The result of a query: how many papers match it, and up to which moment.
 
-    Whether a window includes the seconds of its last minute is not documented; its newest
-    paper shows it.
+    The API does not document whether a window includes the seconds of its last minute; the
+    newest paper shows whether it does.
     """
 
     query: Query
@@ -201,7 +201,7 @@ class _Answer:
 
     @classmethod
     def from_page(cls, query: Query, page: Page, previous: _Answer | None) -> _Answer:
-        """Later pages of one window inherit the moment from its first page."""
+        """Later pages of a window inherit `covered_until` from its first page."""
         if query.start and previous:
             covered_until = previous.covered_until
         else:

@@ -38,7 +38,7 @@ CHECKPOINT_DAYS = 1  # an older checkpoint is deleted, because its pages are out
 class FetchedPapers:
     """The papers of each category, newest first, and counts of what went wrong."""
 
-    until: str  # end of the window in UTC; of an open window the start of the fetch
+    until: str  # end of the window in UTC; for an open window, the start of the fetch
     checkpoint: Path  # folder of the stored pages
     papers: dict[str, list[Result]] = field(default_factory=dict)
     requests: int = 0
@@ -60,7 +60,7 @@ class FetchedPapers:
         return pd.DataFrame(rows, columns=list(COLUMNS))
 
     def delete_checkpoint(self) -> None:
-        """Delete the stored pages; to be called once the papers are written."""
+        """Delete the stored pages; call it once the papers are written."""
         shutil.rmtree(self.checkpoint, ignore_errors=True)
 
 

@@ -23,7 +23,7 @@ from arxiv_hybrid.system.files import user_file
 class Workspace:
     """The repository root, and a function that creates and returns the cache folder.
 
-    A function, so that a cache that cannot be created fails only the source that needs it.
+    It is a function so that only a source that needs the cache fails if it cannot be created.
     """
 
     root: Path
@@ -36,7 +36,7 @@ class FetchResult:
 
     origin: `source`; `ceiling`, the best accuracy that any classifier can reach on primary
     labels, by number of classes (None if the source does not know it); and counts of the
-    source. remark: one line for people. cleanup: to be called once the papers are written.
+    source. remark: one line to print. cleanup: call it once the papers are written.
     """
 
     papers: pd.DataFrame

@@ -26,7 +26,7 @@ _CATEGORY_SET = frozenset(CATEGORIES)
 
 
 class Paper(NamedTuple):
-    """One line of the dump. Texts and date stay raw, because most papers are dropped again."""
+    """One line of the dump. Texts and date stay raw, because most papers are dropped later."""
 
     order: Submitted
     id: str
@@ -58,7 +58,7 @@ class Paper(NamedTuple):
 
 @dataclass(frozen=True)
 class Window:
-    """First and last day of submission, both inclusive; None is open."""
+    """First and last day of submission, both inclusive; None means no limit."""
 
     since: date | None = None
     until: date | None = None

@@ -28,7 +28,7 @@ from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.runtime import cores
 from arxiv_hybrid.system.streams import line_blocks
 
-MIN_PARALLEL_SIZE = 256 << 20  # bytes; smaller files are read before processes have started
+MIN_PARALLEL_SIZE = 256 << 20  # bytes; smaller files take less time than starting processes
 MAX_PROCESSES = 8  # one parent decompresses for all of them
 
 
@@ -148,7 +148,7 @@ def _scan_in_parallel(
                 yield pending.popleft().result()
         except BrokenProcessPool:
             raise UserError(
-                f"{path}: a process that read it was killed, perhaps for lack of memory"
+                f"{path}: a process reading it was killed, perhaps because memory ran out"
             ) from None
         finally:
             for future in pending:

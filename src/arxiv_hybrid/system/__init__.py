@@ -1,1 +1,1 @@
-"""Infrastructure below the project: errors, files, streams, HTTP, downloads, git, runtime."""
+"""General infrastructure: errors, files, streams, HTTP, downloads, git, runtime."""

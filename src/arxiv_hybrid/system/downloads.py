@@ -27,9 +27,9 @@ from arxiv_hybrid.system.retry import Log, RequestError, RetryPolicy, TransientE
 
 RETRY_POLICY = RetryPolicy(first_wait=2.0, attempts=5, timeout=30.0)
 DISK_RESERVE = 64 << 20  # bytes to leave free
-MIN_SPEED = 2048  # bytes per second over `SPEED_WINDOW`; a slower host is given up
+MIN_SPEED = 2048  # bytes per second over `SPEED_WINDOW`; slower hosts are abandoned
 SPEED_WINDOW = 60.0  # seconds
-MIN_PROGRESS = 1 << 20  # an attempt that brought so many bytes does not count as a failure
+MIN_PROGRESS = 1 << 20  # an attempt that received this many bytes does not count as a failure
 _BLOCK_SIZE = 1 << 20
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
@@ -58,8 +58,8 @@ def download(
     An interrupted download is kept as `NAME.part` and resumes: from any host if the checksum
     is known, else from the same URL if its file has not changed. Without a known checksum,
     that of the first download is stored and printed. option, checksum_option: the options
-    that name the file and its checksum, for messages. Raises UserError if no host gives the
-    file, or every host a wrong one.
+    that name the file and its checksum, for messages. Raises UserError if no host provides
+    the correct file.
     """
     waiting = f"{remote.name}: another process is downloading it; waiting"
     with file_lock(folder / f"{remote.name}.lock", log, waiting):
@@ -85,7 +85,7 @@ def sha256_of(path: Path) -> str:
 
 @dataclass(frozen=True)
 class _PartialFile:
-    """The bytes received so far; beside them, where no checksum is known, URL and version."""
+    """The bytes received so far; if no checksum is known, a second file has URL and version."""
 
     path: Path
 
@@ -224,7 +224,7 @@ class _Download:
         self.log(f"{self.remote.name}: {host_name(url)}: {line}")
 
     def _fetch(self, url: str, bar: Any) -> None:
-        """Get all missing bytes from one host; RequestError if that host should be given up."""
+        """Get all missing bytes from one host; RequestError if that host should be abandoned."""
         while True:
             before = self.part.size
             try:

@@ -1,4 +1,4 @@
-"""HTTP client: GET requests with timeouts, streamed bodies and errors that people understand."""
+"""HTTP client: GET requests with timeouts, streamed bodies and readable errors."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def get(
     """Send a GET request and yield the response, its body not yet read.
 
     Raises TransientError on 429, 5xx, timeouts and lost connections, also while the body is
-    read inside the block; RequestError on what a retry would not change.
+    read inside the block; RequestError if a retry would not help.
     """
     try:
         response = session.get(url, headers=headers, timeout=policy.timeout, stream=True)
@@ -141,7 +141,7 @@ _CAUSES: tuple[tuple[tuple[type[Exception], ...], type[RequestError], str], ...]
 
 
 def _explain(error: Exception) -> RequestError:
-    """Say in a few words what failed below HTTP; the libraries' own messages are long."""
+    """Describe a failure below HTTP in a few words; the libraries' messages are long."""
     chain = _causes(error)
     for exceptions, kind, reason in _CAUSES:
         if any(isinstance(cause, exceptions) for cause in chain):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-_MAX_JITTER = 0.5  # random extra share of a wait, so that many clients do not retry in step
+_MAX_JITTER = 0.5  # random extra share of a wait, so that clients do not retry at the same moment
 
 Result = TypeVar("Result")
 Log = Callable[[str], None]

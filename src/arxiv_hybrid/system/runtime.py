@@ -22,7 +22,7 @@ def cores() -> int:
 
 
 def queue_jobs() -> int:
-    """Number of running `dvc queue` workers: N while `dvc queue start -j N` is at work."""
+    """Number of running `dvc queue` workers: N while `dvc queue start -j N` is running."""
     import psutil
 
     names: set[str] = set()

@@ -34,11 +34,11 @@ class Readable(Protocol):
 def line_blocks(
     path: Path, *, option: str, members: MemberFilter
 ) -> Generator[tuple[int, bytes], None, None]:
-    """Yield (number of the first line, block of whole lines); the last line may lack its end.
+    """Yield (number of first line, block of whole lines); the last line may lack a line ending.
 
     option: the option that named the file, for messages. members: picks the file to read
     from a .zip. A progress bar counts the bytes of the compressed file. Raises UserError if
-    the file is missing, truncated, damaged or not of the type that its name says.
+    the file is missing, truncated, damaged or not of the type of its name.
     """
     with (
         explain_read_errors(path, option),

@@ -1,6 +1,6 @@
 """EDA: easy data augmentation of abstracts (Wei and Zou 2019).
 
-Each text gets one of synonym replacement, random swap and random deletion, at random; each
+Each text gets synonym replacement, random swap or random deletion, chosen at random; each
 changes max(1, alpha * words) words. Synonyms come from a thesaurus of general academic English
 and, if word vectors are given, from their nearest neighbours.
 """
@@ -40,9 +40,9 @@ def augment(
 
 
 def neighbours(words: list[str], vectors: npt.NDArray[np.float32]) -> Synonyms:
-    """Find the nearest words by cosine: at most `MAX_NEIGHBOURS`, from `MIN_COSINE` on.
+    """Find each word's nearest words: at most `MAX_NEIGHBOURS`, by cosine of `MIN_COSINE` or more.
 
-    words: most frequent first, with vectors (words, D); only the first `MAX_WORDS` count.
+    words: most frequent first, with vectors (words, D); only the first `MAX_WORDS` are used.
     """
     words = words[:MAX_WORDS]
     unit = vectors[: len(words)]
@@ -51,7 +51,7 @@ def neighbours(words: list[str], vectors: npt.NDArray[np.float32]) -> Synonyms:
     for start in range(0, len(words), _BLOCK):
         cosine = unit[start : start + _BLOCK] @ unit.T
         rows = np.arange(len(cosine))
-        cosine[rows, start + rows] = -1.0  # not its own neighbour
+        cosine[rows, start + rows] = -1.0  # a word is not its own neighbour
         nearest = np.argsort(-cosine, axis=1)[:, :MAX_NEIGHBOURS]
         for row, columns in enumerate(nearest):
             near = [words[column] for column in columns if cosine[row, column] >= MIN_COSINE]
@@ -122,8 +122,8 @@ def thesaurus() -> Synonyms:
     """Synonyms from thesaurus.txt; if a word is in several groups, the first counts."""
     text = resources.files("arxiv_hybrid.text").joinpath("thesaurus.txt").read_text("utf-8")
     groups = [line.split() for line in text.splitlines() if line and not line.startswith("#")]
-    lookup: Synonyms = {}
+    synonyms: Synonyms = {}
     for group in groups:
         for word in group:
-            lookup.setdefault(word, [other for other in group if other != word])
-    return lookup
+            synonyms.setdefault(word, [other for other in group if other != word])
+    return synonyms

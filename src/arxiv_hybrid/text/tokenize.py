@@ -1,4 +1,4 @@
-"""The tokenizer of the whole project."""
+"""The tokenizer that the whole project uses."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ SPECIAL = ("<PAD>", "<UNK>")
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Words by id: `<PAD>` is 0, `<UNK>` is 1, then words by falling frequency."""
+    """Words by id: `<PAD>` is 0, `<UNK>` is 1, then words by descending frequency."""
 
     words: tuple[str, ...]
     index: dict[str, int] = field(init=False, repr=False, compare=False)
