@@ -29,7 +29,7 @@ def test_importing_tracking_loads_nothing_large(tmp_path: Path) -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_without_mlflow_a_run_goes_on(
+def test_a_run_continues_without_mlflow(
     tiny_params: Params,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

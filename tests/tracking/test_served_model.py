@@ -1,4 +1,4 @@
-"""The model that MLflow serves: the same answers, no pickle, no code but that of predicting."""
+"""The model that MLflow serves: same predictions, no pickle, only the code it needs."""
 
 from __future__ import annotations
 

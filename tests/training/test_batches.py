@@ -7,7 +7,7 @@ import numpy as np
 from arxiv_hybrid.training.batches import shuffled_batches
 
 
-def test_batches_hold_every_row_once_and_alike_lengths() -> None:
+def test_batches_hold_every_row_once_and_similar_lengths() -> None:
     random = np.random.default_rng(0)
     lengths = random.integers(10, 300, 1000)
     batches = shuffled_batches(lengths, 64, random)

@@ -88,7 +88,7 @@ def test_training_is_what_the_parameters_say(
 
 
 @pytest.mark.parametrize(("kind", "spread"), [("random", 0.1), ("wide", 1.0), ("pretrained", 0.5)])
-def test_word_vectors_start_as_told(
+def test_initial_word_vectors_follow_the_parameter(
     tiny_content: dict, splits: dict[str, pd.DataFrame], vocabulary: Vocabulary,
     monkeypatch: pytest.MonkeyPatch, kind: str, spread: float,
 ) -> None:  # fmt: skip
@@ -123,7 +123,7 @@ def test_probabilities_are_calibrated_on_validation_papers(
     )  # fmt: skip
 
 
-def test_v4_learns_how_the_vocabulary_is_written(
+def test_v4_receives_the_words_of_the_vocabulary(
     tiny_content: dict, splits: dict[str, pd.DataFrame], vocabulary: Vocabulary
 ) -> None:
     params = parse(merged(tiny_content, {"model": "v4", "epochs": 1}), "params")
@@ -146,7 +146,7 @@ def test_training_learns_the_synthetic_corpus(
     assert losses[-1] < 0.75 * losses[0]
 
 
-def test_bf16_trains_where_it_is_asked_for(
+def test_matrix_products_use_the_requested_precision(
     tiny_content: dict, splits: dict[str, pd.DataFrame], vocabulary: Vocabulary
 ) -> None:
     dtypes = {"fp32": set(), "bf16": set()}
@@ -184,8 +184,8 @@ def test_every_model_trains_with_its_recipe(
     )
     assert np.isfinite(history.best_epoch.val_loss)
     spread = float(classifier.model.embedding.weight[2:].detach().std())
-    told = {"pretrained": 0.0, "random": 0.1, "wide": 1.0}[params.embeddings]
-    assert spread == pytest.approx(told, abs=0.05)
+    expected = {"pretrained": 0.0, "random": 0.1, "wide": 1.0}[params.embeddings]
+    assert spread == pytest.approx(expected, abs=0.05)
     checkpoint.save(tmp_path, classifier.model, vocabulary, classifier.config)
     loaded = checkpoint.load(tmp_path)
     torch.testing.assert_close(

@@ -1,4 +1,4 @@
-"""Several processes on one model: the same steps as one process makes."""
+"""Several processes that train one model take the same steps as one process."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ folder = Path(sys.argv[1])
 params = parse(json.loads((folder / "params.json").read_text()), "p")
 train, val = (pd.read_parquet(folder / f"{name}.parquet") for name in ("train", "val"))
 tokens = tokenize_all(train["title"] + " " + train["abstract"])
-words = Vocabulary.build(tokens, max_size=3000, min_freq=2)
+vocabulary = Vocabulary.build(tokens, max_size=3000, min_freq=2)
 with process_group(1, torch.device("cpu")) as group:
-    spoken = []
+    reported = []
     classifier, history = train_classifier(
-        params, train, val, words, None, group=group, on_epoch=spoken.append
+        params, train, val, vocabulary, None, group=group, on_epoch=reported.append
     )
     out = folder / sys.argv[2] / str(group.rank)
-    checkpoint.save(out, classifier.model, words, classifier.config)
+    checkpoint.save(out, classifier.model, vocabulary, classifier.config)
     curves(history).to_csv(out / "curves.csv", index=False)
-    (out / "spoken").write_text(str(len(spoken)))
+    (out / "reported").write_text(str(len(reported)))
 """
 
 
@@ -84,18 +84,18 @@ def test_two_processes_learn_what_one_learns(prepared: tuple[Path, dict[str, Any
     folder, content = prepared
     content = merged(content, {"class_weights": [1.0, 3.0, 0.5]})
     (folder / "params.json").write_text(json.dumps(content))
-    (alone,), (first, second) = trained(folder, 1), trained(folder, 2)
-    one, two, other = (load_file(path / "model.safetensors") for path in (alone, first, second))
-    for name, value in one.items():
-        torch.testing.assert_close(two[name], other[name], rtol=0, atol=0)
-        torch.testing.assert_close(two[name], value, rtol=0, atol=2e-4)
-    curves, expected = (pd.read_csv(path / "curves.csv") for path in (first, alone))
+    (single,), (first, second) = trained(folder, 1), trained(folder, 2)
+    weights = {path: load_file(path / "model.safetensors") for path in (single, first, second)}
+    for name, value in weights[single].items():
+        torch.testing.assert_close(weights[first][name], weights[second][name], rtol=0, atol=0)
+        torch.testing.assert_close(weights[first][name], value, rtol=0, atol=2e-4)
+    curves, expected = (pd.read_csv(path / "curves.csv") for path in (first, single))
     np.testing.assert_allclose(curves, expected, atol=1e-3)
-    assert expected["train_loss"].nunique() == 2, "it has moved"
-    assert [(path / "spoken").read_text() for path in (first, second)] == ["2", "0"]
+    assert expected["train_loss"].nunique() == 2, "the loss must change"
+    assert [(path / "reported").read_text() for path in (first, second)] == ["2", "0"]
 
 
-def test_v1_with_all_its_noise_ends_alike_in_all_processes(
+def test_v1_with_all_regularizers_ends_with_equal_weights_in_all_processes(
     prepared: tuple[Path, dict[str, Any]],
 ) -> None:
     folder, content = prepared
@@ -107,21 +107,21 @@ def test_v1_with_all_its_noise_ends_alike_in_all_processes(
         torch.testing.assert_close(second[name], value, rtol=0, atol=0)
 
 
-def test_every_row_of_a_batch_is_one_processes() -> None:
+def test_every_row_of_a_batch_belongs_to_one_process() -> None:
     rows = np.arange(11)
     shards = [Group(rank, 3).shard(rows) for rank in range(3)]
     assert sorted(np.concatenate(shards).tolist()) == rows.tolist()
-    assert {len(share) for share in shards} == {3, 4}
+    assert {len(shard) for shard in shards} == {3, 4}
 
 
-def test_no_process_goes_without_rows() -> None:
+def test_every_process_gets_rows() -> None:
     for count in range(8, 80):
         batches = shuffled_batches(np.arange(count), 16, np.random.default_rng(0), min_size=8)
         assert sum(len(rows) for rows in batches) == count
         assert min(len(rows) for rows in batches) >= 8
 
 
-def test_a_process_of_its_own_is_a_group_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_single_process_is_a_group_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RANK", raising=False)
     with process_group(1, torch.device("cpu")) as group:
         assert group == SINGLE
@@ -129,7 +129,7 @@ def test_a_process_of_its_own_is_a_group_of_one(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("changes", "fragments"),
     [
         ({"processes": 4, "device": "cuda:1"}, ["cuda:1 is a single GPU"]),
         ({"processes": 8, "batch_size": 8}, ["batch_size: 8", "8 processes"]),
@@ -137,9 +137,9 @@ def test_a_process_of_its_own_is_a_group_of_one(monkeypatch: pytest.MonkeyPatch)
     ],
 )
 def test_impossible_processes_are_refused(
-    tiny_content: dict[str, Any], changes: dict[str, Any], words: list[str]
+    tiny_content: dict[str, Any], changes: dict[str, Any], fragments: list[str]
 ) -> None:
     with pytest.raises(UserError) as caught:
         parse(merged(tiny_content, changes), "params.yaml")
-    for word in words:
-        assert word in str(caught.value)
+    for fragment in fragments:
+        assert fragment in str(caught.value)

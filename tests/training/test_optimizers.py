@@ -58,7 +58,7 @@ def test_accumulated_batches_make_the_step_of_one_large_batch() -> None:
         torch.testing.assert_close(parts, whole, rtol=1e-4, atol=1e-6)
 
 
-def test_what_is_left_of_an_epoch_makes_a_step() -> None:
+def test_the_remaining_batches_of_an_epoch_make_a_step() -> None:
     model = nn.Linear(2, 2)
     before = model.weight.detach().clone()
     optimizer = optimize(model, "sgd", learning_rate=1.0, gradient_clip=1.0, accumulate=4)
@@ -78,13 +78,13 @@ def test_warmup_then_cosine() -> None:
 
 
 @pytest.mark.parametrize("name", ["adamw", "adam", "sgd"])
-def test_only_the_batchs_words_move(name: str) -> None:
+def test_only_embedding_rows_of_the_batch_change(name: str) -> None:
     torch.manual_seed(0)
     model = Words()
     before = model.embedding.weight.detach().clone()
     optimize(model, name).step(model(torch.tensor([[3, 4], [5, 3]])).pow(2).sum())
-    moved = (model.embedding.weight != before).any(1).nonzero()[:, 0].tolist()
-    assert moved == [3, 4, 5]
+    changed = (model.embedding.weight != before).any(1).nonzero()[:, 0].tolist()
+    assert changed == [3, 4, 5]
 
 
 def test_the_first_sparse_step_equals_dense_adam() -> None:
@@ -99,7 +99,7 @@ def test_the_first_sparse_step_equals_dense_adam() -> None:
     torch.testing.assert_close(ours.state_dict(), theirs.state_dict())
 
 
-def test_many_sparse_steps_equal_torchs_own() -> None:
+def test_many_sparse_steps_equal_torchs_sparse_adam() -> None:
     torch.manual_seed(0)
     ours, theirs = (nn.Parameter(torch.ones(9, 4)) for _ in range(2))
     optimizers = RowAdam([ours], lr=0.1), torch.optim.SparseAdam([theirs], lr=0.1)

@@ -1,4 +1,4 @@
-"""Titles meet abstracts: the objective, what it teaches, and what is kept of it."""
+"""Pre-training: the objective, what the encoder learns, and what is saved."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def folder(vocabulary: Vocabulary, tmp_path: Path) -> Path:
     return tmp_path / "encoder"
 
 
-def test_the_loss_is_least_where_each_title_meets_its_abstract() -> None:
+def test_the_loss_is_smallest_if_each_title_matches_its_abstract() -> None:
     titles = torch.eye(4)
     loss, in_batch_accuracy = info_nce(titles, titles, 0.1)
     assert loss.item() == pytest.approx(np.log(1 + 3 * np.exp(-10)), rel=1e-3)
@@ -87,16 +87,16 @@ def test_both_directions_count() -> None:
     torch.testing.assert_close(loss, back)
 
 
-def test_titles_find_their_abstracts_better_with_every_pass(
+def test_pretraining_improves_in_batch_accuracy_and_loss(
     vocabulary: Vocabulary, encoded: EncodedPapers
 ) -> None:
     _, history = learned(vocabulary, encoded)
     assert [epoch.epoch for epoch in history] == list(range(1, FAST.epochs + 1))
-    assert history[-1].in_batch_accuracy > 4 / 32, "four times what guessing finds"
+    assert history[-1].in_batch_accuracy > 4 / 32, "four times the accuracy of guessing"
     assert history[-1].loss < history[0].loss
 
 
-def test_labels_are_never_looked_at(vocabulary: Vocabulary, encoded: EncodedPapers) -> None:
+def test_labels_are_ignored(vocabulary: Vocabulary, encoded: EncodedPapers) -> None:
     short = replace(FAST, epochs=1)
     model, _ = learned(vocabulary, encoded, short)
     other, _ = learned(vocabulary, replace(encoded, labels=encoded.labels.flip(0)), short)
@@ -104,16 +104,14 @@ def test_labels_are_never_looked_at(vocabulary: Vocabulary, encoded: EncodedPape
         assert torch.equal(value, other.state_dict()[name]), name
 
 
-def test_the_head_is_not_taught(vocabulary: Vocabulary, encoded: EncodedPapers) -> None:
+def test_the_head_is_not_trained(vocabulary: Vocabulary, encoded: EncodedPapers) -> None:
     before = make(vocabulary).state_dict()
     model, _ = learned(vocabulary, encoded, replace(FAST, epochs=1))
     changed = {name for name, value in model.state_dict().items() if (value != before[name]).any()}
     assert changed == {name for name in before if not name.startswith(CLASSIFIER_ONLY)}
 
 
-def test_what_is_saved_is_what_a_classifier_starts_from(
-    folder: Path, vocabulary: Vocabulary
-) -> None:
+def test_a_classifier_starts_from_the_saved_encoder(folder: Path, vocabulary: Vocabulary) -> None:
     assert sorted(path.name for path in folder.iterdir()) == sorted(
         (CONFIG, PAPERS, WEIGHTS, WORDS)
     )
@@ -182,7 +180,7 @@ def test_config_of_another_model_is_refused(folder: Path, config: dict[str, Any]
         load_pretrained(folder)
 
 
-def test_papers_it_learned_from_cannot_be_tested_on(folder: Path) -> None:
+def test_an_encoder_trained_on_held_out_papers_is_refused(folder: Path) -> None:
     pretrained = load_pretrained(folder)
     pretrained.check_held_out({"2501.00003"})
     with pytest.raises(

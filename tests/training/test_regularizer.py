@@ -11,7 +11,7 @@ from arxiv_hybrid.training.losses import make_loss
 from arxiv_hybrid.training.regularizer import Mixup, drop_tokens
 
 
-def test_dropped_words_become_unknown_and_padding_stays() -> None:
+def test_dropped_tokens_become_unknown_and_padding_stays() -> None:
     torch.manual_seed(0)
     ids = torch.full((200, 10), 7)
     ids[:, 5:] = 0
@@ -22,7 +22,7 @@ def test_dropped_words_become_unknown_and_padding_stays() -> None:
     assert drop_tokens(ids, 0.0) is ids
 
 
-def test_mixup_mixes_features_and_labels_alike() -> None:
+def test_mixup_mixes_features_and_labels() -> None:
     random = np.random.default_rng(0)
     mix = Mixup.draw(6, torch.device("cpu"), random)
     fused = torch.arange(12.0).view(6, 2)

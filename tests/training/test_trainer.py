@@ -61,7 +61,7 @@ def test_the_best_epochs_weights_are_kept_as_a_copy(
     assert accuracy == max(epoch.val_accuracy for epoch in history.epochs)
 
 
-def test_batches_are_alike_in_the_text_that_a_model_pads(
+def test_batches_have_similar_lengths_in_the_text_that_a_model_pads(
     tiny_content: dict, splits: dict[str, pd.DataFrame], vocabulary: Vocabulary
 ) -> None:
     train, val = (
@@ -102,7 +102,7 @@ def test_patience_counts_from_the_last_rise_in_accuracy(
     tiny_content: dict, splits: dict[str, pd.DataFrame], vocabulary: Vocabulary,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    """A loss that still falls a little is no reason to go on."""
+    """A slightly lower loss alone does not keep training going."""
     asked: list[int] = []
 
     def ever_surer(_: nn.Module, papers: Any, __: devices.DeviceConfig) -> torch.Tensor:
@@ -181,18 +181,18 @@ def test_no_batch_waits_for_a_gpu(
 
     monkeypatch.setattr(Trainer, "_train_pass", watched)
     train_classifier(params, splits["train"], splits["val"], vocabulary, None)
-    # loss and accuracy, when the epoch is over
+    # loss and accuracy, at the end of the epoch
     assert waits.seen == ["_local_scalar_dense"] * 2
 
 
-def test_a_gpu_is_not_waited_for(
+def test_training_on_a_gpu_never_waits_for_it(
     tiny_content: dict[str, Any],
     splits: dict[str, pd.DataFrame],
     vocabulary: Vocabulary,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if not torch.cuda.is_available():
-        pytest.skip("needs a GPU, which tells when the host waits for it")
+        pytest.skip("needs a GPU, which reports when the host waits for it")
     train_pass = Trainer._train_pass
 
     def watched(*arguments: Any) -> tuple[float, float]:
@@ -210,7 +210,7 @@ def test_a_gpu_is_not_waited_for(
     assert len(history.epochs) == 2
 
 
-def test_a_training_that_diverges_says_so(
+def test_divergence_is_reported(
     tiny_content: dict[str, Any], splits: dict[str, pd.DataFrame], vocabulary: Vocabulary
 ) -> None:
     changes = {"learning_rate": 10.0, "gradient_clip": 1e30, "optimizer": "sgd", "epochs": 3}

@@ -57,7 +57,7 @@ def register(mlflow: Any, name: str, digest: str, accuracy: float, measured_on: 
 
 
 def find_model_to_serve(root: Path, name: str, digest: Callable[[], str]) -> ModelToServe:
-    """The champion registered under `name`, else the logged model of a digest.
+    """The champion registered under `name`, else the logged model with a digest.
 
     root: the repository. digest: called only if there is no champion. Raises UserError if there
     is neither model, or the store does not answer.
@@ -96,7 +96,7 @@ def training_seconds(root: Path, digests: list[str]) -> float | None:
                 return None
             total += (runs[0].info.end_time - runs[0].info.start_time) / 1000
     except Exception as error:  # a table without durations is better than no table
-        warn(f"MLflow cannot be asked for training times: {one_line(error)}")
+        warn(f"cannot read training times from MLflow: {one_line(error)}")
         return None
     return total
 

@@ -63,7 +63,7 @@ class Run:
         self._log(lambda mlflow: mlflow.log_metrics(numbers, step=step))
 
     def params(self, values: Mapping[str, Any]) -> None:
-        """Log parameters, once a run; nested names are joined by dots."""
+        """Log parameters, once per run; nested names are joined by dots."""
         texts = {
             name: str(value)[:MAX_PARAM_LENGTH]
             for name, value in _mlflow_names(flatten(values)).items()
@@ -112,7 +112,7 @@ class Run:
         self._log(log)
 
     def register(self, name: str, digest: str, accuracy: float, measured_on: str) -> str | None:
-        """Register the trained model of this digest under `name`; returns a line on the result.
+        """Register the trained model of this digest under `name`; return one line about it.
 
         It becomes the champion if there is none, or if its accuracy is above the champion's on
         the same test papers (`measured_on` is their digest). Accuracies on different papers
@@ -171,7 +171,7 @@ def _start(stage: str, params: Params, root: Path, workspace: Path) -> Any | Non
             description=_description(stage, params),
             log_system_metrics=stage == "train",
         )
-    except Exception as error:  # no server, no disk, no schema: train all the same
+    except Exception as error:  # no server, no disk, no schema: train anyway
         warn(f"MLflow cannot be reached, this run is not tracked: {one_line(error)}")
         return None
     return mlflow

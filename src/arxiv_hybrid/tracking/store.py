@@ -11,7 +11,7 @@ from typing import Any
 TRACKING_URI = "MLFLOW_TRACKING_URI"
 DATABASE, ARTIFACTS = "mlflow.db", "mlartifacts"
 _MAX_ERROR_LENGTH = 200
-# mlflow reads these when it is imported; variables that the user has set win
+# mlflow reads these when it is imported; variables that the user has set take precedence
 _DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # a server that is down must cost seconds only

@@ -1,1 +1,1 @@
-"""Batches, losses, the training loop and what it needs from the machine."""
+"""Batches, losses, optimizers, the training loop and its distribution over processes."""

@@ -65,7 +65,7 @@ class Classification(Task):
         self.regularizer = Regularizer(params.word_dropout, params.mixup, random)
 
     def training_step(self, batch: Batch) -> StepResult:
-        """Cross-entropy or focal loss of a batch, and how many papers were classified right."""
+        """Cross-entropy or focal loss of a batch, and how many papers were classified correctly."""
         batch = self.regularizer.drop_tokens(batch)
         labels = batch.labels
         mixup = self.regularizer.draw_mixup(labels)
@@ -159,7 +159,7 @@ def train_classifier(
     embeddings (V, D): initial word vectors, used if `params.embeddings` is `pretrained`; None means
     random vectors of width `params.glove.dim`. pretrained: an encoder that v5 starts from;
     `vocabulary` and `embeddings` must then be the encoder's. Returns the classifier with its best
-    epoch's weights, its probabilities calibrated on `val`.
+    epoch's weights; its probabilities are calibrated on `val`.
     """
     if pretrained is not None and pretrained.vocabulary != vocabulary:
         raise UserError(
@@ -189,14 +189,14 @@ def _build(
     pretrained: Pretrained | None,
 ) -> tuple[PaperClassifier, ModelConfig]:
     """The model before training: architecture, initial word vectors, pre-trained encoder."""
-    start = pretrained if params.model == PRETRAINABLE else None
+    encoder = pretrained if params.model == PRETRAINABLE else None
     classes = list(CLASSES[params.labels.classes])
     arguments: dict[str, Any] = {
         "vocab_size": len(vocabulary),
         "embed_dim": params.glove.dim if embeddings is None else embeddings.shape[1],
         "num_classes": len(classes),
         "dropout": params.dropout,
-        **(start.arguments if start else {}),
+        **(encoder.arguments if encoder else {}),
         **params.architecture.given(),
     }
     model = registry.build(params.model, **arguments)
@@ -206,14 +206,14 @@ def _build(
             model.embedding.weight.copy_(torch.from_numpy(embeddings))
         elif params.embeddings != "wide":  # wide keeps PyTorch's initial spread
             model.embedding.weight.mul_(EMBEDDING_STD)
-    if start:
-        load_encoder(model, start)
+    if encoder:
+        load_encoder(model, encoder)
     lengths = params.vocab.title_length, params.vocab.abstract_length
     return model, ModelConfig(params.model, arguments, classes, *lengths)
 
 
 def report(classifier: Classifier, history: History) -> dict[str, Any]:
-    """The content of metrics/train.json: the best epoch's figures, and what `auto` chose."""
+    """The content of metrics/train.json: the best epoch's metrics, and what `auto` chose."""
     best = history.best_epoch
     return {
         "best_epoch": best.epoch,

@@ -1,9 +1,9 @@
 """Several processes train one model, each on its shard of every batch.
 
-`torchrun` starts them and describes each one's place in the environment (RANK, WORLD_SIZE,
-LOCAL_RANK). A process started without it is a group of one, at no cost. DistributedDataParallel
-averages the gradients; each process scales its loss by its share of the batch times the number of
-processes, so the average is the gradient of the whole batch. SyncBatchNorm has no CPU kernels:
+`torchrun` starts them and sets RANK, WORLD_SIZE and LOCAL_RANK in the environment of each. A
+process started without it is a group of one, without overhead. DistributedDataParallel averages
+the gradients; each process scales its loss by its share of the batch times the number of processes,
+so the average is the gradient of the whole batch. SyncBatchNorm has no CPU kernels:
 batch norm uses the statistics of each shard, and running statistics are averaged once per epoch.
 """
 

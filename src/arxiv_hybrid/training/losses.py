@@ -20,8 +20,8 @@ def class_weights(
     """Class weights (C,) from params, in the order of `names`; None for `none`.
 
     `balanced`: n / (C * n_c). A list is taken as it is. In a mapping, classes without an entry
-    weigh 1; the weight of cs.AI-LG applies to cs.AI and cs.LG where they are classes of their own,
-    and the mean of their weights applies to cs.AI-LG.
+    weigh 1; the weight of cs.AI-LG applies to cs.AI and cs.LG where they are separate classes, and
+    the mean of their weights applies to cs.AI-LG.
     """
     if spec == "none":
         return None

@@ -26,9 +26,9 @@ class OptimizerConfig:
     """How weights are updated.
 
     name: adamw, adam or sgd. learning_rate: the peak of the schedule. embedding_rate_scale: the
-    embedding learns at this multiple of it; 0 freezes the embedding. gradient_clip: the largest
-    joint norm of all gradients. scheduler: onecycle, cosine, warmup_cosine, plateau or none.
-    accumulate: batches per step.
+    embedding learns at this multiple of it; 0 freezes the embedding. gradient_clip: the
+    maximum global norm of the gradients. scheduler: onecycle, cosine, warmup_cosine, plateau or
+    none. accumulate: batches per step.
     """
 
     name: str
@@ -87,7 +87,7 @@ class ModelOptimizer:
 
     @property
     def learning_rate(self) -> float:
-        """The rate of the next step."""
+        """The learning rate of the next step."""
         rate: float = self._optimizers[0].param_groups[0]["lr"]
         return rate
 
@@ -96,10 +96,10 @@ class ModelOptimizer:
         return self._waiting + 1 < self._accumulate and not last
 
     def step(self, loss: Tensor, *, last: bool = False) -> None:
-        """Back-propagate, clip the joint norm of all gradients, update, reset the gradients.
+        """Back-propagate, clip the global norm of the gradients, update, reset the gradients.
 
-        With `accumulate` batches per step, the batches in between only add their gradients; `last`
-        ends an epoch: the remaining batches make a step.
+        With `accumulate` batches per step, the batches in between only accumulate; `last` ends an
+        epoch: the remaining batches make a step.
         """
         loss = loss / self._accumulate
         is_accumulating = self.is_accumulating(last=last)
@@ -158,9 +158,9 @@ def warmup_cosine(warm: int, total: int, step: int) -> float:
 
 
 def clip_gradients(parameters: Sequence[Tensor], max_norm: float) -> Tensor:
-    """Scale all gradients so that their joint norm is at most `max_norm`; return the norm.
+    """Scale all gradients so that their global norm is at most `max_norm`; return the norm.
 
-    PyTorch's own clipping refuses sparse gradients; this one reads their values.
+    PyTorch's clipping rejects sparse gradients; this one uses their values.
     """
     gradients = []
     for parameter in parameters:
@@ -179,7 +179,7 @@ def clip_gradients(parameters: Sequence[Tensor], max_norm: float) -> Tensor:
 
 
 def to_sparse_rows(parameters: Sequence[Tensor]) -> None:
-    """Turn dense gradients, as NCCL leaves them, into sparse ones: their rows that are not zero."""
+    """Turn dense gradients, as NCCL leaves them, into sparse ones that have the non-zero rows."""
     for parameter in parameters:
         gradient = parameter.grad
         if gradient is not None and not gradient.is_sparse:

@@ -1,8 +1,8 @@
-"""Pre-training without labels: which title belongs to which abstract?
+"""Contrastive pre-training without labels: match titles with abstracts.
 
-An encoder that can tell knows what a paper is about, which is most of what its category asks. The
-same objective, on pairs of many kinds, is behind sentence embeddings (van den Oord et al. 2018 for
-the loss). Here the pairs are papers alone, and so is the text behind the word vectors.
+An encoder that matches them captures the topic of a paper, which largely determines its category.
+Sentence embeddings are trained with the same objective on many kinds of pairs (van den Oord et al.
+2018 for the loss). Here all pairs, and the text behind the word vectors, come from papers.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from arxiv_hybrid.training.regularizer import Regularizer
 from arxiv_hybrid.training.trainer import Epoch, StepResult, Task, Trainer, TrainerConfig
 from arxiv_hybrid.vectors.pretrained import CONFIG, PAPERS, WEIGHTS, WORDS, Pretrained
 
-SHARED_DIM = 256  # of the space in which titles meet abstracts
+SHARED_DIM = 256  # of the joint embedding space of titles and abstracts
 PROJECTION_DROPOUT = 0.1
-CLASSIFIER_ONLY = ("head.", "fusion.")  # weights that only categories can train; not saved
+CLASSIFIER_ONLY = ("head.", "fusion.")  # weights that need labels to be trained; not saved
 
 
 @dataclass(frozen=True)
@@ -76,9 +76,9 @@ class Settings:
 
 @dataclass(frozen=True)
 class PretrainEpoch:
-    """The figures of one pass.
+    """The metrics of one pass.
 
-    in_batch_accuracy: share of titles whose own abstract scores highest in the batch.
+    in_batch_accuracy: share of titles whose abstract scores highest in the batch.
     """
 
     epoch: int
@@ -88,7 +88,7 @@ class PretrainEpoch:
 
 
 class DualEncoder(nn.Module):
-    """A v5 encoder with two projections into the space where titles meet abstracts."""
+    """A v5 encoder with two projections into the joint space of titles and abstracts."""
 
     def __init__(self, model: PairedCNNLSTM) -> None:
         super().__init__()
@@ -123,7 +123,7 @@ class Matching(Task):
         self.regularizer = Regularizer(settings.word_dropout, mixup=0.0, mixup_random=random)
 
     def training_step(self, batch: Batch) -> StepResult:
-        """InfoNCE of a batch, and how many titles found their abstract."""
+        """InfoNCE of a batch, and how many titles were matched with their abstract."""
         batch = self.regularizer.drop_tokens(batch)
         with self.device_config.autocast(), known_token_counts(*batch.token_counts):
             titles, abstracts = self.parallel(batch.title_ids, batch.abstract_ids)
@@ -164,12 +164,12 @@ def pretrain(
 
     def report(epoch: Epoch) -> None:
         if on_epoch:
-            on_epoch(_figures(epoch))
+            on_epoch(_pretrain_epoch(epoch))
 
-    return [_figures(epoch) for epoch in trainer.fit(on_epoch=report).epochs]
+    return [_pretrain_epoch(epoch) for epoch in trainer.fit(on_epoch=report).epochs]
 
 
-def _figures(epoch: Epoch) -> PretrainEpoch:
+def _pretrain_epoch(epoch: Epoch) -> PretrainEpoch:
     return PretrainEpoch(
         epoch.epoch, epoch.train_loss, epoch.train_accuracy, epoch.documents_per_second
     )
@@ -195,7 +195,7 @@ def save_pretrained(
 ) -> None:
     """Write an encoder into `folder` as fp16; each file is replaced atomically.
 
-    arguments: the widths the model was built with. papers: ids of the papers it learned from.
+    arguments: the widths that the model was built with. papers: ids of its training papers.
     """
     weights = {
         name: value.detach().cpu().half().contiguous()
@@ -209,7 +209,7 @@ def save_pretrained(
 
 
 def load_encoder(model: nn.Module, pretrained: Pretrained) -> None:
-    """Start a v5 from pre-trained weights; its head and fusion keep their initial ones.
+    """Start a v5 from pre-trained weights; its head and fusion keep their initial weights.
 
     Raises UserError if the shapes differ, for example because `architecture` sets other widths.
     """

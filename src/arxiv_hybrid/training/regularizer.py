@@ -1,4 +1,4 @@
-"""What makes training harder than inference, besides dropout: hidden tokens and mixed papers."""
+"""Regularization besides dropout: word dropout and mixup."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Mixup:
 
     @contextmanager
     def applied_to(self, head: nn.Module) -> Iterator[None]:
-        """Within the block, the head of a model receives mixed features."""
+        """Within the block, the model's head receives mixed features."""
 
         def mix_input(_: nn.Module, inputs: tuple[Any, ...]) -> Tensor:
             return self.mix(inputs[0])

@@ -1,6 +1,6 @@
 """The training loop, for classification and pre-training alike.
 
-A `Task` says what one step computes; the `Trainer` does the rest: batches, updates, validation,
+A `Task` defines what one step computes; the `Trainer` does the rest: batches, updates, validation,
 early stopping, the best weights.
 """
 
@@ -29,7 +29,7 @@ from arxiv_hybrid.training.optimizers import ModelOptimizer, OptimizerConfig
 
 @dataclass(frozen=True)
 class StepResult:
-    """The mean loss of a batch, which is differentiated, and how many papers were right."""
+    """The mean loss of a batch, which is differentiated, and how many predictions were correct."""
 
     loss: Tensor
     correct: Tensor
@@ -47,7 +47,7 @@ class Task(ABC):
 
     @abstractmethod
     def training_step(self, batch: Batch) -> StepResult:
-        """The loss of a batch and its hits."""
+        """The loss of a batch, and its number of correct predictions."""
 
     @abstractmethod
     def lengths(self, papers: EncodedPapers) -> npt.NDArray[np.int64]:
@@ -67,7 +67,7 @@ class TrainerConfig:
     """How long and in which batches to train.
 
     patience: epochs without a higher validation accuracy before training stops. seed: order of the
-    batches. PyTorch's own seed must be set by the caller.
+    batches. PyTorch's seed must be set by the caller.
     """
 
     epochs: int
@@ -79,7 +79,7 @@ class TrainerConfig:
 
 @dataclass(frozen=True)
 class Epoch:
-    """The figures of one epoch; `documents_per_second` covers training, not validation.
+    """The metrics of one epoch; `documents_per_second` covers training, not validation.
 
     Without validation papers, `val_loss` and `val_accuracy` are NaN.
     """
@@ -125,7 +125,7 @@ class BestWeights:
             self._weights = {name: v.clone() for name, v in self.model.state_dict().items()}
 
     def epochs_without_rise(self, index: int) -> int:
-        """Epochs up to `index` since the accuracy last rose; a lower loss alone is no rise."""
+        """Epochs up to `index` since the accuracy last rose; a lower loss alone does not count."""
         return index - self._last_rise
 
     def restore(self) -> None:
@@ -223,16 +223,18 @@ class Trainer:
             result = self.task.training_step(self.train.batch(shard))
             loss = result.loss
             if size > 1:  # the average over processes is then the loss of the whole batch
-                loss = loss * size * self._share(shard, rows)
+                loss = loss * size * self._loss_share(shard, rows)
             self.optimizer.step(loss, last=last)
         return StepResult(loss.detach() / size, result.correct)
 
-    def _share(self, shard: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]) -> Tensor | float:
-        """The shard's part of the batch's mean loss."""
+    def _loss_share(
+        self, shard: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]
+    ) -> Tensor | float:
+        """The shard's share of the total weight of the batch; the shares sum to 1."""
         labels = self.train.labels
         part, whole = (
-            self.task.weight(labels[torch.from_numpy(some).to(self.device)])
-            for some in (shard, rows)
+            self.task.weight(labels[torch.from_numpy(indices).to(self.device)])
+            for indices in (shard, rows)
         )
         return part / whole
 
@@ -252,7 +254,7 @@ class Trainer:
                 total_loss += result.loss * len(rows)
                 correct += result.correct
                 seen += len(self.group.shard(rows))
-                if bar.update(len(rows)):  # only when drawn: reading the loss waits for the device
+                if bar.update(len(rows)):  # only when drawn: reading the loss waits for a GPU
                     means = {"loss": total_loss.item() / seen, "accuracy": correct.item() / seen}
                     bar.set_postfix({name: f"{mean:.3f}" for name, mean in means.items()})
         total_loss, correct = self.group.sum(torch.stack([total_loss, correct]))

@@ -46,12 +46,12 @@ class VectorFile:
 
 
 def read_vectors(path: Path, wanted: Collection[str], *, dim: int, option: str) -> VectorFile:
-    """Read the vectors of the `wanted` words; if a word is repeated, its first vector counts.
+    """Read the vectors of the `wanted` words; if a word is repeated, its first vector is used.
 
-    option: the option that named the file, for messages. Of a .zip with several dimensions,
+    option: the option that named the file, for messages. From a .zip with several dimensions,
     such as glove.6B.zip, the file whose name contains `dim` is read. Words with spaces (in
-    glove.840B) are skipped. Raises UserError if the file is missing, damaged, of another
-    format, or of another dimension.
+    glove.840B) are skipped. Raises UserError if the file is missing, damaged, or has
+    another format or dimension.
     """
     collector = _Collector(path, dim, option, {word.encode(): -1 for word in wanted})
     lines = promised = 0
@@ -147,7 +147,7 @@ def _parse_numbers(line: bytes, start: int, count: int) -> FloatMatrix | None:
     """Parse the line from `start`; None unless it is exactly `count` finite numbers."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", DeprecationWarning)  # NumPy's sign of a non-number
+            warnings.simplefilter("error", DeprecationWarning)  # NumPy's signal for a non-number
             numbers = np.fromstring(line[start:], dtype=np.float32, sep=" ")
     except (ValueError, DeprecationWarning):
         return None

@@ -22,7 +22,7 @@ def embedding_matrix(
     """Build the matrix (V, dim), and a mask (V,) of the words that have a vector.
 
     Other rows are normal with the same standard deviation; the padding row is zero. Vectors
-    with fewer than `dim` dimensions, as of a tiny corpus, are padded with zeros.
+    with fewer than `dim` dimensions, as from a tiny corpus, are padded with zeros.
     """
     random = np.random.default_rng(seed)
     matrix = random.normal(0, EMBEDDING_STD, (len(vocabulary), dim)).astype(np.float32)

@@ -41,7 +41,7 @@ def word_vectors(
         if not read.words:
             raise UserError(f"{file}: has none of the papers' {len(wanted):,} words (glove.source)")
         if read.repeated:
-            print(f"{file}: {read.repeated:,} words appear again; their first vector counts")
+            print(f"{file}: {read.repeated:,} words are repeated; their first vector is used")
         return read.words, read.vectors
     settings = {"dim": glove.dim, "window": glove.window, "min_freq": MIN_FREQ, "seed": seed}
     if glove.method == "word2vec":
@@ -60,8 +60,8 @@ def word2vec(
 ) -> tuple[list[str], FloatMatrix]:
     """Skip-gram vectors with negative sampling (Mikolov et al. 2013), by gensim.
 
-    documents: tokens of each text. Uses one worker thread, because several give different
-    vectors in every run. Returns words and vectors (words, dim).
+    documents: tokens of each text. Uses one worker thread, because several would give
+    different vectors in every run. Returns words and vectors (words, dim).
     """
     from gensim.models import Word2Vec
     from gensim.models.callbacks import CallbackAny2Vec
