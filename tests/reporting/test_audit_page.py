@@ -1,4 +1,4 @@
-"""The audit page: it shows what the audit found, and loads nothing from elsewhere."""
+"""The audit page: it shows the results of the audit, and loads nothing from other hosts."""
 
 from __future__ import annotations
 

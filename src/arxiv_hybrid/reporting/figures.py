@@ -1,4 +1,4 @@
-"""Matplotlib figures of the data in the plot CSVs, for MLflow and for picture files."""
+"""Matplotlib figures of the data in the plot CSVs, for MLflow and for PNG files."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from arxiv_hybrid.data.identifiers import submitted
 
 
 def render(template: str, content: dict[str, Any]) -> str:
-    """Render `templates/NAME`; text is escaped, and a name that `content` lacks raises."""
+    """Render `templates/NAME`; text is escaped; a name missing from `content` is an error."""
     environment = Environment(
         loader=PackageLoader("arxiv_hybrid.reporting"),
         autoescape=True,

@@ -56,7 +56,7 @@ class Settings:
     def __post_init__(self) -> None:
         for name in ("seq_len", "embedding", "kernel", "filters", "hidden", "epochs", "batch_size"):
             self._check(name, int, 1, "a positive integer")
-        self._check("seed", int, 0, "an integer from 0")
+        self._check("seed", int, 0, "a non-negative integer")
         self._check("learning_rate", (int, float), 1e-12, "a positive number, such as 0.3")
         self._check("validation_split", float, 1e-12, "a share between 0 and 1")
         if self.validation_split >= 1:
@@ -124,7 +124,7 @@ class Model:
 
 
 def build_vocab(texts: Sequence[str]) -> list[str]:
-    """The special entries, then all words of the texts by falling frequency."""
+    """The special entries, then all words of the texts by descending frequency."""
     counts = Counter(word for text in texts for word in tokenize(text))
     return [*SPECIAL, *sorted(counts, key=lambda word: (-counts[word], word))]
 
