@@ -1,4 +1,4 @@
-"""Shared fixtures: small parameters and a small corpus of our own making."""
+"""Shared fixtures: small parameters and a small synthetic corpus."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-# beside another worker a second thread would only wait; torch reads this when it is loaded
+# with several workers a second thread would only wait; torch reads this when it is imported
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -44,7 +44,7 @@ TINY: dict[str, Any] = {
 
 
 def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """`base` with nested changes laid over it."""
+    """`base` with nested changes merged in."""
     result = copy.deepcopy(base)
     for key, value in changes.items():
         if isinstance(value, dict) and isinstance(result.get(key), dict):

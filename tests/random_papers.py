@@ -9,7 +9,7 @@ WORDS = [f"word{i}" for i in range(3000)]
 
 
 def random_papers(count: int = 120, words: int = 160, seed: int = 0) -> pd.DataFrame:
-    """Labelled papers, alternately of May and June 2025, with `words` words per abstract."""
+    """Labelled papers, alternating between May and June 2025, with `words` words per abstract."""
     random = np.random.default_rng(seed)
     return pd.DataFrame(
         {

@@ -18,12 +18,12 @@ BIN = Path(sys.executable).parent
 
 
 def environment() -> dict[str, str]:
-    """The user's, with this interpreter first and without DVC's and MLflow's own settings."""
+    """The user's environment, with this interpreter first and no settings of DVC and MLflow."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "MLFLOW_", "GIT_"))}
     identity = {f"GIT_{who}_{what}": "test@example.org"
                 for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}  # fmt: skip
     path = {"PATH": f"{BIN}{os.pathsep}{kept['PATH']}"}
-    # tiny models: a second thread would only wait, and on a busy machine for long
+    # with tiny models a second thread would only wait, for long on a busy machine
     return {**kept, **identity, **path, "DVC_NO_ANALYTICS": "1", "OMP_NUM_THREADS": "1"}
 
 

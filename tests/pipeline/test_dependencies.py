@@ -85,7 +85,7 @@ def data_files(source: Path) -> Iterator[Path]:
 
 def needed(script: Path) -> set[str]:
     """Source and data files, relative to the repository, that decide what a script writes."""
-    params_too = script.stem == "resolve"  # the one stage that writes what recipes come to
+    params_too = script.stem == "resolve"  # the only stage that writes the recipes' values
     files: set[str] = set()
     reached: set[str] = set()
     # and the script beside it that stages of a folder share
@@ -168,7 +168,7 @@ def test_packages_import_downwards_only() -> None:
                 assert target not in ASIDE, f"{path}: {module}"
 
 
-def test_modules_have_no_circle() -> None:
+def test_module_imports_are_acyclic() -> None:
     graph = {path: {file_of(m) for m in imports(path)} - {path} for path in PACKAGE.rglob("*.py")}
     # a package's __init__ re-exports its modules, which may import their siblings through it
     finished: set[Path] = set()

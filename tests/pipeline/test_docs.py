@@ -1,4 +1,4 @@
-"""Every command in the documentation is run here, or says why it is not."""
+"""Every command in the documentation is run here, or its block is marked with a reason."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class Block:
 
 
 def blocks(path: Path) -> list[Block]:
-    found = re.findall(r"^```([^\n]*)\n(.*?)^```$", path.read_text(encoding="utf-8"), re.M | re.S)
-    return [Block(str(path.relative_to(ROOT)), kind.strip(), text) for kind, text in found]
+    matches = re.findall(r"^```([^\n]*)\n(.*?)^```$", path.read_text(encoding="utf-8"), re.M | re.S)
+    return [Block(str(path.relative_to(ROOT)), kind.strip(), text) for kind, text in matches]
 
 
 BLOCKS = [block for page in PAGES for block in blocks(page)]
@@ -51,7 +51,7 @@ BLOCKS = [block for page in PAGES for block in blocks(page)]
 
 @pytest.fixture(scope="module")
 def project(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A copy of the run repository, with the files that the documentation speaks of."""
+    """A copy of the run repository, with the files that the documentation mentions."""
     folder = tmp_path_factory.mktemp("docs") / "project"
     shutil.copytree(repo, folder, symlinks=True)
     papers = synthetic.generate(papers=200, label_noise=0.05, seed=5)[0].drop_duplicates("id")
@@ -65,7 +65,7 @@ def project(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pa
     sh(folder, "dvc", "queue", "kill", "--all", ok=False)
 
 
-def test_every_block_says_what_it_is() -> None:
+def test_every_block_has_a_known_kind() -> None:
     kinds = {block.kind for block in BLOCKS}
     assert kinds <= {"sh", "python", "text", "mermaid", *(f"sh {why}" for why in WHY_NOT)}
     assert {page.name for page in PAGES} >= {"README.md", "own-data.md", "own-model.md"}
@@ -88,7 +88,7 @@ def test_the_commands_of_a_page(project: Path, page: str) -> None:
 
 
 def wait_for_queue(project: Path) -> None:
-    """Until all of its jobs have ended, and well."""
+    """Wait until all jobs have ended, and check that they succeeded."""
     deadline = time.monotonic() + 200
     while re.search(
         r"\b(Queued|Running)\b", states := sh(project, "dvc", "queue", "status").stdout
@@ -100,9 +100,9 @@ def wait_for_queue(project: Path) -> None:
 
 
 def test_the_python_of_the_readme(project: Path) -> None:
-    found = [block for block in BLOCKS if block.page == "README.md" and block.kind == "python"]
-    assert len(found) == 2
-    for block in found:
+    examples = [block for block in BLOCKS if block.page == "README.md" and block.kind == "python"]
+    assert len(examples) == 2
+    for block in examples:
         sh(project, "python", "-c", block.text)
 
 
@@ -181,7 +181,7 @@ def test_the_citation_is_of_this_version() -> None:
     assert "license: Apache-2.0" in text
 
 
-def test_links_lead_somewhere() -> None:
+def test_link_targets_exist() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
             if not target.startswith("http"):

@@ -29,7 +29,7 @@ STAGES = [
 
 @pytest.fixture
 def params_restored(repo: Path) -> Iterator[Path]:
-    """The repository, put back to its commit afterwards."""
+    """The repository, reset to its commit afterwards."""
     yield repo
     sh(repo, "git", "checkout", "-q", "--", ".")
     sh(repo, "dvc", "checkout", "-q")
@@ -113,17 +113,17 @@ def test_git_sees_metrics_and_no_data(repo: Path) -> None:
 
 
 def test_one_run_for_each_training_evaluation_and_ensemble(repo: Path) -> None:
-    found = runs(repo)
-    stages = sorted(run.data.tags["stage"] for run in found if "DVC_EXP_NAME" not in run.data.tags)
+    logged = runs(repo)
+    stages = sorted(run.data.tags["stage"] for run in logged if "DVC_EXP_NAME" not in run.data.tags)
     assert stages == ["ensemble", "evaluate", "train", "train"]
-    main = next(r for r in found if r.data.tags.get("member") == "main")
-    evaluate = next(r for r in found if r.data.tags["stage"] == "evaluate")
+    main = next(r for r in logged if r.data.tags.get("member") == "main")
+    evaluate = next(r for r in logged if r.data.tags["stage"] == "evaluate")
     assert evaluate.data.tags["model.digest"] == main.data.tags["model.digest"]
     assert "dep.data/processed/vocab.txt" in main.data.tags
     assert main.data.metrics["val_accuracy"] >= 0
 
 
-def test_nothing_to_do_is_quick_to_say(repo: Path) -> None:
+def test_a_second_repro_runs_no_stage(repo: Path) -> None:
     done = sh(repo, "dvc", "repro")
     assert "Data and pipelines are up to date." in done.stdout + done.stderr
     assert "Running stage" not in done.stdout
@@ -153,11 +153,11 @@ def test_the_documented_experiment(params_restored: Path) -> None:
 def test_a_temporary_workspace_logs_to_the_repository(params_restored: Path) -> None:
     repo = params_restored
     sh(repo, "dvc", "exp", "run", "--temp", "-S", "evaluate.bootstrap=150", "-n", "aside")
-    found = [run for run in runs(repo) if run.data.tags.get("DVC_EXP_NAME") == "aside"]
-    assert {run.data.tags["stage"] for run in found} == {"evaluate", "ensemble"}
-    for run in found:
+    logged = [run for run in runs(repo) if run.data.tags.get("DVC_EXP_NAME") == "aside"]
+    assert {run.data.tags["stage"] for run in logged} == {"evaluate", "ensemble"}
+    for run in logged:
         assert run.info.artifact_uri.startswith((repo / "mlartifacts").as_uri())
-    evaluate = next(run for run in found if run.data.tags["stage"] == "evaluate")
+    evaluate = next(run for run in logged if run.data.tags["stage"] == "evaluate")
     assert (repo / "mlartifacts" / evaluate.info.run_id / "artifacts/confusion.png").exists()
 
 
@@ -169,7 +169,7 @@ def test_a_temporary_workspace_logs_to_the_repository(params_restored: Path) -> 
         ("split", {"labels": {"classes": 5}}, "labels.classes: 5"),
     ],
 )
-def test_mistakes_give_one_line_and_leave_outputs(
+def test_mistakes_give_one_line_and_keep_outputs(
     params_restored: Path, stage: str, changes: dict[str, Any], words: str
 ) -> None:
     repo = params_restored
@@ -182,7 +182,7 @@ def test_mistakes_give_one_line_and_leave_outputs(
     assert {name: digests(repo / name) for name in before} == before
 
 
-def test_a_failed_repro_can_be_taken_back(params_restored: Path) -> None:
+def test_a_failed_repro_can_be_undone(params_restored: Path) -> None:
     repo = params_restored
     before = digests(repo / "models")
     set_params(repo, {"learning_rate": -1})
@@ -202,7 +202,7 @@ def test_ctrl_c_in_training_exits_130_and_writes_nothing(params_restored: Path) 
     with subprocess.Popen(
         ["python", "stages/train.py"], cwd=repo, env=environment(), stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL, text=True,
-        # a test run in a shell's background inherits that Ctrl-C is ignored
+        # a test run in the background of a shell would otherwise ignore Ctrl-C
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:  # fmt: skip
         try:

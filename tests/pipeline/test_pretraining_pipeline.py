@@ -40,7 +40,9 @@ def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     params = yaml.safe_load(path.read_text(encoding="utf-8"))
     path.write_text(yaml.safe_dump({**params, **SMALL}), encoding="utf-8")
     papers = synthetic.generate(papers=140, label_noise=0.05, seed=3)[0].drop_duplicates("id")
-    papers["id"] = papers["id"].str.replace("synthetic", "unlabelled")  # none that is tested on
+    papers["id"] = papers["id"].str.replace(
+        "synthetic", "unlabelled"
+    )  # so that none is a test paper
     papers.to_csv(folder / "texts.csv", index=False)
     secret = papers.head(20).assign(id=[f"other.{i}" for i in range(20)])
     secret.to_csv(folder / "known.csv", index=False)
