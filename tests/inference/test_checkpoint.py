@@ -58,14 +58,14 @@ def test_a_classifier_survives_a_round_trip(
 
     words_of_old = (tmp_path / "vocab.txt").read_text()
     (tmp_path / "vocab.txt").write_text(words_of_old + "more\n")
-    with pytest.raises(UserError, match=r"not a valid model: \d+ words for \d+ vectors"):
+    with pytest.raises(UserError, match=r"not a sound model: \d+ words for \d+ vectors"):
         checkpoint.load(tmp_path)
     (tmp_path / "vocab.txt").write_text(words_of_old)
     assert loaded.classify(test.head(0)).columns.tolist() == table.columns.tolist()
     with pytest.raises(UserError, match="every paper needs a title"):
         loaded.classify(test.head(2).assign(title=[None, "x"]))
     (tmp_path / "model.safetensors").write_bytes(b"not a model")
-    with pytest.raises(UserError, match="not a valid model"):
+    with pytest.raises(UserError, match="not a sound model"):
         checkpoint.load(tmp_path)
     (tmp_path / "vocab.txt").unlink()
     with pytest.raises(UserError, match=r"vocab\.txt: not found"):

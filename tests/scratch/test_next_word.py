@@ -77,7 +77,7 @@ def test_model_survives_a_round_trip(train: Callable[..., Model], tmp_path: Path
     save_model(tmp_path, model)
     assert predict_next(load_model(tmp_path), ["the"]) == predict_next(model, ["the"])
     (tmp_path / "weights.safetensors").write_bytes(b"x")
-    with pytest.raises(UserError, match="not a valid model"):
+    with pytest.raises(UserError, match="not a sound model"):
         load_model(tmp_path)
     with pytest.raises(UserError, match="not found"):
         load_model(tmp_path / "none")
@@ -85,7 +85,7 @@ def test_model_survives_a_round_trip(train: Callable[..., Model], tmp_path: Path
     save_model(tmp_path, model)
     weights = load_file(tmp_path / "weights.safetensors")
     (tmp_path / "weights.safetensors").write_bytes(save(dict(list(weights.items())[:-1])))
-    with pytest.raises(UserError, match="not a valid model"):
+    with pytest.raises(UserError, match="not a sound model"):
         load_model(tmp_path)
 
 

@@ -112,7 +112,7 @@ def load(folder: str | Path, *, device: str = "auto", precision: str = "auto") -
         if len(vocabulary) != vectors:
             raise ValueError(f"{len(vocabulary)} words for {vectors} vectors")
     except (SafetensorError, ValueError, TypeError, RuntimeError) as error:
-        raise UserError(f"{folder}: not a valid model: {error}") from None
+        raise UserError(f"{folder}: not a sound model: {error}") from None
     return Classifier(model.to(device_config.device).eval(), vocabulary, config, device_config)
 
 

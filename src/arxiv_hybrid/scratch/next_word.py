@@ -182,5 +182,5 @@ def load_model(folder: Path) -> Model:
         if stored:
             raise ValueError(f"no layer has {', '.join(stored)}")
     except (SafetensorError, ValueError, TypeError, LookupError) as error:
-        raise UserError(f"{folder}: not a valid model: {error}") from None
+        raise UserError(f"{folder}: not a sound model: {error}") from None
     return model
