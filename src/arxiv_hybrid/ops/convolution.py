@@ -37,7 +37,7 @@ def convolve_unique(text: UniqueTokens, convs: Sequence[nn.Conv1d]) -> tuple[Rag
     at a position is then the sum of the contributions of the tokens around it.
     """
     filters = convs[0].out_channels
-    kernels = [torch.cat(conv.weight.unbind(2)) for conv in convs]
+    kernels = [position for conv in convs for position in conv.weight.unbind(2)]
     # the bias goes to the centre of the kernel, where there is a real token, never a gap
     biases = [
         F.pad(_bias(conv), (before * filters, (_size(conv) - 1 - before) * filters))
