@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +23,7 @@ from arxiv_hybrid.models import characters
 from arxiv_hybrid.ops import embedding, ragged
 from arxiv_hybrid.params import Params, parse
 from arxiv_hybrid.sources import synthetic
+from arxiv_hybrid.system.nested import deep_merge as merged
 from arxiv_hybrid.text.tokenize import tokenize_all
 from arxiv_hybrid.text.vocabulary import Vocabulary
 
@@ -41,17 +41,6 @@ TINY: dict[str, Any] = {
     "evaluate": {"bootstrap": 200},
     "tracking": {"log_model": False},
 }
-
-
-def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """`base` with nested changes merged in."""
-    result = copy.deepcopy(base)
-    for key, value in changes.items():
-        if isinstance(value, dict) and isinstance(result.get(key), dict):
-            result[key] = merged(result[key], value)
-        else:
-            result[key] = value
-    return result
 
 
 @pytest.fixture(scope="session")

@@ -75,7 +75,7 @@ def explain(classifier: Classifier, papers: pd.DataFrame) -> list[Explanation]:
     encoded, classes = classifier.encode(papers), classifier.config.classes
     batch = encoded.batch(np.arange(len(papers)))
     with classifier.device_config.autocast():
-        logits, maps = batch.classify(classifier.model)
+        logits, maps = batch.feed(classifier.model)
     probabilities = calibration.probabilities(logits, classifier.config.temperature).tolist()
     fusion = maps["fusion_weights"].tolist()
 

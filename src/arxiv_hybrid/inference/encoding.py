@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from arxiv_hybrid.models.base import AttentionMaps, TextName
+from arxiv_hybrid.models.base import TextName
 from arxiv_hybrid.ops import known_token_counts
 from arxiv_hybrid.text.tokenize import tokenize
 from arxiv_hybrid.text.vocabulary import PAD, Vocabulary
@@ -38,11 +39,10 @@ class Batch:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def classify(self, model: nn.Module) -> tuple[Tensor, AttentionMaps]:
-        """The model's logits (B, C) and attention maps; known token counts avoid a GPU wait."""
+    def feed(self, model: nn.Module) -> Any:
+        """What the model returns for the two texts; a GPU need not count their tokens."""
         with known_token_counts(*self.token_counts):
-            logits, maps = model(self.title_ids, self.abstract_ids)
-        return logits, maps
+            return model(self.title_ids, self.abstract_ids)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ def predict(model: PaperClassifier, papers: EncodedPapers, device_config: Device
     batches = list(sorted_batches(papers.lengths(model.bucket_by)))
     for rows in tqdm(batches, "predicting", unit="batch", delay=2, disable=None, leave=False):
         with device_config.autocast():
-            logits, _ = papers.batch(rows).classify(model)
+            logits, _ = papers.batch(rows).feed(model)
         parts.append(logits.float())
         orders.append(torch.from_numpy(rows))
     order = torch.cat(orders).to(device_config.device)

@@ -88,10 +88,14 @@ class Layout:
         return self.mask.sum(1)
 
     @cached_property
+    def starts(self) -> Tensor:
+        """The first token of each document, as an index into the N tokens, (B,)."""
+        return self.lengths.cumsum(0) - self.lengths
+
+    @cached_property
     def steps(self) -> Tensor:
         """Each token's position within its document, from 0, (N,)."""
-        starts = self.lengths.cumsum(0) - self.lengths
-        return torch.arange(len(self.rows), device=self.rows.device) - starts[self.documents]
+        return torch.arange(len(self.rows), device=self.rows.device) - self.starts[self.documents]
 
     def gather(self, padded: Tensor) -> Tensor:
         """Values of real tokens (N, ...) from a padded batch (B, T, ...)."""

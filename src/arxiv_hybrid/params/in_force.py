@@ -10,17 +10,17 @@ from arxiv_hybrid.params.load import for_member
 from arxiv_hybrid.params.schema import Params
 
 # the parameters that training reads; a test compares them with stage resolve
-_TRAINING = {
-    "seed", "model", "dropout", "word_dropout", "learning_rate", "batch_size", "accumulate",
-    "epochs", "patience", "weight_decay", "gradient_clip", "label_smoothing", "class_weights",
-    "loss", "mixup", "embeddings", "pretrained", "optimizer", "scheduler", "precision", "device",
-    "processes", "architecture",
-}  # fmt: skip
-_TRAINING_NESTED = {
+_TRAINING: dict[str, Any] = {
+    **dict.fromkeys((
+        "seed", "model", "dropout", "word_dropout", "learning_rate", "batch_size", "accumulate",
+        "epochs", "patience", "weight_decay", "gradient_clip", "label_smoothing", "class_weights",
+        "loss", "mixup", "embeddings", "pretrained", "optimizer", "scheduler", "precision",
+        "device", "processes", "architecture",
+    ), True),
     "glove": {"learning_rate_scale"},
     "labels": {"classes"},
     "vocab": {"title_length", "abstract_length"},
-}
+}  # fmt: skip
 
 
 def values_in_force(params: Params) -> dict[str, Any]:
@@ -45,7 +45,5 @@ def to_yaml(values: dict[str, Any]) -> str:
 
 
 def _training(params: Params) -> dict[str, Any]:
-    nested: dict[str, Any] = dict(_TRAINING_NESTED)
-    include = {**dict.fromkeys(_TRAINING, True), **nested}
-    values: dict[str, Any] = params.model_dump(mode="json", include=include)
+    values: dict[str, Any] = params.model_dump(mode="json", include=_TRAINING)
     return values | {"architecture": params.architecture.given()}

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field, field_validator
 
-from arxiv_hybrid.params.schema import Strict
+from arxiv_hybrid.params.schema import DeviceName, Precision, Strict
 
 
 class PretrainingParams(Strict):
@@ -29,8 +27,8 @@ class PretrainingParams(Strict):
     learning_rate: float = Field(gt=0, le=10)
     word_dropout: float = Field(ge=0, lt=1)
     temperature: float = Field(gt=0, le=10)
-    precision: Literal["auto", "fp32", "bf16", "fp16"]
-    device: str = Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    precision: Precision
+    device: DeviceName
 
     @field_validator("texts", mode="before")
     @classmethod

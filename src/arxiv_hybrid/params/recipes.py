@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -21,11 +22,17 @@ def recipe(name: str, model: str) -> dict[str, Any]:
 
     For an unknown model these are the recipe's values for every model.
     """
-    text = files("arxiv_hybrid.params").joinpath("recipes.yaml").read_text(encoding="utf-8")
-    content = yaml.safe_load(text)
+    content = _recipes()
     architecture = {"architecture": content["architectures"].get(model, {})}
     values = deep_merge(architecture, content[name]["every"], atomic=ATOMIC)
     return deep_merge(values, content[name].get(model, {}), atomic=ATOMIC)
+
+
+@cache
+def _recipes() -> dict[str, Any]:
+    text = files("arxiv_hybrid.params").joinpath("recipes.yaml").read_text(encoding="utf-8")
+    content: dict[str, Any] = yaml.safe_load(text)
+    return content
 
 
 def resolve(content: dict[str, Any]) -> dict[str, Any]:

@@ -50,6 +50,10 @@ class Strict(BaseModel):
 Section = TypeVar("Section", bound=Strict)
 
 
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+DeviceName = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
+
+
 class Fetch(Strict):
     """Where papers come from."""
 
@@ -236,8 +240,8 @@ class Params(Strict):
     pretrained: str | None
     optimizer: Literal["adamw", "adam", "sgd"]
     scheduler: Literal["onecycle", "cosine", "warmup_cosine", "plateau", "none"]
-    precision: Literal["auto", "fp32", "bf16", "fp16"]
-    device: str = Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    precision: Precision
+    device: DeviceName
     processes: int = Field(ge=1, le=64)
     architecture: Architecture
     fetch: Fetch

@@ -73,7 +73,7 @@ class Classification(Task):
             self.device_config.autocast(),
             mixup.applied_to(self.model.head) if mixup else nullcontext(),
         ):
-            logits, _ = batch.classify(self.parallel)
+            logits, _ = batch.feed(self.parallel)
         loss = mixup.loss(self.loss, logits, labels) if mixup else self.loss(logits, labels)
         target = mixup.majority(labels) if mixup else labels
         return StepResult(loss, (logits.detach().argmax(1) == target).sum())
@@ -84,7 +84,9 @@ class Classification(Task):
 
     def weight(self, labels: Tensor) -> Tensor | float:
         """Papers, or the sum of their class weights."""
-        return len(labels) if self.class_weights is None else self.class_weights[labels].sum()
+        if self.class_weights is None:
+            return super().weight(labels)
+        return self.class_weights[labels].sum()
 
     def validate(self, papers: EncodedPapers, group: Group) -> tuple[float, float]:
         """See `Task.validate`."""

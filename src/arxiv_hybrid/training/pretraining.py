@@ -23,7 +23,6 @@ from torch.nn import functional as F
 from arxiv_hybrid.inference.devices import DeviceConfig
 from arxiv_hybrid.inference.encoding import Batch, EncodedPapers
 from arxiv_hybrid.models.paired import PairedCNNLSTM
-from arxiv_hybrid.ops import known_token_counts
 from arxiv_hybrid.params import PRETRAINABLE
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.files import write_bytes, write_json, write_lines
@@ -125,8 +124,8 @@ class Matching(Task):
     def training_step(self, batch: Batch) -> StepResult:
         """InfoNCE of a batch, and how many titles were matched with their abstract."""
         batch = self.regularizer.drop_tokens(batch)
-        with self.device_config.autocast(), known_token_counts(*batch.token_counts):
-            titles, abstracts = self.parallel(batch.title_ids, batch.abstract_ids)
+        with self.device_config.autocast():
+            titles, abstracts = batch.feed(self.parallel)
         loss, in_batch_accuracy = info_nce(titles, abstracts, self.temperature)
         return StepResult(loss, in_batch_accuracy * len(batch))
 

@@ -268,11 +268,11 @@ class Trainer:
 
 
 def print_epoch(epoch: Epoch) -> None:
-    """Print one line about an epoch to standard error."""
-    line = (
+    """Print one line about an epoch with validation to standard error."""
+    print(
         f"epoch {epoch.epoch:>3}  loss {epoch.train_loss:.4f}  accuracy {epoch.train_accuracy:.4f}"
+        f"  val loss {epoch.val_loss:.4f}  val accuracy {epoch.val_accuracy:.4f}"
+        f"  lr {epoch.learning_rate:.2g}  {epoch.documents_per_second:,.0f} docs/s",
+        file=sys.stderr,
+        flush=True,
     )
-    if not math.isnan(epoch.val_loss):
-        line += f"  val loss {epoch.val_loss:.4f}  val accuracy {epoch.val_accuracy:.4f}"
-    line += f"  lr {epoch.learning_rate:.2g}  {epoch.documents_per_second:,.0f} docs/s"
-    print(line, file=sys.stderr, flush=True)
