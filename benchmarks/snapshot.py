@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 from runner import Speed, Stopwatch, new_parser, print_speeds
 
-from arxiv_hybrid.data.labels import CATEGORIES
 from arxiv_hybrid.sources import synthetic
 from arxiv_hybrid.sources.snapshot_scan import Window
 from arxiv_hybrid.sources.snapshot_source import read_snapshot
+from arxiv_hybrid.taxonomy.label_sets import CATEGORIES
 
 OTHERS = ("hep-th", "math.AP", "cond-mat.mtrl-sci", "astro-ph.GA", "quant-ph", "cs.RO")
 WANTED = 0.15  # share of the dump's papers that list one of the four categories

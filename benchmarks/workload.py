@@ -11,7 +11,8 @@ import torch
 from dvc.utils.hydra import apply_overrides
 from runner import ROOT, Stopwatch
 
-from arxiv_hybrid.data.labels import CATEGORIES, label_papers
+from arxiv_hybrid.data.label_set import LabelSet
+from arxiv_hybrid.data.labels import label_papers
 from arxiv_hybrid.data.splits import split_documents
 from arxiv_hybrid.data.table import texts_of
 from arxiv_hybrid.inference.checkpoint import Classifier, ModelConfig
@@ -21,6 +22,7 @@ from arxiv_hybrid.models import registry
 from arxiv_hybrid.params import Params, load
 from arxiv_hybrid.sources import synthetic
 from arxiv_hybrid.sources.csv_source import read_csv
+from arxiv_hybrid.taxonomy.label_sets import PUBLISHED
 from arxiv_hybrid.text.tokenize import tokenize_all
 from arxiv_hybrid.text.vocabulary import Vocabulary
 from arxiv_hybrid.training.classifier import fit, train_classifier
@@ -48,12 +50,11 @@ def load_papers(csv: Path | None, *, synthetic_papers: int = 2400) -> pd.DataFra
     return synthetic.generate(papers=synthetic_papers, label_noise=0.05, seed=1)[0]
 
 
-def split_papers(papers: pd.DataFrame, params: Params) -> Splits:
-    """Label papers and split them into train, val and test."""
-    classes, split = params.labels.classes, params.split
-    documents = label_papers(papers, scheme=params.labels.scheme, classes=classes)
-    shares = {"val": split.val, "test": split.test}
-    return split_documents(documents, by=split.by, **shares, seed=split.seed, classes=classes)
+def split_papers(papers: pd.DataFrame, params: Params) -> tuple[Splits, LabelSet]:
+    """Label papers and split them into train, val and test; the splits and the classes."""
+    labelled = label_papers(papers, params.labels)
+    label_set = labelled.label_set
+    return split_documents(labelled.documents, params.split, label_set), label_set
 
 
 def build_vocabulary(papers: pd.DataFrame) -> Vocabulary:
@@ -74,10 +75,11 @@ def train(
     splits: Splits,
     vocabulary: Vocabulary,
     embeddings: npt.NDArray[np.float32],
+    label_set: LabelSet,
     pretrained: Pretrained | None = None,
 ) -> tuple[Classifier, History]:
     """Train a classifier as the train stage does; print a line for each epoch."""
-    inputs = params, splits["train"], splits["val"], vocabulary, embeddings
+    inputs = params, splits["train"], splits["val"], vocabulary, embeddings, label_set
     return train_classifier(*inputs, pretrained=pretrained, on_epoch=print_epoch)
 
 
@@ -85,7 +87,7 @@ def untrained(model: str, vocabulary: Vocabulary, device_config: DeviceConfig) -
     """A new classifier with four classes; it is as fast as a trained one."""
     torch.manual_seed(0)
     arguments = {"vocab_size": len(vocabulary), "embed_dim": 300, "num_classes": 4, "dropout": 0.5}
-    config = ModelConfig(model, arguments, list(CATEGORIES), TITLE_LENGTH, ABSTRACT_LENGTH)
+    config = ModelConfig(model, arguments, list(PUBLISHED[4]), TITLE_LENGTH, ABSTRACT_LENGTH)
     network = registry.build(model, **arguments).to(device_config.device).eval()
     return Classifier(network, vocabulary, config, device_config)
 

@@ -7,9 +7,19 @@ prepare()
 from arxiv_hybrid.audit.drift import by_month, rising_words
 from arxiv_hybrid.audit.duplicates import near_duplicates
 from arxiv_hybrid.audit.report import audit_report
+from arxiv_hybrid.data.label_set import LabelSet
 from arxiv_hybrid.data.table import read_papers
 from arxiv_hybrid.params import Params
-from arxiv_hybrid.paths import METRICS, ORIGIN, PAPERS, PLOTS, REPORTS, SPLIT_NAMES, SPLITS
+from arxiv_hybrid.paths import (
+    LABELS,
+    METRICS,
+    ORIGIN,
+    PAPERS,
+    PLOTS,
+    REPORTS,
+    SPLIT_NAMES,
+    SPLITS,
+)
 from arxiv_hybrid.reporting.audit_page import audit_page
 from arxiv_hybrid.system.files import (
     read_json,
@@ -27,8 +37,8 @@ def main(params: Params) -> None:
     report = audit_report(
         papers,
         splits,
-        scheme=params.labels.scheme,
-        classes=params.labels.classes,
+        scheme=params.labels.from_,
+        label_set=LabelSet.read(LABELS),
         ceiling=origin["ceiling"],
         pairs=pairs,
     )

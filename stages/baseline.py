@@ -4,24 +4,24 @@ from _stage import prepare, run
 
 prepare()
 
-from arxiv_hybrid.data.labels import CLASSES, listed_classes
+from arxiv_hybrid.data.label_set import LabelSet, multi_hot
 from arxiv_hybrid.evaluation.linear import fit_linear, prediction_table
 from arxiv_hybrid.evaluation.metrics import scores
 from arxiv_hybrid.params import Params
-from arxiv_hybrid.paths import BASELINE, METRICS, SPLIT_NAMES, SPLITS
+from arxiv_hybrid.paths import BASELINE, LABELS, METRICS, SPLIT_NAMES, SPLITS
 from arxiv_hybrid.system.files import read_parquet, write_json, write_parquet
 
 
 def main(params: Params) -> None:
     train, val, test = (read_parquet(SPLITS / f"{name}.parquet") for name in SPLIT_NAMES)
-    names = list(CLASSES[params.labels.classes])
+    names = list(LabelSet.read(LABELS).names)
     result = fit_linear(train, val, test, classes=len(names))
     report = {
         part: scores(
             frame["label"].to_numpy(),
             probabilities,
             names,
-            listed=listed_classes(frame["all_categories"], len(names)),
+            listed=multi_hot(frame["labels"], len(names)),
             calibration_bins=params.evaluate.calibration_bins,
         )
         for part, frame, probabilities in (("val", val, result.val), ("test", test, result.test))

@@ -12,7 +12,7 @@ from arxiv_hybrid.system.files import write_csv, write_json
 
 def main(params: Params) -> None:
     source = params.fetch.source
-    fetched = SOURCES[source](params.fetch, Workspace(repository_root(), download_cache))
+    fetched = SOURCES[source](params, Workspace(repository_root(), download_cache))
     write_csv(PAPERS, fetched.papers)
     write_json(ORIGIN, fetched.origin)
     fetched.cleanup()

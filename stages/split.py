@@ -5,27 +5,29 @@ from _stage import prepare, run
 prepare()
 
 from arxiv_hybrid.data.labels import label_papers
-from arxiv_hybrid.data.splits import split_documents
+from arxiv_hybrid.data.splits import absent_classes, papers_needed, split_documents
 from arxiv_hybrid.data.table import read_papers
 from arxiv_hybrid.params import Params
-from arxiv_hybrid.paths import PAPERS, SPLITS
+from arxiv_hybrid.paths import LABELS, PAPERS, SPLITS
 from arxiv_hybrid.system.files import write_parquet
 
 
 def main(params: Params) -> None:
     labels, split = params.labels, params.split
-    documents = label_papers(read_papers(PAPERS), scheme=labels.scheme, classes=labels.classes)
-    parts = split_documents(
-        documents,
-        by=split.by,
-        val=split.val,
-        test=split.test,
-        seed=split.seed,
-        classes=labels.classes,
-    )
+    minimum = papers_needed(split) if labels.min_papers == "auto" else labels.min_papers
+    labelled = label_papers(read_papers(PAPERS), labels, minimum=minimum)
+    label_set = labelled.label_set
+    parts = split_documents(labelled.documents, split, label_set)
+    label_set.write(LABELS)
     for name, part in parts.items():
         write_parquet(SPLITS / f"{name}.parquet", part)
-    print(", ".join(f"{len(part):,} {name}" for name, part in parts.items()))
+    if labelled.left_out:
+        print(f"left out: {labelled.left_out}")
+    for name, part in parts.items():
+        if absent := absent_classes(part, label_set):
+            print(f"{name} has no paper of {', '.join(absent)}")
+    sizes = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
+    print(f"{sizes}; {len(label_set)} classes{', several per paper' * label_set.multi_label}")
 
 
 if __name__ == "__main__":

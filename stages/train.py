@@ -8,12 +8,14 @@ from _stage import prepare, run
 
 prepare()
 
+from arxiv_hybrid.data.label_set import LabelSet
 from arxiv_hybrid.inference import checkpoint
 from arxiv_hybrid.inference.devices import choose_device
 from arxiv_hybrid.params import Params, for_member
 from arxiv_hybrid.paths import (
     AUGMENTED,
     EMBEDDINGS,
+    LABELS,
     MEMBERS,
     METRICS,
     MODEL,
@@ -45,6 +47,7 @@ def train(params: Params, member: str | None, group: Group) -> None:
     metrics, plots = [METRICS / "members" / member] * 2 if member else (METRICS, PLOTS)
     papers, val = read_parquet(AUGMENTED), read_parquet(SPLITS / "val.parquet")
     vocabulary, vectors = Vocabulary(tuple(read_lines(VOCABULARY))), load_matrix(EMBEDDINGS)
+    label_set = LabelSet.read(LABELS)
     encoder = load_pretrained(user_file(root, params.pretrained)) if params.pretrained else None
     quiet = not group.is_main
     with track("train", params, root=root, workspace=Path.cwd(), quiet=quiet) as mlrun:
@@ -56,7 +59,7 @@ def train(params: Params, member: str | None, group: Group) -> None:
             mlrun.metrics({k: v for k, v in asdict(epoch).items() if k != "epoch"}, epoch.epoch)
 
         classifier, history = train_classifier(
-            params, papers, val, vocabulary, vectors,
+            params, papers, val, vocabulary, vectors, label_set,
             pretrained=encoder, group=group, on_epoch=on_epoch,
         )  # fmt: skip
         if not group.is_main:

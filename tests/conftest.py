@@ -16,6 +16,7 @@ import pytest
 import torch
 import yaml
 
+from arxiv_hybrid.data.label_set import LabelSet
 from arxiv_hybrid.data.labels import label_papers
 from arxiv_hybrid.data.splits import split_documents
 from arxiv_hybrid.data.table import texts_of
@@ -29,6 +30,10 @@ from arxiv_hybrid.text.vocabulary import Vocabulary
 
 ROOT = Path(__file__).resolve().parents[1]
 CPU = torch.device("cpu")
+CLASSES = LabelSet(  # of the default parameters
+    ("cs.AI-LG", "cs.CL", "cs.CV"),
+    categories={"cs.AI-LG": ("cs.AI", "cs.LG"), "cs.CL": ("cs.CL",), "cs.CV": ("cs.CV",)},
+)
 TINY: dict[str, Any] = {
     "epochs": 2,
     "batch_size": 16,
@@ -85,9 +90,9 @@ def papers() -> pd.DataFrame:
 
 
 @pytest.fixture(scope="session")
-def splits(papers: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    documents = label_papers(papers, scheme="primary", classes=3)
-    return split_documents(documents, by="paper", val=0.15, test=0.15, seed=1, classes=3)
+def splits(papers: pd.DataFrame, tiny_params: Params) -> dict[str, pd.DataFrame]:
+    labelled = label_papers(papers, tiny_params.labels)
+    return split_documents(labelled.documents, tiny_params.split, labelled.label_set)
 
 
 @pytest.fixture(scope="session")

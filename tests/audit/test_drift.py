@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from random_papers import WORDS, random_papers, split_rows
 
-from arxiv_hybrid.audit.drift import by_month, month_of, rising_words
+from arxiv_hybrid.audit.drift import by_month, rising_words
+from arxiv_hybrid.data.identifiers import month_of
 
 
 def test_months_count_documents_and_unknown_words() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import merged
+from conftest import CLASSES, merged
 
 from arxiv_hybrid.evaluation.attention import attention_table, explain
 from arxiv_hybrid.inference import checkpoint
@@ -20,7 +20,7 @@ from arxiv_hybrid.training.classifier import train_classifier
 
 
 def run(params: Params, splits: dict[str, pd.DataFrame], vocabulary: Vocabulary):
-    return train_classifier(params, splits["train"], splits["val"], vocabulary, None)
+    return train_classifier(params, splits["train"], splits["val"], vocabulary, None, CLASSES)
 
 
 def test_a_classifier_survives_a_round_trip(

@@ -22,7 +22,7 @@ def write(tmp_path: Path, content: dict[str, Any]) -> Path:
 def test_shipped_params_are_valid_and_the_documented_sweep_changes_something() -> None:
     params = load(ROOT / "params.yaml")
     assert params.dropout == 0.5
-    assert params.labels.scheme == "primary"
+    assert params.labels.from_ == "primary"
     assert params.split.by == "paper"
 
 
@@ -37,7 +37,7 @@ def test_shipped_params_are_valid_and_the_documented_sweep_changes_something() -
         ({"drpout": 0.5}, ["drpout", "unknown key"]),
         ({"split": {"seeed": 1}}, ["split.seeed", "unknown key"]),
         ({"labels": {"classes": 5}}, ["labels.classes", "5"]),
-        ({"class_weights": [1.0, 2.0]}, ["class_weights", "2", "labels.classes=3"]),
+        ({"class_weights": [1.0, 2.0]}, ["class_weights", "2", "3 classes"]),
         ({"class_weights": [1.0, 2.0, -1.0]}, ["class_weights", "positive"]),
         ({"fetch": {"source": "csv", "path": None}}, ["fetch", "fetch.path"]),
         ({"architecture": {"lstm_hidden": 75}}, ["lstm_hidden", "75", "multiple of 2"]),
@@ -189,10 +189,8 @@ def test_every_value_in_force_makes_stage_resolve_run_again() -> None:
     pipeline = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
     tracked = set(pipeline["stages"]["resolve"]["params"])
     values = values_in_force(load(ROOT / "params.yaml"))
-    nested = {
-        f"{key}.{name}" for key in ("glove", "labels", "vocab") for name in values["train"][key]
-    }
-    flat = set(values["train"]) - {"glove", "labels", "vocab"}
+    nested = {f"{key}.{name}" for key in ("glove", "vocab") for name in values["train"][key]}
+    flat = set(values["train"]) - {"glove", "vocab"}
     assert tracked == flat | nested | {"recipe", "augment", "ensemble.members"}
 
 

@@ -17,7 +17,7 @@ SRC = ROOT / "src"
 PACKAGE = SRC / "arxiv_hybrid"
 # Lowest first: a package imports only from those before it.
 ORDER = [
-    "system", "params", "data", "text", "sources", "audit", "vectors", "ops", "models",
+    "system", "taxonomy", "params", "data", "text", "sources", "audit", "vectors", "ops", "models",
     "inference", "training", "evaluation", "reporting", "tracking",
 ]  # fmt: skip
 ASIDE = {"scratch", "time_series"}  # the examples' own packages; nothing imports them

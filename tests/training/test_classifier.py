@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import CPU, merged
+from conftest import CLASSES, CPU, merged
 from torch import nn
 
 from arxiv_hybrid.inference import checkpoint
@@ -29,7 +29,7 @@ from arxiv_hybrid.training.optimizers import (
 
 
 def run(params: Params, splits: dict[str, pd.DataFrame], vocabulary: Vocabulary):
-    return train_classifier(params, splits["train"], splits["val"], vocabulary, None)
+    return train_classifier(params, splits["train"], splits["val"], vocabulary, None, CLASSES)
 
 
 def test_training_is_what_the_parameters_say(
@@ -100,7 +100,7 @@ def test_initial_word_vectors_follow_the_parameter(
     monkeypatch.setattr("arxiv_hybrid.training.classifier.fit", fit)
     given = np.random.default_rng(0).normal(0, 0.5, (len(vocabulary), 12)).astype(np.float32)
     params = parse(merged(tiny_content, {"embeddings": kind}), "params")
-    train_classifier(params, splits["train"], splits["val"], vocabulary, given)
+    train_classifier(params, splits["train"], splits["val"], vocabulary, given, CLASSES)
     assert starts[0].std().item() == pytest.approx(spread, rel=0.05)
     if kind == "pretrained":
         assert np.array_equal(starts[0].numpy(), given)

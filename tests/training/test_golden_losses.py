@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import merged
+from conftest import CLASSES, merged
 
 from arxiv_hybrid.params import parse
 from arxiv_hybrid.text.vocabulary import Vocabulary
@@ -50,5 +50,5 @@ def test_the_first_ten_losses(
     }  # fmt: skip
     vectors = np.random.default_rng(0).normal(0, 0.1, (len(vocabulary), 12)).astype(np.float32)
     params = parse(merged(tiny_content, changes), "params")
-    train_classifier(params, splits["train"], splits["val"], vocabulary, vectors)
+    train_classifier(params, splits["train"], splits["val"], vocabulary, vectors, CLASSES)
     np.testing.assert_allclose(losses[:10], GOLDEN[model], rtol=1e-4)

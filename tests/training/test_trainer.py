@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import CPU, merged
+from conftest import CLASSES, CPU, merged
 from torch import nn
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -26,7 +26,7 @@ from arxiv_hybrid.training.trainer import Epoch, Trainer
 
 
 def run(params: Params, splits: dict[str, pd.DataFrame], vocabulary: Vocabulary):
-    return train_classifier(params, splits["train"], splits["val"], vocabulary, None)
+    return train_classifier(params, splits["train"], splits["val"], vocabulary, None, CLASSES)
 
 
 def test_the_best_epochs_weights_are_kept_as_a_copy(
@@ -180,7 +180,7 @@ def test_no_batch_waits_for_a_gpu(
             return train_pass(*arguments)
 
     monkeypatch.setattr(Trainer, "_train_pass", watched)
-    train_classifier(params, splits["train"], splits["val"], vocabulary, None)
+    train_classifier(params, splits["train"], splits["val"], vocabulary, None, CLASSES)
     # loss and accuracy, at the end of the epoch
     assert waits.seen == ["_local_scalar_dense"] * 2
 
@@ -206,7 +206,7 @@ def test_training_on_a_gpu_never_waits_for_it(
 
     monkeypatch.setattr(Trainer, "_train_pass", watched)
     params = parse(merged(tiny_content, {"epochs": 2, "device": "cuda"}), "tiny")
-    _, history = train_classifier(params, splits["train"], splits["val"], vocabulary, None)
+    _, history = train_classifier(params, splits["train"], splits["val"], vocabulary, None, CLASSES)
     assert len(history.epochs) == 2
 
 
@@ -216,4 +216,4 @@ def test_divergence_is_reported(
     changes = {"learning_rate": 10.0, "gradient_clip": 1e30, "optimizer": "sgd", "epochs": 3}
     params = parse(merged(tiny_content, changes), "p")
     with pytest.raises(UserError, match=r"training diverged: .* lower learning_rate \(10\)"):
-        train_classifier(params, splits["train"], splits["val"], vocabulary, None)
+        train_classifier(params, splits["train"], splits["val"], vocabulary, None, CLASSES)

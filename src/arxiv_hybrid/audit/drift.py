@@ -11,21 +11,12 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from arxiv_hybrid.data.identifiers import submitted
+from arxiv_hybrid.data.identifiers import month_of
 from arxiv_hybrid.data.table import texts_of
 from arxiv_hybrid.text.tokenize import tokenize_all
 
-UNKNOWN = "unknown"
 _MIN_EXPECTED = 5  # papers on either side, for the normal approximation
 _SIGNIFICANCE = 0.05
-
-
-def month_of(identifier: str, published: str) -> str:
-    """YYYY-MM of the date, else of the arXiv id, else `unknown`."""
-    if published:
-        return published[:7]
-    order = submitted(identifier)
-    return f"{order.year}-{order.month:02}" if order else UNKNOWN
 
 
 def by_month(splits: dict[str, pd.DataFrame]) -> pd.DataFrame:

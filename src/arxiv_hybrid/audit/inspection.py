@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from arxiv_hybrid.audit.drift import month_of
 from arxiv_hybrid.audit.report import contradicting_share
-from arxiv_hybrid.data.identifiers import text_key
-from arxiv_hybrid.data.labels import CATEGORIES, listed_classes
+from arxiv_hybrid.data.identifiers import month_of, text_key
 from arxiv_hybrid.data.table import texts_of
+from arxiv_hybrid.taxonomy.categories import split_categories
+from arxiv_hybrid.taxonomy.label_sets import CATEGORIES
 
 OVERVIEW = "papers"
 QUANTILES = {"min": 0.0, "25%": 0.25, "median": 0.5, "75%": 0.75, "max": 1.0}
@@ -56,7 +58,7 @@ def _overview(papers: pd.DataFrame, unique: pd.DataFrame) -> pd.DataFrame:
 
 def _categories(papers: pd.DataFrame, unique: pd.DataFrame) -> pd.DataFrame:
     primary = unique["primary_category"].value_counts()
-    listed = listed_classes(unique["all_categories"], len(CATEGORIES)).sum(0)
+    listed = _listed(unique).sum(0)
     table = pd.DataFrame(
         {
             "rows": papers["category"].value_counts().reindex(CATEGORIES, fill_value=0),
@@ -70,7 +72,7 @@ def _categories(papers: pd.DataFrame, unique: pd.DataFrame) -> pd.DataFrame:
 
 def listed_together(unique: pd.DataFrame) -> pd.DataFrame:
     """Number of papers that list both of two categories; `unique` has one row per paper."""
-    listed = listed_classes(unique["all_categories"], len(CATEGORIES)).astype(int)
+    listed = _listed(unique)
     return pd.DataFrame(listed.T @ listed, index=CATEGORIES, columns=CATEGORIES).astype(object)
 
 
@@ -90,3 +92,9 @@ def _dates(unique: pd.DataFrame) -> pd.DataFrame:
         months = months.str.replace(r"-\d\d$", "", regex=True)
     counts = months.value_counts().sort_index()
     return pd.DataFrame({"papers": counts}).rename_axis(None).astype(object)
+
+
+def _listed(unique: pd.DataFrame) -> npt.NDArray[np.int64]:
+    """Which of the categories each paper lists, shape (papers, categories)."""
+    cells = [set(split_categories(cell)) for cell in unique["all_categories"]]
+    return np.array([[name in cell for name in CATEGORIES] for cell in cells], dtype=np.int64)

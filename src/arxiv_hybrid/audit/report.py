@@ -8,8 +8,9 @@ from typing import Any
 import pandas as pd
 
 from arxiv_hybrid.data.identifiers import text_key
-from arxiv_hybrid.data.labels import CLASSES, class_index
+from arxiv_hybrid.data.label_set import LabelSet
 from arxiv_hybrid.data.table import texts_of
+from arxiv_hybrid.taxonomy.label_sets import PUBLISHED
 
 
 def audit_report(
@@ -17,7 +18,7 @@ def audit_report(
     splits: dict[str, pd.DataFrame],
     *,
     scheme: str,
-    classes: int,
+    label_set: LabelSet,
     ceiling: dict[str, float] | None,
     pairs: pd.DataFrame,
 ) -> dict[str, Any]:
@@ -32,7 +33,7 @@ def audit_report(
     """
     return {
         "papers_csv": _describe_rows(papers),
-        "task": _describe_task(papers, splits, scheme, classes, ceiling),
+        "task": _describe_task(papers, splits, scheme, label_set, ceiling),
         "leakage": {
             f"{first}_and_{second}": {
                 **leakage(splits[first], splits[second]),
@@ -49,8 +50,8 @@ def _describe_rows(papers: pd.DataFrame) -> dict[str, Any]:
         "papers": int(papers["id"].nunique()),
         "rows_contradicting": contradicting_share(papers["id"], papers["category"]),
         "oracle_accuracy": {
-            str(n): oracle_accuracy(papers["id"], pd.Series(class_index(papers["category"], n)))
-            for n in CLASSES
+            str(classes): oracle_accuracy(papers["id"], _published_classes(papers, classes))
+            for classes in PUBLISHED
         },
         "rows_per_category": _counts(papers["category"]),
         "papers_per_primary_category": _top(papers.drop_duplicates("id")["primary_category"]),
@@ -64,24 +65,30 @@ def _describe_task(
     papers: pd.DataFrame,
     splits: dict[str, pd.DataFrame],
     scheme: str,
-    classes: int,
+    label_set: LabelSet,
     ceiling: dict[str, float] | None,
 ) -> dict[str, Any]:
     documents = pd.concat(splits.values(), ignore_index=True)
     return {
         "scheme": scheme,
-        "classes": list(CLASSES[classes]),
+        "classes": list(label_set.names),
         "documents": len(documents),
         "papers_left_out": int(papers["id"].nunique() - documents["id"].nunique()),
         "documents_contradicting": contradicting_share(documents["id"], documents["label"]),
         "oracle_accuracy": oracle_accuracy(documents["id"], documents["label"]),
-        "label_ceiling": (ceiling or {}).get(str(classes)) if scheme == "primary" else None,
+        "label_ceiling": (ceiling or {}).get(str(len(label_set))) if scheme == "primary" else None,
         "majority_accuracy": float(documents["label"].value_counts(normalize=True).iloc[0]),
         "documents_per_class": {
             name: {part: int((frame["label"] == number).sum()) for part, frame in splits.items()}
-            for number, name in enumerate(CLASSES[classes])
+            for number, name in enumerate(label_set.names)
         },
     }
+
+
+def _published_classes(papers: pd.DataFrame, classes: int) -> pd.Series:
+    """The class of each row's category query in a published set; empty outside it."""
+    class_of = {part: name for name, parts in PUBLISHED[classes].items() for part in parts}
+    return papers["category"].map(class_of).fillna("")
 
 
 def contradicting_share(ids: pd.Series, labels: pd.Series) -> float:

@@ -17,6 +17,7 @@ _ARXIV = re.compile(
     rf"^(?:https?://(?:www\.|export\.)?arxiv\.org/(?:abs|pdf)/|arxiv:)?(?P<id>{_NEW_ID}|{_OLD_ID})(?:v\d+)?$",
     re.IGNORECASE,
 )
+UNKNOWN_MONTH = "unknown"
 _NON_WORD = re.compile(r"[^a-z0-9]+")
 
 
@@ -46,6 +47,14 @@ def submitted(identifier: str) -> Submitted | None:
         return Submitted(2000 + int(match["ny"]), int(match["nm"]), int(match["nn"]))
     year = int(match["oy"])
     return Submitted((1900 if year > 90 else 2000) + year, int(match["om"]), int(match["on"]))
+
+
+def month_of(identifier: str, published: str) -> str:
+    """YYYY-MM of the date, else of the arXiv id, else `UNKNOWN_MONTH`."""
+    if published:
+        return published[:7]
+    order = submitted(identifier)
+    return f"{order.year}-{order.month:02}" if order else UNKNOWN_MONTH
 
 
 def text_key(text: str) -> str:

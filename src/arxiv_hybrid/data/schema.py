@@ -9,8 +9,8 @@ import pandas as pd
 import pandera.pandas as pa
 from pandera.errors import SchemaErrors
 
-from arxiv_hybrid.data.labels import CATEGORIES
 from arxiv_hybrid.system.errors import UserError
+from arxiv_hybrid.taxonomy.label_sets import CATEGORIES
 
 COLUMNS = (
     "id",

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from arxiv_hybrid.data.labels import listed_classes
+from arxiv_hybrid.data.label_set import multi_hot
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def _label_issues(
     names: list[str],
     rows: npt.NDArray[np.int64],
 ) -> list[LabelIssue]:
-    listed = listed_classes(papers["all_categories"], len(names))
+    listed = multi_hot(papers["labels"], len(names))
     labels, predicted = papers["label"].to_numpy(), probabilities.argmax(1)
     return [
         LabelIssue(

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from arxiv_hybrid.audit.report import best_possible
-from arxiv_hybrid.data.labels import listed_classes
+from arxiv_hybrid.data.label_set import multi_hot
 from arxiv_hybrid.evaluation.metrics import bootstrap_interval, paired_comparison, scores
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def full_report(
         labels,
         probabilities,
         class_names,
-        listed=listed_classes(papers["all_categories"], len(class_names)),
+        listed=multi_hot(papers["labels"], len(class_names)),
         calibration_bins=settings.calibration_bins,
     )
     right = (probabilities.argmax(1) == labels).astype(np.float64)

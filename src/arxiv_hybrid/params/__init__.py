@@ -3,14 +3,16 @@
 from arxiv_hybrid.params.in_force import to_yaml, values_in_force
 from arxiv_hybrid.params.load import for_member, load, load_section, parse
 from arxiv_hybrid.params.recipes import PRETRAINABLE
-from arxiv_hybrid.params.schema import PUBLISHED_GLOVE, Fetch, Glove, Params, Strict
+from arxiv_hybrid.params.schema import PUBLISHED_GLOVE, Fetch, Glove, Labels, Params, Split, Strict
 
 __all__ = [
     "PRETRAINABLE",
     "PUBLISHED_GLOVE",
     "Fetch",
     "Glove",
+    "Labels",
     "Params",
+    "Split",
     "Strict",
     "for_member",
     "load",

@@ -14,11 +14,10 @@ _TRAINING: dict[str, Any] = {
     **dict.fromkeys((
         "seed", "model", "dropout", "word_dropout", "learning_rate", "batch_size", "accumulate",
         "epochs", "patience", "weight_decay", "gradient_clip", "label_smoothing", "class_weights",
-        "loss", "mixup", "embeddings", "pretrained", "optimizer", "scheduler", "precision",
+        "loss", "thresholds", "mixup", "embeddings", "pretrained", "optimizer", "scheduler", "precision",
         "device", "processes", "architecture",
     ), True),
     "glove": {"learning_rate_scale"},
-    "labels": {"classes"},
     "vocab": {"title_length", "abstract_length"},
 }  # fmt: skip
 

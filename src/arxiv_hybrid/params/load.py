@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from arxiv_hybrid.params.recipes import ATOMIC, resolve
 from arxiv_hybrid.params.schema import Params, Section
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.nested import deep_merge
+from arxiv_hybrid.taxonomy.label_sets import MERGED, OTHER
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -92,12 +94,36 @@ def parse(content: dict[str, Any], where: str) -> Params:
 
     where: names the mapping's origin in the error line.
     """
+    content = _renamed(content)
     try:
         params = Params.model_validate(resolve(content))
     except ValidationError as error:
         raise UserError(f"{where}: {_one_line(error)}") from None
+    _check_class_weights(content.get("class_weights"), params, where)
     params._written = content
     return params
+
+
+def _check_class_weights(written: Any, params: Params, where: str) -> None:
+    """Raise UserError if the user, not the recipe, weighs a class that the run does not have."""
+    sets = params.labels.definitions
+    if not isinstance(written, dict) or sets is None:
+        return
+    members = set(chain(*sets.values()))
+    known = {*sets, *members, *(MERGED[name] for name in members if name in MERGED)}
+    for name in written:
+        if name not in known and not (name == OTHER and params.labels.outside == OTHER):
+            raise UserError(f"{where}: class_weights: {name} is not a class; use {', '.join(sets)}")
+
+
+def _renamed(content: dict[str, Any]) -> dict[str, Any]:
+    """The parameters with the old key `labels.scheme` as `labels.from`."""
+    labels = content.get("labels")
+    if not isinstance(labels, dict) or "scheme" not in labels or "from" in labels:
+        return content
+    labels = {**labels, "from": labels["scheme"]}
+    del labels["scheme"]
+    return {**content, "labels": labels}
 
 
 def _one_line(error: ValidationError) -> str:
@@ -112,7 +138,9 @@ def _one_line(error: ValidationError) -> str:
     others = [entry["msg"].removeprefix("Input should be ") for entry in same[1:]]
     message = ", or ".join([first["msg"].removeprefix("Value error, "), *others])
     kind = first["type"]
-    if kind == "extra_forbidden":
+    if kind == "extra_forbidden" and key == "labels.scheme":
+        text = "labels.scheme: the key is now labels.from, with the same values; remove one of them"
+    elif kind == "extra_forbidden":
         text = f"{key}: unknown key"
     elif kind == "missing":
         text = f"{key}: missing"

@@ -11,17 +11,21 @@ from pydantic import (
     ConfigDict,
     Field,
     PrivateAttr,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 
 from arxiv_hybrid.params.recipes import AUTO, PRETRAINABLE
+from arxiv_hybrid.taxonomy.label_sets import PRESETS, Definitions, definitions, expand
 
 ModelName = Literal["baseline", "v1", "v2", "v3", "v4", "v5", "cnn_lstm"]
 # attention heads share the channels of both LSTM directions
 LSTM_MULTIPLE = {"v1": 2, "v2": 2, "v3": 2, "v4": 4}
 GATED = tuple(LSTM_MULTIPLE)
-CLASS_NAMES = ("cs.AI", "cs.CL", "cs.CV", "cs.LG", "cs.AI-LG")
+PUBLISHED_PER_CATEGORY = 3000
+DEFAULT_CLASSES = 3  # of labels.classes: auto
+_MONTH = re.compile(r"^\d{4}-(0[1-9]|1[0-2])$")
 _DAY = re.compile(r"^\d{4}-\d\d-\d\d$")
 PUBLISHED_GLOVE = {  # name: the published widths
     "glove.6B": (50, 100, 200, 300),
@@ -44,7 +48,9 @@ def _is_date(day: Any) -> bool:
 class Strict(BaseModel):
     """Base of every section: immutable, no unknown keys, no NaN."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, serialize_by_alias=True
+    )
 
 
 Section = TypeVar("Section", bound=Strict)
@@ -54,12 +60,27 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 DeviceName = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
 
 
+class Columns(Strict):
+    """Names of a CSV's columns; case and surrounding spaces do not matter."""
+
+    id: str = "id"
+    title: str = "title"
+    abstract: str = "abstract"
+    category: str = "category"
+    primary_category: str = "primary_category"
+    all_categories: str = "all_categories"
+    published: str = "published"
+    label: str = "label"
+
+
 class Fetch(Strict):
     """Where papers come from."""
 
     source: Literal["synthetic", "arxiv", "csv", "snapshot"]
     path: str | None
-    per_category: int = Field(ge=1)
+    columns: Columns = Columns()
+    categories: Literal["auto"] | list[str] = "auto"
+    per_category: Annotated[int, Field(ge=1)] | Literal["auto"] | None
     sample: Literal["newest", "random"]
     since: str | None
     until: str | None
@@ -77,6 +98,15 @@ class Fetch(Strict):
             raise ValueError("expected a day from 1991, when arXiv began, to 2099")
         return day
 
+    @field_validator("categories")
+    @classmethod
+    def _known_categories(cls, names: Any) -> Any:
+        if names != AUTO and names != ["*"]:
+            if not names:
+                raise ValueError("expected categories, archives, patterns like math.*, or '*'")
+            expand(names)
+        return names
+
     @model_validator(mode="after")
     def _consistent(self) -> Fetch:
         if self.source in ("csv", "snapshot") and not self.path:
@@ -91,17 +121,95 @@ class Fetch(Strict):
 class Labels(Strict):
     """How papers are labelled."""
 
-    scheme: Literal["primary", "query"]
-    classes: Literal[3, 4]
+    from_: Literal["primary", "listed", "query", "column"] = Field(alias="from")
+    classes: Literal["auto", "archives", "all"] | int | list[str] | dict[str, list[str]]
+    column: str | None = None
+    separator: str | None = Field(None, min_length=1)
+    outside: Literal["leave_out", "other"] = "leave_out"
+    min_papers: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    too_few: Literal["auto", "error", "leave_out"] = "auto"
+
+    @field_validator("classes")
+    @classmethod
+    def _known_classes(cls, classes: Any, info: ValidationInfo) -> Any:
+        if info.data.get("from_") != "column" and classes != AUTO:
+            definitions(classes)  # raises on unknown categories
+        return classes
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether a paper may have several classes."""
+        return self.from_ == "listed" or (self.from_ == "column" and self.separator is not None)
+
+    @property
+    def definitions(self) -> Definitions | None:
+        """The categories of each class; None for labels from a column, which need no arXiv."""
+        if self.from_ == "column":
+            return None
+        return definitions(DEFAULT_CLASSES if self.classes == AUTO else self.classes)
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """The names of the classes, `other` not included; None if the data defines them."""
+        if self.definitions is not None:
+            return tuple(self.definitions)
+        return None if isinstance(self.classes, str) else tuple(self.classes)  # type: ignore[arg-type]
+
+    @property
+    def leaves_out_small_classes(self) -> bool:
+        """Whether a class with too few papers is left out, not an error."""
+        if self.too_few == AUTO:
+            return isinstance(self.classes, str) and self.classes != AUTO
+        return self.too_few == "leave_out"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Labels:
+        if self.from_ == "column":
+            if isinstance(self.classes, int) or self.classes in ("archives", "all"):
+                raise ValueError(
+                    f"classes: {self.classes} is a set of arXiv categories; with from: column use "
+                    "auto (every value), a list or a mapping"
+                )
+            if isinstance(self.classes, (list, dict)) and len(self.classes) < 2:
+                raise ValueError("classes: a classifier needs at least two classes")
+        elif self.separator is not None:
+            raise ValueError("separator needs from: column")
+        return self
 
 
 class Split(Strict):
     """How papers are split."""
 
-    by: Literal["paper", "row", "time"]
-    val: float = Field(gt=0, lt=0.5)
-    test: float = Field(gt=0, lt=0.5)
+    by: Literal["paper", "row", "time", "hash"]
+    val: Annotated[float, Field(gt=0, lt=0.5)] | str
+    test: Annotated[float, Field(gt=0, lt=0.5)] | str
     seed: int = Field(ge=0, lt=2**32)
+
+    @property
+    def shares(self) -> tuple[float, float] | None:
+        """The shares of validation and test papers; None if months are given."""
+        if isinstance(self.val, str) or isinstance(self.test, str):
+            return None
+        return self.val, self.test
+
+    @property
+    def months(self) -> tuple[str, str] | None:
+        """The first months of validation and test, YYYY-MM; None if shares are given."""
+        return None if self.shares else (str(self.val), str(self.test))
+
+    @model_validator(mode="after")
+    def _shares_or_months(self) -> Split:
+        if self.months:
+            first, second = self.months
+            if not (_MONTH.match(first) and _MONTH.match(second)):
+                raise ValueError("val and test must be two shares, or two months such as 2017-01")
+            if self.by != "time":
+                raise ValueError("months need by: time")
+            if first >= second:
+                raise ValueError(f"val {first} must be before test {second}")
+        elif sum(self.shares or ()) >= 0.9:
+            raise ValueError("split.val + split.test must leave at least 10 % for training")
+        return self
 
 
 class Augment(Strict):
@@ -234,7 +342,8 @@ class Params(Strict):
     gradient_clip: float = Field(gt=0)
     label_smoothing: float = Field(ge=0, lt=1)
     class_weights: Literal["none", "balanced"] | list[float] | dict[str, float]
-    loss: Literal["cross_entropy", "focal"]
+    loss: Literal["cross_entropy", "focal", "asymmetric"]
+    thresholds: Literal["per_class", "global"]
     mixup: float = Field(ge=0, le=1)
     embeddings: Literal["pretrained", "random", "wide"]
     pretrained: str | None
@@ -260,13 +369,27 @@ class Params(Strict):
         """The parameters as written, every `auto` included."""
         return self._written
 
+    @property
+    def wanted_categories(self) -> tuple[str, ...] | None:
+        """The categories that a source looks for, aliases replaced; None: all of arXiv."""
+        if self.fetch.categories != AUTO:
+            return None if self.fetch.categories == ["*"] else expand(self.fetch.categories)
+        sets = self.labels.definitions
+        if sets is None or self.labels.outside == "other" or self.labels.classes in PRESETS:
+            return None
+        return tuple(category for members in sets.values() for category in members)
+
+    @property
+    def per_category(self) -> int | None:
+        """The papers that a source takes of each category; None: all."""
+        if not isinstance(self.fetch.per_category, str):
+            return self.fetch.per_category
+        published = self.labels.classes == AUTO or isinstance(self.labels.classes, int)
+        return PUBLISHED_PER_CATEGORY if published else None
+
     @field_validator("class_weights")
     @classmethod
     def _positive_weights(cls, weights: Any) -> Any:
-        if isinstance(weights, dict):
-            for name in weights:
-                if name not in CLASS_NAMES:
-                    raise ValueError(f"{name} is not a class; use {', '.join(CLASS_NAMES)}")
         if not isinstance(weights, str):
             values = list(weights.values()) if isinstance(weights, dict) else weights
             if values and min(values) <= 0:
@@ -275,11 +398,17 @@ class Params(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> Params:
-        classes = self.labels.classes
-        if isinstance(self.class_weights, list) and len(self.class_weights) != classes:
+        names = self.labels.class_names
+        classes = len(names or ()) + (self.labels.outside == "other")
+        if names and isinstance(self.class_weights, list) and len(self.class_weights) != classes:
             raise ValueError(
-                f"class_weights has {len(self.class_weights)} values for labels.classes="
-                f"{classes}; give one per class, or none, or balanced"
+                f"class_weights has {len(self.class_weights)} values for "
+                f"labels.classes={self.labels.classes} ({classes} classes); "
+                "give one per class, or none, or balanced"
+            )
+        if self.loss == "asymmetric" and not self.labels.multi_label:
+            raise ValueError(
+                "loss: asymmetric needs several labels per paper (labels.from: listed)"
             )
         self._check_architecture()
         if self.pretrained and self.model == PRETRAINABLE and self.embeddings != "pretrained":
@@ -293,8 +422,6 @@ class Params(Strict):
                 f"batch_size: {self.batch_size} is too small: each of {self.processes} processes "
                 "needs two papers per batch"
             )
-        if self.split.val + self.split.test >= 0.9:
-            raise ValueError("split.val + split.test must leave at least 10 % for training")
         return self
 
     def _check_architecture(self) -> None:

@@ -14,10 +14,10 @@ from datetime import date, datetime, timedelta, timezone
 from arxiv import Result
 
 from arxiv_hybrid.data.identifiers import canonical
-from arxiv_hybrid.data.labels import CATEGORIES
 from arxiv_hybrid.data.schema import is_text
 from arxiv_hybrid.sources.arxiv_api import MIN_PAGE_SIZE, ArxivClient, Page, Query, log
 from arxiv_hybrid.system.errors import UserError
+from arxiv_hybrid.taxonomy.label_sets import CATEGORIES
 
 MAX_RESULTS = 30_000  # the API's limit on start + max_results
 FIRST_DAY = date(1991, 1, 1)

@@ -10,10 +10,10 @@ from typing import Any
 import pandas as pd
 
 from arxiv_hybrid.data.identifiers import canonical
-from arxiv_hybrid.data.labels import CATEGORIES
 from arxiv_hybrid.data.schema import COLUMNS
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.streams import explain_read_errors
+from arxiv_hybrid.taxonomy.label_sets import CATEGORIES
 
 REQUIRED = ("id", "title", "abstract")
 

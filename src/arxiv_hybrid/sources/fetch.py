@@ -11,12 +11,12 @@ from typing import Any
 
 import pandas as pd
 
-from arxiv_hybrid.data.labels import CATEGORIES
 from arxiv_hybrid.data.schema import check_enough, check_papers
-from arxiv_hybrid.params import Fetch
+from arxiv_hybrid.params import Params
 from arxiv_hybrid.sources import csv_source, snapshot_source, synthetic
 from arxiv_hybrid.sources.snapshot_scan import Window
 from arxiv_hybrid.system.files import user_file
+from arxiv_hybrid.taxonomy.label_sets import CATEGORIES
 
 
 @dataclass(frozen=True)
@@ -45,15 +45,16 @@ class FetchResult:
     cleanup: Callable[[], None] = lambda: None
 
 
-def fetch_csv(fetch: Fetch, workspace: Workspace) -> FetchResult:
+def fetch_csv(params: Params, workspace: Workspace) -> FetchResult:
     """Read the CSV file `fetch.path`; a relative path starts at the repository root."""
-    path = user_file(workspace.root, fetch.path or "")
+    path = user_file(workspace.root, params.fetch.path or "")
     papers = check_papers(csv_source.read_csv(path), str(path))
     return FetchResult(papers, {"source": "csv", "ceiling": None})
 
 
-def fetch_synthetic(fetch: Fetch, _: Workspace) -> FetchResult:
+def fetch_synthetic(params: Params, _: Workspace) -> FetchResult:
     """Generate `fetch.papers` arXiv-like papers from `fetch.seed`."""
+    fetch = params.fetch
     papers, ceiling = synthetic.generate(
         papers=fetch.papers, label_noise=fetch.label_noise, seed=fetch.seed
     )
@@ -61,19 +62,20 @@ def fetch_synthetic(fetch: Fetch, _: Workspace) -> FetchResult:
     return FetchResult(check_papers(papers, "synthetic corpus"), origin)
 
 
-def fetch_snapshot(fetch: Fetch, workspace: Workspace) -> FetchResult:
+def fetch_snapshot(params: Params, workspace: Workspace) -> FetchResult:
     """Select papers from the metadata dump `fetch.path`; UserError if a category has too few."""
-    path = user_file(workspace.root, fetch.path or "")
+    path = user_file(workspace.root, params.fetch.path or "")
+    fetch, per_category = params.fetch, params.per_category or 3000
     selection = snapshot_source.read_snapshot(
         path,
-        per_category=fetch.per_category,
+        per_category=per_category,
         sample=fetch.sample,
         seed=fetch.seed,
         window=Window.parse(fetch.since, fetch.until),
     )
     papers = selection.table()
     counts = {name: int((papers["category"] == name).sum()) for name in CATEGORIES}
-    check_enough(counts, fetch.per_category, str(path), fetch.allow_fewer)
+    check_enough(counts, per_category, str(path), fetch.allow_fewer)
     origin = {
         "source": "snapshot",
         "ceiling": None,
@@ -85,14 +87,15 @@ def fetch_snapshot(fetch: Fetch, workspace: Workspace) -> FetchResult:
     return FetchResult(check_papers(papers, str(path)), origin, remark)
 
 
-def fetch_arxiv(fetch: Fetch, workspace: Workspace) -> FetchResult:
+def fetch_arxiv(params: Params, workspace: Workspace) -> FetchResult:
     """Fetch the newest papers from arXiv's API, or from the URL in ARXIV_API_URL."""
     # imported here, because only this source needs the arxiv and requests libraries
     from arxiv_hybrid.sources import arxiv_api, arxiv_pagination, arxiv_source
 
+    fetch = params.fetch
     since, until = (date.fromisoformat(day) if day else None for day in (fetch.since, fetch.until))
     fetched = arxiv_source.fetch(
-        arxiv_pagination.FetchSpec(fetch.per_category, since, until),
+        arxiv_pagination.FetchSpec(params.per_category or 3000, since, until),
         workspace.cache(),
         url=os.environ.get("ARXIV_API_URL") or arxiv_api.API_URL,
         allow_fewer=fetch.allow_fewer,
@@ -113,7 +116,7 @@ def fetch_arxiv(fetch: Fetch, workspace: Workspace) -> FetchResult:
     return FetchResult(papers, origin, "; ".join(remarks), fetched.delete_checkpoint)
 
 
-SOURCES: dict[str, Callable[[Fetch, Workspace], FetchResult]] = {
+SOURCES: dict[str, Callable[[Params, Workspace], FetchResult]] = {
     "arxiv": fetch_arxiv,
     "csv": fetch_csv,
     "snapshot": fetch_snapshot,

@@ -14,9 +14,9 @@ from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 
 from arxiv_hybrid.data.identifiers import Submitted, canonical, submitted
-from arxiv_hybrid.data.labels import CATEGORIES
 from arxiv_hybrid.data.schema import is_text, one_line
 from arxiv_hybrid.system.errors import UserError
+from arxiv_hybrid.taxonomy.label_sets import CATEGORIES
 
 _KEY = b'"categories"'
 _CATEGORIES = re.compile(rb'"categories"\s*:\s*"((?:[^"\\]|\\.)*)"')

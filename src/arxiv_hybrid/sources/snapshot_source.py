@@ -21,12 +21,12 @@ from typing import Any
 
 import pandas as pd
 
-from arxiv_hybrid.data.labels import CATEGORIES
 from arxiv_hybrid.data.schema import COLUMNS
 from arxiv_hybrid.sources.snapshot_scan import Paper, ScannedBlock, Window, scan
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.runtime import cores
 from arxiv_hybrid.system.streams import line_blocks
+from arxiv_hybrid.taxonomy.label_sets import CATEGORIES
 
 MIN_PARALLEL_SIZE = 256 << 20  # bytes; smaller files take less time than starting processes
 MAX_PROCESSES = 8  # one parent decompresses for all of them

@@ -18,8 +18,8 @@ import numpy.typing as npt
 import pandas as pd
 import yaml
 
-from arxiv_hybrid.data.labels import CATEGORIES, CLASSES, class_index
 from arxiv_hybrid.data.schema import COLUMNS
+from arxiv_hybrid.taxonomy.label_sets import CATEGORIES, PUBLISHED
 
 CROSS_LISTED = 0.4  # share of papers with a second field; about 0.42 of real cs papers
 FIELD_PHRASES = 0.5  # share of phrases from the paper's mixture of fields
@@ -73,7 +73,7 @@ def generate(
         }
         rows.extend(_listings(paper, int(primary[number]), mixtures[number]))
     table = pd.DataFrame(rows, columns=list(COLUMNS))
-    ceiling = {str(classes): _ceiling(probabilities, classes) for classes in CLASSES}
+    ceiling = {str(classes): _ceiling(probabilities, classes) for classes in PUBLISHED}
     return table, ceiling
 
 
@@ -97,8 +97,9 @@ def _label_probabilities(mixtures: FloatArray, noise: float) -> FloatArray:
 
 def _ceiling(probabilities: FloatArray, classes: int) -> float:
     merged = np.zeros((len(probabilities), classes))
-    for column, target in enumerate(class_index(pd.Series(CATEGORIES), classes)):
-        merged[:, target] += probabilities[:, column]
+    for target, members in enumerate(PUBLISHED[classes].values()):
+        for name in members:
+            merged[:, target] += probabilities[:, CATEGORIES.index(name)]
     return float(merged.max(axis=1).mean())
 
 

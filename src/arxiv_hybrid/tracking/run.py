@@ -184,7 +184,7 @@ def _description(stage: str, params: Params) -> str | None:
         model=params.model,
         source=params.fetch.source,
         classes=params.labels.classes,
-        scheme=params.labels.scheme,
+        scheme=params.labels.from_,
     )
 
 

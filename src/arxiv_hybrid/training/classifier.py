@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from arxiv_hybrid.data.labels import CLASSES
+from arxiv_hybrid.data.label_set import LabelSet
 from arxiv_hybrid.inference.calibration import fit_temperature
 from arxiv_hybrid.inference.checkpoint import Classifier, ModelConfig
 from arxiv_hybrid.inference.devices import DeviceConfig, choose_device
@@ -50,6 +50,7 @@ class Classification(Task):
         self,
         model: PaperClassifier,
         labels: Tensor,
+        label_set: LabelSet,
         params: Params,
         device_config: DeviceConfig,
         group: Group = SINGLE,
@@ -58,8 +59,7 @@ class Classification(Task):
         self.model: PaperClassifier = model
         self.parallel = model
         self.device_config = device_config
-        names = CLASSES[params.labels.classes]
-        self.class_weights = class_weights(params.class_weights, labels, names)
+        self.class_weights = class_weights(params.class_weights, labels, label_set)
         self.loss = make_loss(params.loss, self.class_weights, params.label_smoothing)
         random = np.random.default_rng([params.seed, group.rank])
         self.regularizer = Regularizer(params.word_dropout, params.mixup, random)
@@ -108,6 +108,7 @@ def fit(
     model: PaperClassifier,
     train: EncodedPapers,
     val: EncodedPapers,
+    label_set: LabelSet,
     params: Params,
     device_config: DeviceConfig,
     *,
@@ -118,7 +119,7 @@ def fit(
 
     PyTorch's seed must be set by the caller. Raises UserError if training diverges.
     """
-    task = Classification(model, train.labels, params, device_config, group)
+    task = Classification(model, train.labels, label_set, params, device_config, group)
     trainer = Trainer(task, train, trainer_config(params), device_config, group)
     if group.size > 1:  # processes agree on batches but draw their own dropout
         torch.manual_seed(params.seed + group.rank)
@@ -151,6 +152,7 @@ def train_classifier(
     val: pd.DataFrame,
     vocabulary: Vocabulary,
     embeddings: npt.NDArray[np.float32] | None,
+    label_set: LabelSet,
     *,
     pretrained: Pretrained | None = None,
     group: Group = SINGLE,
@@ -171,12 +173,12 @@ def train_classifier(
     keep_freed_memory()
     device_config = choose_device(params.device, params.precision)
     seed_everything(params.seed)
-    model, config = _build(params, vocabulary, embeddings, pretrained)
+    model, config = _build(params, vocabulary, embeddings, label_set, pretrained)
     model.to(device_config.device)
     classifier = Classifier(model, vocabulary, config, device_config)
     held_out = classifier.encode(val)
     history = fit(
-        model, classifier.encode(train), held_out, params, device_config,
+        model, classifier.encode(train), held_out, label_set, params, device_config,
         group=group, on_epoch=on_epoch,
     )  # fmt: skip
     temperature = fit_temperature(predict(model, held_out, device_config), held_out.labels)
@@ -188,11 +190,12 @@ def _build(
     params: Params,
     vocabulary: Vocabulary,
     embeddings: npt.NDArray[np.float32] | None,
+    label_set: LabelSet,
     pretrained: Pretrained | None,
 ) -> tuple[PaperClassifier, ModelConfig]:
     """The model before training: architecture, initial word vectors, pre-trained encoder."""
     encoder = pretrained if params.model == PRETRAINABLE else None
-    classes = list(CLASSES[params.labels.classes])
+    classes = list(label_set.names)
     arguments: dict[str, Any] = {
         "vocab_size": len(vocabulary),
         "embed_dim": params.glove.dim if embeddings is None else embeddings.shape[1],

@@ -8,37 +8,41 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from arxiv_hybrid.data.labels import MERGED
+from arxiv_hybrid.data.label_set import LabelSet
+from arxiv_hybrid.system.errors import UserError
+from arxiv_hybrid.taxonomy.label_sets import MERGED
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 FOCAL_GAMMA = 2.5  # of the published v2
 
 
 def class_weights(
-    spec: str | list[float] | dict[str, float], labels: Tensor, names: Sequence[str]
+    spec: str | list[float] | dict[str, float], labels: Tensor, label_set: LabelSet
 ) -> Tensor | None:
-    """Class weights (C,) from params, in the order of `names`; None for `none`.
+    """Class weights (C,) from params, in the order of the classes; None for `none`.
 
     `balanced`: n / (C * n_c). A list is taken as it is. In a mapping, classes without an entry
-    weigh 1; the weight of cs.AI-LG applies to cs.AI and cs.LG where they are separate classes, and
-    the mean of their weights applies to cs.AI-LG.
+    weigh 1; a class of several categories weighs the mean of theirs. The weight of cs.AI-LG applies
+    to cs.AI and cs.LG where they are separate classes. Raises UserError if a list has the wrong
+    length.
     """
     if spec == "none":
         return None
     if spec == "balanced":
-        counts = torch.bincount(labels, minlength=len(names)).float()
-        return labels.numel() / (len(names) * counts.clamp(min=1))
+        counts = torch.bincount(labels, minlength=len(label_set)).float()
+        return labels.numel() / (len(label_set) * counts.clamp(min=1))
     if isinstance(spec, dict):
-        spec = [_weight(spec, name) for name in names]
+        spec = [_weight(spec, name, label_set.categories.get(name, ())) for name in label_set.names]
+    if len(spec) != len(label_set):
+        raise UserError(f"class_weights has {len(spec)} values for {len(label_set)} classes")
     return torch.tensor(spec, dtype=torch.float32, device=labels.device)
 
 
-def _weight(weights: dict[str, float], name: str) -> float:
+def _weight(weights: dict[str, float], name: str, categories: Sequence[str]) -> float:
     if name in weights:
         return weights[name]
-    parts = [part for part, whole in MERGED.items() if whole == name]
-    if parts:
-        return sum(weights.get(part, 1.0) for part in parts) / len(parts)
+    if len(categories) > 1:
+        return sum(weights.get(part, 1.0) for part in categories) / len(categories)
     return weights.get(MERGED.get(name, name), 1.0)
 
 
