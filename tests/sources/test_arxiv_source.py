@@ -20,13 +20,14 @@ import yaml
 from conftest import ROOT, merged
 from fake_server import NEWEST, FakeServer, entries, serving
 
-from arxiv_hybrid.data.labels import CATEGORIES
 from arxiv_hybrid.data.schema import check_papers
 from arxiv_hybrid.sources import arxiv_source
 from arxiv_hybrid.sources.arxiv_pagination import FetchSpec
 from arxiv_hybrid.sources.arxiv_source import FetchedPapers
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.retry import RetryPolicy
+from arxiv_hybrid.taxonomy.categories import archive_of, categories
+from arxiv_hybrid.taxonomy.label_sets import CATEGORIES
 
 FAST = RetryPolicy(min_interval=0.0, attempts=5, first_wait=0.01, timeout=0.5, body_timeout=1.0)
 UNTIL = NEWEST.date()
@@ -38,9 +39,12 @@ def arxiv() -> Iterator[FakeServer]:
         yield server
 
 
-def fetch(server: FakeServer, cache: Path, count: int = 150, **changes: Any) -> FetchedPapers:
+def fetch(
+    server: FakeServer, cache: Path, count: int | None = 150, **changes: Any
+) -> FetchedPapers:
     policy = changes.pop("policy", FAST)
-    spec = FetchSpec(count, **{"until": UNTIL, **changes.pop("spec", {})})
+    settings = {"categories": CATEGORIES, "until": UNTIL, **changes.pop("spec", {})}
+    spec = FetchSpec(per_category=count, **settings)
     return arxiv_source.fetch(
         spec, cache, url=server.api, policy=policy, **{"page_size": 60, **changes}
     )
@@ -250,7 +254,7 @@ def test_paper_revised_during_the_fetch_has_one_text(arxiv: FakeServer, tmp_path
             both.title, both.updated = "A new title", NEWEST + timedelta(days=9)
             return super().includes(paper)
 
-    spec = Revising(100, until=UNTIL, categories=("cs.AI", "cs.CL"))
+    spec = Revising(("cs.AI", "cs.CL"), 100, until=UNTIL)
     fetched = arxiv_source.fetch(spec, tmp_path, url=arxiv.api, policy=FAST, page_size=60)
     rows = check_papers(fetched.table(), "arXiv").query("id == @both.id")
     assert list(rows["title"]) == ["A new title"] * 2
@@ -348,8 +352,10 @@ from datetime import date
 from arxiv_hybrid.sources import arxiv_source
 from arxiv_hybrid.sources.arxiv_pagination import FetchSpec
 from arxiv_hybrid.system.retry import RetryPolicy
+from arxiv_hybrid.taxonomy.categories import archive_of, categories
+from arxiv_hybrid.taxonomy.label_sets import CATEGORIES
 url, cache, out = sys.argv[1:]
-spec = FetchSpec(150, until=date(2025, 11, 17))
+spec = FetchSpec(("cs.AI", "cs.CL", "cs.CV", "cs.LG"), 150, until=date(2025, 11, 17))
 fetched = arxiv_source.fetch(
     spec, Path(cache), url=url, policy=RetryPolicy(min_interval=0.05), page_size=60
 )
@@ -381,13 +387,16 @@ def test_fetch_resumes_after_sigkill(arxiv: FakeServer, tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(pd.read_csv(out, dtype=str), whole)
 
 
-def run_stage(folder: Path, server: FakeServer, **changes: Any) -> subprocess.CompletedProcess[str]:
-    """Run `python stages/fetch.py` in `folder`, with changed fetch params."""
+def run_stage(
+    folder: Path, server: FakeServer, labels: dict[str, Any] | None = None, **changes: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run `python stages/fetch.py` in `folder`, with changed params of labels and fetch."""
     for name in ("src", "stages"):
         if not (folder / name).exists():
             (folder / name).symlink_to(ROOT / name)
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    changed = merged(params, {"fetch": {"source": "arxiv", "until": UNTIL.isoformat(), **changes}})
+    changed = merged(params, {"fetch": {"source": "arxiv", "until": UNTIL.isoformat(), **changes},
+                              "labels": labels or {}})  # fmt: skip
     (folder / "params.yaml").write_text(yaml.safe_dump(changed), encoding="utf-8")
     variables = {"ARXIV_API_URL": server.api, "ARXIV_HYBRID_CACHE": str(folder / "cache")}
     return subprocess.run(
