@@ -520,7 +520,7 @@ def test_stage_fetches_a_window_of_an_archive(mixed: FakeServer, tmp_path: Path)
     assert papers["id"].tolist() == [p.id for p in mixed.papers if names & {*p.categories}]
     origin = json.loads((tmp_path / "data/raw/origin.json").read_text(encoding="utf-8"))
     assert origin["unknown_categories"] == 1
-    assert "1 names that are no category, the first acmart of 2511." in done.stdout
+    assert "1 unknown category ignored, the first acmart of 2511." in done.stdout
 
 
 def test_all_of_arxiv_needs_a_window_or_a_number(mixed: FakeServer, tmp_path: Path) -> None:

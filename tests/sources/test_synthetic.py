@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 import pytest
+import yaml
+from conftest import ROOT, merged
 
 from arxiv_hybrid.data.labels import label_papers
 from arxiv_hybrid.data.schema import check_papers

@@ -20,6 +20,7 @@ from arxiv_hybrid.system.files import user_file
 from arxiv_hybrid.taxonomy.categories import split_categories, unaliased
 
 _TOKEN = re.compile(r"[a-z0-9-]", re.IGNORECASE)  # what tokens consist of, see text.tokenize
+_NO_TOKENS = "paper{s} without Latin letters or digits, which models cannot read"
 
 
 @dataclass(frozen=True)
@@ -77,10 +78,10 @@ def fetch_csv(params: Params, workspace: Workspace) -> FetchResult:
         f"no column for the {name}: it is empty in every paper" for name in file.without
     ] + _counted(
         counts,
-        repeated_rows="rows repeat an earlier paper and were left out",
+        repeated_rows="row{s} of an earlier paper left out",
         relabelled_rows="of these with another label",
-        papers_outside="papers list none of the wanted categories",
-        papers_without_tokens="papers have no Latin letter or digit: models cannot read them",
+        papers_outside="paper{s} of no wanted category",
+        papers_without_tokens=_NO_TOKENS,
     )
     if not file.has_ids:
         remarks.insert(0, "no column of ids: they are made from the texts")
@@ -126,11 +127,11 @@ def fetch_snapshot(params: Params, workspace: Workspace) -> FetchResult:
     origin = {"source": "snapshot", "ceiling": None, **counts}
     remarks = _counted(
         counts,
-        unreadable="papers without text left out",
-        uncategorized="papers without a category of arXiv left out",
-        repeated="lines of papers that an earlier line has",
-        unknown_categories=f"names that are no category, the first {selection.first_unknown}",
-        papers_without_tokens="papers have no Latin letter or digit: models cannot read them",
+        unreadable="paper{s} without text left out",
+        uncategorized="paper{s} without a category left out",
+        repeated="repeated line{s} left out",
+        unknown_categories=f"unknown categor{{y}} ignored, the first {selection.first_unknown}",
+        papers_without_tokens=_NO_TOKENS,
     )
     if selection.unknown:
         origin["first_unknown_category"] = selection.first_unknown
@@ -164,11 +165,11 @@ def fetch_arxiv(params: Params, workspace: Workspace) -> FetchResult:
     origin = {"source": "arxiv", "ceiling": None, "until": fetched.until, **counts}
     remarks = _counted(
         counts,
-        unreadable="papers without text left out",
-        missing="papers counted but not sent",
-        uncategorized="papers without a category of arXiv left out",
-        unknown_categories=f"names that are no category, the first {fetched.first_unknown}",
-        papers_without_tokens="papers have no Latin letter or digit: models cannot read them",
+        unreadable="paper{s} without text left out",
+        missing="paper{s} counted but not sent",
+        uncategorized="paper{s} without a category left out",
+        unknown_categories=f"unknown categor{{y}} ignored, the first {fetched.first_unknown}",
+        papers_without_tokens=_NO_TOKENS,
     )
     remarks = [
         f"newest papers up to {fetched.until}, {fetched.requests} requests",
@@ -189,7 +190,12 @@ def _check_numbers(counts: Callable[[], dict[str, int]], params: Params, where: 
 
 
 def _counted(counts: dict[str, int], **texts: str) -> list[str]:
-    return [f"{counts[name]:,} {text}" for name, text in texts.items() if counts[name]]
+    """Each count that is not 0, with its text; `{s}` and `{y}` are endings of the plural."""
+    return [
+        f"{count:,} {text.format(s='s' if count > 1 else '', y='ies' if count > 1 else 'y')}"
+        for name, text in texts.items()
+        if (count := counts[name])
+    ]
 
 
 def _relabelled(rows: pd.DataFrame) -> int:
