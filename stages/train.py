@@ -1,7 +1,6 @@
 """Train the main model, or with `--member NAME` one of the ensemble; torchrun may start it."""
 
 from argparse import ArgumentParser
-from dataclasses import asdict
 from pathlib import Path
 
 from _stage import prepare, run
@@ -47,19 +46,17 @@ def train(params: Params, member: str | None, group: Group) -> None:
     metrics, plots = [METRICS / "members" / member] * 2 if member else (METRICS, PLOTS)
     papers, val = read_parquet(AUGMENTED), read_parquet(SPLITS / "val.parquet")
     vocabulary, vectors = Vocabulary(tuple(read_lines(VOCABULARY))), load_matrix(EMBEDDINGS)
-    label_set = LabelSet.read(LABELS)
     encoder = load_pretrained(user_file(root, params.pretrained)) if params.pretrained else None
-    quiet = not group.is_main
-    with track("train", params, root=root, workspace=Path.cwd(), quiet=quiet) as mlrun:
+    with track("train", params, root=root, workspace=Path.cwd(), quiet=not group.is_main) as mlrun:
         mlrun.dataset(papers, "train", "training")
         mlrun.dataset(val, "val", "validation")
 
         def on_epoch(epoch: Epoch) -> None:
             print_epoch(epoch)
-            mlrun.metrics({k: v for k, v in asdict(epoch).items() if k != "epoch"}, epoch.epoch)
+            mlrun.metrics(epoch.metrics, epoch.epoch)
 
         classifier, history = train_classifier(
-            params, papers, val, vocabulary, vectors, label_set,
+            params, papers, val, vocabulary, vectors, LabelSet.read(LABELS),
             pretrained=encoder, group=group, on_epoch=on_epoch,
         )  # fmt: skip
         if not group.is_main:

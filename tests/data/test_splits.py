@@ -1,13 +1,15 @@
-"""Splits by row, by paper and by time."""
+"""Splits by row, by paper, by time and by hash."""
 
 from __future__ import annotations
+
+import hashlib
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from arxiv_hybrid.data.label_set import LabelSet
-from arxiv_hybrid.data.splits import split_documents
+from arxiv_hybrid.data.splits import absent_classes, split_documents
 from arxiv_hybrid.params import Split
 from arxiv_hybrid.system.errors import UserError
 
@@ -69,3 +71,45 @@ def test_class_with_too_few_papers_is_an_error(by: str) -> None:
     few["label"] = [2 if i < 3 else i % 2 for i in range(len(few))]
     with pytest.raises(UserError, match=r"a class has only 3 papers"):
         split(few, by=by)
+
+
+def test_months_bound_the_splits_exactly() -> None:
+    parts = split(documents(), by="time", val="2025-05", test="2025-07")
+    assert parts["train"]["published"].max() == "2025-04-30"
+    assert parts["val"]["published"].min() == "2025-05-01"
+    assert parts["val"]["published"].max() == "2025-06-30"
+    assert parts["test"]["published"].min() == "2025-07-01"
+
+
+def test_an_empty_set_is_an_error() -> None:
+    with pytest.raises(UserError, match="test has no papers"):
+        split(documents(), by="time", val="2025-05", test="2027-01")
+
+
+def test_a_hash_keeps_papers_in_their_set_when_others_are_added() -> None:
+    few, many = (split(documents(n), by="hash", val=0.1, test=0.1) for n in (200, 2000))
+    for name in ("train", "val", "test"):
+        assert set(few[name]["id"]) <= set(many[name]["id"])
+    assert len(many["test"]) == pytest.approx(200, abs=40)
+    digest = hashlib.md5(many["test"]["id"][0].encode()).hexdigest()
+    assert int(digest[:8], 16) / 2**32 < 0.1
+
+
+def test_several_labels_are_stratified_by_the_rarest() -> None:
+    random = np.random.default_rng(1)
+    papers = documents(600)
+    common = [[int(n)] for n in random.integers(0, 2, 600)]
+    papers["labels"] = [sorted({*own, 2} if i % 30 == 0 else own) for i, own in enumerate(common)]
+    label_set = LabelSet(("a", "b", "rare"), multi_label=True)
+    params = Split.model_validate({"by": "paper", "val": 0.15, "test": 0.15, "seed": 1})
+    parts = split_documents(papers, params, label_set)
+    rare = [sum(2 in row for row in parts[name]["labels"]) for name in ("train", "val", "test")]
+    assert rare == [14, 3, 3]
+
+
+def test_with_many_classes_a_small_one_may_be_missing_from_the_test_set() -> None:
+    papers = documents(100).assign(label=[i % 25 if i < 50 else 0 for i in range(100)])
+    label_set = LabelSet(tuple(f"class {i}" for i in range(25)))
+    params = Split.model_validate({"by": "time", "val": 0.15, "test": 0.15, "seed": 1})
+    test = split_documents(papers, params, label_set)["test"]
+    assert absent_classes(test, label_set)[0] == "class 1"

@@ -37,6 +37,24 @@ def test_shipped_params_are_valid_and_the_documented_sweep_changes_something() -
         ({"drpout": 0.5}, ["drpout", "unknown key"]),
         ({"split": {"seeed": 1}}, ["split.seeed", "unknown key"]),
         ({"labels": {"classes": 5}}, ["labels.classes", "5"]),
+        ({"labels": {"classes": "physics"}}, ["labels.classes", "physics", "'archives'"]),
+        ({"labels": {"classes": ["cs.RO", "cs.XX"]}}, ["labels.classes", "'cs.XX' is not a cat"]),
+        ({"labels": {"classes": ["cs.RO"]}}, ["labels.classes", "at least two classes"]),
+        ({"labels": {"classes": ["cs.RO", "other"]}}, ["labels.classes", "'other' is not a cat"]),
+        ({"labels": {"classes": ["cs", "cs.AI"]}}, ["cs.AI is in two classes, cs and cs.AI"]),
+        ({"labels": {"classes": {"a": ["cs.SY"], "b": ["eess.SY"]}}}, ["eess.SY is in two"]),
+        ({"labels": {"from": "column", "classes": "all"}}, ["labels", "auto (every value)"]),
+        ({"labels": {"separator": ";"}}, ["labels", "separator needs from: column"]),
+        ({"labels": {"scheme": "query"}}, ["labels.scheme", "now labels.from", "remove one"]),
+        ({"loss": "asymmetric"}, ["asymmetric", "labels.from: listed"]),
+        ({"fetch": {"categories": ["maths"]}}, ["fetch.categories", "'maths' is not a category"]),
+        ({"fetch": {"columns": {"titel": "x"}}}, ["fetch.columns.titel", "unknown key"]),
+        ({"split": {"val": "2017-01", "test": 0.1}}, ["split", "two months such as 2017-01"]),
+        ({"split": {"val": "2017-01", "test": "2017-02"}}, ["split", "by: time"]),
+        (
+            {"split": {"val": "2017-02", "test": "2017-01", "by": "time"}},
+            ["split", "must be before"],
+        ),
         ({"class_weights": [1.0, 2.0]}, ["class_weights", "2", "3 classes"]),
         ({"class_weights": [1.0, 2.0, -1.0]}, ["class_weights", "positive"]),
         ({"fetch": {"source": "csv", "path": None}}, ["fetch", "fetch.path"]),
@@ -211,3 +229,51 @@ def test_values_in_force_are_those_that_training_gets(default_content: dict[str,
 def test_a_pretrained_encoder_brings_its_own_widths(default_content: dict[str, Any]) -> None:
     params = parse({**default_content, "model": "v5", "pretrained": "folder"}, "p")
     assert params.architecture.given() == {}
+
+
+def with_labels(content: dict[str, Any], **labels: Any) -> Params:
+    return parse(merged(content, {"labels": labels}), "params.yaml")
+
+
+def test_the_old_key_of_the_label_scheme_is_still_read(default_content: dict[str, Any]) -> None:
+    labels = {"scheme": "query", "classes": 4}
+    old = parse({**default_content, "labels": labels}, "params.yaml")
+    assert (old.labels.from_, old.labels.class_names) == (
+        "query",
+        ("cs.AI", "cs.CL", "cs.CV", "cs.LG"),
+    )
+
+
+def test_sources_look_for_the_categories_of_the_classes(default_content: dict[str, Any]) -> None:
+    def wanted(**labels: Any) -> tuple[str, ...] | None:
+        return with_labels(default_content, **labels).wanted_categories
+
+    assert wanted() == ("cs.AI", "cs.LG", "cs.CL", "cs.CV")
+    assert wanted(classes=["cs.RO", "cs.NA"]) == ("cs.RO", "math.NA")
+    assert wanted(classes={"q": ["quant-ph"], "bio": ["q-bio.*"]})[:2] == ("quant-ph", "q-bio.BM")  # type: ignore[index]
+    assert wanted(classes="all") is None
+    assert wanted(outside="other") is None
+    explicit = merged(default_content, {"fetch": {"categories": ["math.AG"]}})
+    assert parse(explicit, "params.yaml").wanted_categories == ("math.AG",)
+
+
+@pytest.mark.parametrize(
+    ("classes", "papers"), [("auto", 3000), (4, 3000), (["cs.RO", "cs.CR"], None), ("all", None)]
+)
+def test_only_published_sets_take_a_fixed_number_of_papers(
+    default_content: dict[str, Any], classes: Any, papers: int | None
+) -> None:
+    assert with_labels(default_content, classes=classes).per_category == papers
+
+
+def test_small_classes_are_an_error_unless_a_preset_names_them(
+    default_content: dict[str, Any],
+) -> None:
+    def left_out(**labels: Any) -> bool:
+        return with_labels(default_content, **labels).labels.leaves_out_small_classes
+
+    assert not left_out()
+    assert not left_out(**{"from": "column"})
+    assert left_out(classes="archives")
+    assert not left_out(classes="archives", too_few="error")
+    assert left_out(classes=["cs.RO", "cs.CR"], too_few="leave_out")

@@ -28,6 +28,8 @@ def test_the_taxonomy_is_complete_and_consistent() -> None:
         "astro-ph", "cond-mat", "q-bio"
     }  # fmt: skip
     assert all(name_of(name) for name in [*categories(), *archives(), *aliases()])
+    assert name_of("cs.NA") == "Numerical Analysis"
+    assert name_of("birds") == ""
 
 
 @pytest.mark.parametrize(
@@ -61,6 +63,8 @@ def test_aliases_and_old_archives(name: str, category: str, archive: str) -> Non
     [
         ("cs.LG stat.ML", ("cs.LG", "stat.ML"), ()),
         ("['cs.LG', 'stat.ML']", ("cs.LG", "stat.ML"), ()),
+        ('["cs.LG","stat.ML"]', ("cs.LG", "stat.ML"), ()),
+        ("  (cs.LG ;  stat.ML) ", ("cs.LG", "stat.ML"), ()),
         ("CS.LG;stat.ml|cs.LG", ("cs.LG", "stat.ML"), ()),
         ("cs.NA,math.NA", ("cs.NA", "math.NA"), ()),
         ("cs.CV I.2.7; 68T50 (Primary), 62-07, 68Txx, H.3.m", ("cs.CV",), ()),

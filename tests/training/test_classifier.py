@@ -180,7 +180,7 @@ def test_every_model_trains_with_its_recipe(
     embeddings = np.zeros((len(vocabulary), params.glove.dim), dtype=np.float32)
     embeddings[2:] = 1.0
     classifier, history = train_classifier(
-        params, splits["train"], splits["val"], vocabulary, embeddings
+        params, splits["train"], splits["val"], vocabulary, embeddings, CLASSES
     )
     assert np.isfinite(history.best_epoch.val_loss)
     spread = float(classifier.model.embedding.weight[2:].detach().std())

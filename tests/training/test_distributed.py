@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import ROOT, merged
+from conftest import CLASSES, ROOT, merged
 from safetensors.torch import load_file
 
 from arxiv_hybrid.params import parse
@@ -26,6 +26,7 @@ import json, sys
 from pathlib import Path
 import pandas as pd
 import torch
+from arxiv_hybrid.data.label_set import LabelSet
 from arxiv_hybrid.params import parse
 from arxiv_hybrid.text.tokenize import tokenize_all
 from arxiv_hybrid.text.vocabulary import Vocabulary
@@ -38,10 +39,11 @@ params = parse(json.loads((folder / "params.json").read_text()), "p")
 train, val = (pd.read_parquet(folder / f"{name}.parquet") for name in ("train", "val"))
 tokens = tokenize_all(train["title"] + " " + train["abstract"])
 vocabulary = Vocabulary.build(tokens, max_size=3000, min_freq=2)
+label_set = LabelSet.read(folder / "labels.json")
 with process_group(1, torch.device("cpu")) as group:
     reported = []
     classifier, history = train_classifier(
-        params, train, val, vocabulary, None, group=group, on_epoch=reported.append
+        params, train, val, vocabulary, None, label_set, group=group, on_epoch=reported.append
     )
     out = folder / sys.argv[2] / str(group.rank)
     checkpoint.save(out, classifier.model, vocabulary, classifier.config)
@@ -75,6 +77,7 @@ def prepared(
 ) -> tuple[Path, dict[str, Any]]:
     for name in ("train", "val"):
         splits[name].to_parquet(tmp_path / f"{name}.parquet")
+    CLASSES.write(tmp_path / "labels.json")
     changes = {"model": "v5", "dropout": 0.0, "word_dropout": 0.0, "precision": "fp32",
                "epochs": 2, "batch_size": 32, "learning_rate": 0.002}  # fmt: skip
     return tmp_path, merged(tiny_content, changes)

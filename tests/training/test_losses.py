@@ -6,13 +6,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from arxiv_hybrid.data.labels import CLASSES
+from arxiv_hybrid.data.label_set import LabelSet
+from arxiv_hybrid.taxonomy.label_sets import definitions
 from arxiv_hybrid.training.losses import FOCAL_GAMMA, class_weights, make_loss
 
 
 def test_class_weights() -> None:
     labels = torch.tensor([0, 0, 0, 1])
-    names = ("cs.AI-LG", "cs.CL")
+    names = LabelSet(("cs.AI-LG", "cs.CL"))
     assert class_weights("none", labels, names) is None
     balanced = class_weights("balanced", labels, names)
     assert balanced is not None
@@ -33,7 +34,9 @@ def test_class_weights() -> None:
     ],
 )
 def test_class_weights_by_name(spec: dict[str, float], classes: int, expected: list[float]) -> None:
-    weights = class_weights(spec, torch.tensor([0]), CLASSES[classes])
+    sets = definitions(classes)
+    published = LabelSet(tuple(sets), categories=sets)
+    weights = class_weights(spec, torch.tensor([0]), published)
     assert weights is not None
     assert weights.tolist() == expected
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import merged
+from conftest import CLASSES, merged
 from torch.nn import functional as F
 
 from arxiv_hybrid.inference.devices import DeviceConfig
@@ -141,6 +141,7 @@ def test_training_starts_from_the_encoder(
         splits["val"],
         pretrained.vocabulary,
         pretrained.embeddings,
+        CLASSES,
         pretrained=pretrained,
     )
     assert classifier.config.arguments["num_filters"] == SIZES["num_filters"]
@@ -197,7 +198,7 @@ def test_words_of_another_pretraining_are_refused(
     params = parse(merged(tiny_content, {"model": "v5"}), "params")
     with pytest.raises(UserError, match=r"its vocabulary differs from data/processed/vocab\.txt"):
         train_classifier(params, splits["train"], splits["val"], other, pretrained.embeddings,
-                         pretrained=pretrained)  # fmt: skip
+                         CLASSES, pretrained=pretrained)  # fmt: skip
 
 
 def test_embeddings_cannot_be_random_and_pretrained(tiny_content: dict[str, Any]) -> None:

@@ -51,7 +51,7 @@ def test_the_best_epochs_weights_are_kept_as_a_copy(
         if epoch.epoch == 3:
             encoded[0].labels.add_(1).remainder_(3)
 
-    history = fit(model, *encoded, params, device_config, on_epoch=snapshot)
+    history = fit(model, *encoded, CLASSES, params, device_config, on_epoch=snapshot)
     assert history.best < 3
     assert history.epochs[-1].val_accuracy < history.best_epoch.val_accuracy
     for name, value in model.state_dict().items():
@@ -81,7 +81,7 @@ def test_batches_have_similar_lengths_in_the_text_that_a_model_pads(
             name, vocab_size=len(vocabulary), embed_dim=8, num_filters=4, lstm_hidden=4
         )
         model.register_forward_pre_hook(watch)
-        fit(model, train, val, params, devices.choose_device("cpu", "fp32"))
+        fit(model, train, val, CLASSES, params, devices.choose_device("cpu", "fp32"))
         shares[name] = {text: np.mean(values) for text, values in padding.items()}
         padding = {"title": [], "abstract": []}
     assert shares["v1"]["title"] < shares["cnn_lstm"]["title"]
@@ -135,7 +135,7 @@ def test_fit_reports_every_epoch(
 ) -> None:
     seen = []
     _, history = train_classifier(
-        tiny_params, splits["train"], splits["val"], vocabulary, None, on_epoch=seen.append
+        tiny_params, splits["train"], splits["val"], vocabulary, None, CLASSES, on_epoch=seen.append
     )
     assert seen == history.epochs
 

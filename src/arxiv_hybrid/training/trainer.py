@@ -11,7 +11,7 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -91,6 +91,11 @@ class Epoch:
     val_accuracy: float
     learning_rate: float
     documents_per_second: float
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Everything except the number of the epoch, by name."""
+        return {name: value for name, value in asdict(self).items() if name != "epoch"}
 
 
 @dataclass
