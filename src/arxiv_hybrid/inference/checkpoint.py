@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+import math
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -21,6 +24,7 @@ from arxiv_hybrid.inference import calibration
 from arxiv_hybrid.inference.devices import DeviceConfig, choose_device
 from arxiv_hybrid.inference.encoding import EncodedPapers, encode_papers
 from arxiv_hybrid.inference.predict import predict
+from arxiv_hybrid.inference.thresholds import assigned
 from arxiv_hybrid.models import registry
 from arxiv_hybrid.models.base import PaperClassifier
 from arxiv_hybrid.system.errors import UserError
@@ -34,7 +38,9 @@ WEIGHTS, CONFIG, WORDS = "model.safetensors", "model.json", "vocab.txt"
 class ModelConfig:
     """What is needed besides the weights: model name and arguments, classes, text lengths.
 
-    temperature: logits are divided by it, see `calibration`.
+    temperature: logits are divided by it, see `calibration`. multi_label: a paper may have several
+    classes; each then has a bias, see `calibration`, and a threshold, see `thresholds`. titles: the
+    full names of classes, where arXiv has one.
     """
 
     model: str
@@ -43,6 +49,24 @@ class ModelConfig:
     title_length: int
     abstract_length: int
     temperature: float = 1.0
+    multi_label: bool = False
+    biases: list[float] = field(default_factory=list)
+    thresholds: list[float] = field(default_factory=list)
+    titles: dict[str, str] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Raise ValueError, or TypeError, unless the values fit together and are in range."""
+        if not (math.isfinite(self.temperature) and self.temperature > 0):
+            raise ValueError(f"temperature {self.temperature} is not positive")
+        expected = len(self.classes) if self.multi_label else 0
+        for name, low, high in (("biases", -math.inf, math.inf), ("thresholds", 0.0, 1.0)):
+            values = getattr(self, name)
+            if len(values) != expected:
+                raise ValueError(f"{len(values)} {name}, expected {expected}")
+            if not all(low < value < high for value in values):
+                raise ValueError(f"{name} must be numbers from {low:g} to {high:g}")
+        if unknown := self.titles.keys() - set(self.classes):
+            raise ValueError(f"titles of unknown classes: {', '.join(sorted(unknown))}")
 
 
 @dataclass(frozen=True)
@@ -65,25 +89,55 @@ class Classifier:
         )
 
     def probabilities(self, papers: pd.DataFrame) -> Tensor:
-        """Calibrated class probabilities (N, C) in float64 on the CPU; rows sum to 1."""
-        logits = predict(self.model, self.encode(papers), self.device_config)
+        """Calibrated class probabilities (N, C) in float64 on the CPU.
+
+        Rows sum to 1, unless a paper may have several classes: then each class has a probability by
+        itself.
+        """
+        return self.calibrated(predict(self.model, self.encode(papers), self.device_config))
+
+    def calibrated(self, logits: Tensor) -> Tensor:
+        """Logits of the model (N, C) as probabilities; see `probabilities`."""
+        if self.config.multi_label:
+            return calibration.sigmoid_probabilities(
+                logits, self.config.temperature, self.config.biases
+            )
         return calibration.probabilities(logits, self.config.temperature)
 
-    def classify(self, papers: pd.DataFrame) -> pd.DataFrame:
-        """The most probable class of each paper as `category`, and the probability of each class.
+    def assigned(self, probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+        """The classes (N, C) that papers are assigned; without `multi_label` the likeliest one."""
+        thresholds = self.config.thresholds or [math.inf] * len(self.config.classes)
+        return assigned(probabilities, np.array(thresholds))
 
-        Raises UserError if a title or abstract is missing; empty ones are allowed.
+    def classify(self, papers: pd.DataFrame) -> pd.DataFrame:
+        """The likeliest class of each paper, and the probability of each class.
+
+        Columns: `category`, the likeliest class; `categories`, only if a paper may have several:
+        those assigned, the likeliest first, joined by `;`; then one column per class. Raises
+        UserError if a title or abstract is missing; empty ones are allowed.
         """
         for column in ("title", "abstract"):
             if column not in papers or papers[column].isna().any():
                 raise UserError(f"every paper needs a {column}, which may be empty but not missing")
+        names = self.config.classes
         if papers.empty:
-            return pd.DataFrame(columns=["category", *self.config.classes])
-        probabilities = self.probabilities(papers)
-        table = pd.DataFrame(probabilities.numpy(), columns=self.config.classes)
-        best = probabilities.argmax(1).tolist()
-        table.insert(0, "category", [self.config.classes[i] for i in best])
+            columns = ["category", *(["categories"] if self.config.multi_label else []), *names]
+            return pd.DataFrame(columns=columns)
+        probabilities = self.probabilities(papers).numpy()
+        table = pd.DataFrame(probabilities, columns=names)
+        likeliest = probabilities.argmax(1).tolist()
+        table.insert(0, "category", [names[number] for number in likeliest])
+        if self.config.multi_label:
+            table.insert(1, "categories", self._joined(probabilities))
         return table
+
+    def _joined(self, probabilities: npt.NDArray[np.float64]) -> list[str]:
+        """The assigned classes of each paper, the likeliest first, joined by `;`."""
+        rows, numbers = np.nonzero(self.assigned(probabilities))
+        order = np.lexsort((-probabilities[rows, numbers], rows))
+        names = np.array(self.config.classes, dtype=object)[numbers[order]]
+        ends = np.searchsorted(rows, np.arange(1, len(probabilities)))
+        return [";".join(part) for part in np.split(names, ends)]
 
 
 def save(folder: Path, model: PaperClassifier, vocabulary: Vocabulary, config: ModelConfig) -> None:
@@ -104,6 +158,7 @@ def load(folder: str | Path, *, device: str = "auto", precision: str = "auto") -
         require(folder / name)
     try:
         config = ModelConfig(**json.loads((folder / CONFIG).read_text(encoding="utf-8")))
+        config.check()
         weights = load_file(folder / WEIGHTS, device=str(device_config.device))
         model = registry.build(config.model, **config.arguments)
         model.load_state_dict(weights)
