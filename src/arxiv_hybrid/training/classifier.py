@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from arxiv_hybrid.data.label_set import LabelSet, multi_hot
 from arxiv_hybrid.inference.calibration import (
@@ -22,6 +23,7 @@ from arxiv_hybrid.inference.calibration import (
 from arxiv_hybrid.inference.checkpoint import Classifier, ModelConfig
 from arxiv_hybrid.inference.devices import DeviceConfig, choose_device
 from arxiv_hybrid.inference.encoding import Batch, EncodedPapers
+from arxiv_hybrid.inference.familiarity import fit_familiarity
 from arxiv_hybrid.inference.predict import predict
 from arxiv_hybrid.inference.thresholds import fit_thresholds
 from arxiv_hybrid.models import registry
@@ -200,7 +202,9 @@ def train_classifier(
     logits = predict(model, held_out, device_config)
     weights = class_weights(params.class_weights, encoded.labels, label_set)
     config = calibrated(config, logits, held_out.labels, weights, params.thresholds)
-    return replace(classifier, config=config), history
+    members = _membership(encoded.labels, len(label_set))
+    known = fit_familiarity(encoded, members, held_out, len(vocabulary))
+    return replace(classifier, config=config, familiarity=known), history
 
 
 def _encode(classifier: Classifier, papers: pd.DataFrame, label_set: LabelSet) -> EncodedPapers:
@@ -210,6 +214,13 @@ def _encode(classifier: Classifier, papers: pd.DataFrame, label_set: LabelSet) -
         return encoded
     targets = torch.from_numpy(multi_hot(papers["labels"], len(label_set)))
     return replace(encoded, labels=targets.to(encoded.labels.device))
+
+
+def _membership(labels: Tensor, classes: int) -> npt.NDArray[np.bool_]:
+    """Targets (N,) or (N, C) as a matrix (N, C)."""
+    if labels.ndim == 1:
+        labels = F.one_hot(labels, classes).bool()
+    return labels.cpu().numpy()
 
 
 def calibrated(

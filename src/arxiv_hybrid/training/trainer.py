@@ -116,6 +116,12 @@ class History:
         """The epoch whose weights were kept."""
         return self.epochs[self.best]
 
+    @property
+    def summary(self) -> str:
+        """The best epoch and its score on the validation papers, in a few words."""
+        best = self.best_epoch
+        return f"best epoch {best.epoch}, val {shown(best.score)} {best.val_accuracy:.2%}"
+
 
 class BestWeights:
     """A copy of the best epoch's weights: highest validation accuracy, then lowest loss."""
