@@ -209,7 +209,9 @@ def test_every_value_in_force_makes_stage_resolve_run_again() -> None:
     values = values_in_force(load(ROOT / "params.yaml"))
     nested = {f"{key}.{name}" for key in ("glove", "vocab") for name in values["train"][key]}
     flat = set(values["train"]) - {"glove", "vocab"}
-    assert tracked == flat | nested | {"recipe", "augment", "ensemble.members"}
+    assert tracked == flat | nested | {
+        "recipe", "augment", "ensemble.members", "labels.from", "labels.separator",
+    }  # fmt: skip
 
 
 def test_values_in_force_are_those_that_training_gets(default_content: dict[str, Any]) -> None:

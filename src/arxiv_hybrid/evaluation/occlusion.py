@@ -9,7 +9,6 @@ import pandas as pd
 import torch
 
 from arxiv_hybrid.evaluation.attention import Prediction
-from arxiv_hybrid.inference import calibration
 from arxiv_hybrid.inference.checkpoint import Classifier
 from arxiv_hybrid.inference.encoding import EncodedPapers
 from arxiv_hybrid.inference.predict import predict
@@ -36,7 +35,7 @@ def occlusion(classifier: Classifier, title: str, abstract: str) -> Occlusion:
     paper = classifier.encode(pd.DataFrame({"title": [title], "abstract": [abstract]}))
     variants, word_ids = _occlude_each_word(paper)
     logits = predict(classifier.model, variants, classifier.device_config)
-    probabilities = calibration.probabilities(logits, classifier.config.temperature).numpy()
+    probabilities = classifier.calibrated(logits).numpy()
     whole, occluded = probabilities[0], probabilities[1:]
     predicted = int(whole.argmax())
     drops = whole[predicted] - occluded[:, predicted]

@@ -21,15 +21,17 @@ def png(figure: Figure) -> bytes:
 
 
 def learning_curves(epochs: pd.DataFrame) -> Figure:
-    """Loss and accuracy by epoch.
+    """Loss and accuracy, or precision@1, by epoch.
 
-    epochs: columns epoch, train_loss, val_loss, train_accuracy and val_accuracy.
+    epochs: columns epoch, train_loss, val_loss, train_accuracy and val_accuracy, or
+    train_precision_at_1 and val_precision_at_1.
     """
     figure = Figure(figsize=(9, 3.6), layout="constrained")
-    for axis, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+    score = "accuracy" if "val_accuracy" in epochs else "precision_at_1"
+    for axis, name in zip(figure.subplots(1, 2), ("loss", score), strict=True):
         for part in ("train", "val"):
             axis.plot(epochs["epoch"], epochs[f"{part}_{name}"], marker="o", label=part)
-        axis.set(xlabel="epoch", ylabel=name)
+        axis.set(xlabel="epoch", ylabel=name.replace("_at_", "@"))
         axis.grid(alpha=0.3)
         axis.legend()
     return figure
