@@ -2,7 +2,8 @@
 
 Class probabilities do not show this: a network is sure of papers from other fields, too. Here each
 class has the mean TF-IDF vector of its training papers. A paper's likeness is its cosine with the
-nearest of these, where unknown words count as rare ones; short texts are compared with short texts.
+nearest of these, where unknown words count as the rarest ones. Short texts are compared with short
+ones: the score is the likeness in standard deviations from the mean of texts of that length.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from arxiv_hybrid.system.files import write_bytes
 from arxiv_hybrid.text.vocabulary import PAD, UNK
 
 UNFAMILIAR = 0.05  # share of validation papers below the threshold
-LENGTHS = (4, 8, 16, 32, 64, 128, 256)  # tokens for which the usual likeness is measured
+LENGTHS = (4, 8, 16, 32, 64, 128, 256)  # tokens for which likeness is measured
+KNOWN_TOKENS = 3  # a text with fewer is unfamiliar
 _FEWEST = 20  # validation papers that a length needs
 _CHUNK = 4096  # papers whose vectors are in memory
 
@@ -68,26 +70,32 @@ class Vectors:
 
 @dataclass(frozen=True)
 class Familiarity:
-    """What scores papers: inverse document frequencies (V,) and class means (V, C).
+    """What scores papers: inverse document frequencies (V,) and class means (V, C) of length 1.
 
-    unknown: the weight of an unknown word. usual: the mean likeness of validation papers cut to
-    each of `lengths` tokens. threshold: papers that score below it are unfamiliar.
+    unknown: the weight of an unknown word. curve (3, K): numbers of tokens, and the mean and the
+    standard deviation of the likeness of validation papers cut to so many. threshold: papers that
+    score below it are unfamiliar.
     """
 
     idf: Floats
     means: Floats
     unknown: float
-    lengths: Floats
-    usual: Floats
+    curve: Floats
     threshold: float
 
     def scores(self, papers: EncodedPapers) -> npt.NDArray[np.float64]:
-        """The likeness of each paper (N,), divided by what is usual for a text of its length."""
+        """How unusual the likeness of each paper is for a text of its length, (N,).
+
+        In standard deviations from the mean; minus infinity with fewer than `KNOWN_TOKENS` known.
+        """
+        lengths, mean, deviation = self.curve
         parts = []
         for tokens in _chunks(papers):
-            lengths = np.log(np.maximum(tokens.lengths, 1))
-            usual = np.interp(lengths, np.log(self.lengths), self.usual)
-            parts.append(self.likeness(tokens) / usual)
+            position = np.log(np.maximum(tokens.lengths, 1))
+            expected, spread = (np.interp(position, np.log(lengths), y) for y in (mean, deviation))
+            score = (self.likeness(tokens) - expected) / spread
+            known = np.bincount(tokens.rows[tokens.words != UNK], minlength=tokens.papers)
+            parts.append(np.where(known < KNOWN_TOKENS, -np.inf, score))
         return np.concatenate(parts)
 
     def unfamiliar(self, papers: EncodedPapers) -> npt.NDArray[np.bool_]:
@@ -122,16 +130,18 @@ def fit_familiarity(
     idf = np.log((1 + len(train)) / (1 + frequency)).astype(np.float32)
     unknown = float(np.log(1 + len(train)))
     means = _class_means(train, classes, idf, unknown)
-    one = np.ones(1, dtype=np.float32)
-    fitted = Familiarity(idf, means, unknown, lengths=one, usual=one, threshold=0.0)
-    fitted = _with_usual_likeness(fitted, val)
-    return replace(fitted, threshold=float(np.quantile(fitted.scores(val), UNFAMILIAR)))
+    fitted = Familiarity(idf, means, unknown, curve=np.ones((3, 1), np.float32), threshold=0.0)
+    fitted = replace(fitted, curve=_likeness_by_length(fitted, val))
+    scores = fitted.scores(val)
+    scores = np.sort(scores[np.isfinite(scores)])
+    threshold = float(scores[int(UNFAMILIAR * len(scores))]) if len(scores) else 0.0
+    return replace(fitted, threshold=threshold)
 
 
 def _class_means(
     train: EncodedPapers, classes: npt.NDArray[np.bool_], idf: Floats, unknown: float
 ) -> Floats:
-    """The mean unit vector of each class, (V, C); in half precision, as it is saved."""
+    """The mean vector of each class at length 1, (V, C); in half precision, as it is saved."""
     from scipy.sparse import csr_array  # half a second to load
 
     total = np.zeros((len(idf), classes.shape[1]))
@@ -142,26 +152,25 @@ def _class_means(
         first = number * _CHUNK
         members = csr_array(classes[first : first + tokens.papers].astype(np.float32))
         total += (matrix.T @ members).toarray()
-    means = (total / np.maximum(classes.sum(0), 1)).astype(np.float16)
-    return np.asarray(means, dtype=np.float32)
+    means = total / np.maximum(np.linalg.norm(total, axis=0), 1e-12)
+    return np.asarray(means.astype(np.float16), dtype=np.float32)
 
 
-def _with_usual_likeness(fitted: Familiarity, val: EncodedPapers) -> Familiarity:
-    """Measure the mean likeness of validation papers cut to each of `LENGTHS`."""
-    sums, counts = np.zeros(len(LENGTHS)), np.zeros(len(LENGTHS))
+def _likeness_by_length(fitted: Familiarity, val: EncodedPapers) -> Floats:
+    """The `curve` of validation papers: `LENGTHS` that enough of them have, means, deviations."""
+    likeness: dict[int, list[npt.NDArray[np.float64]]] = {length: [] for length in LENGTHS}
     for tokens in _chunks(val):
-        for number, length in enumerate(LENGTHS):
-            cut = tokens.first(length)
-            if cut.papers:
-                sums[number] += fitted.likeness(cut).sum()
-                counts[number] += cut.papers
-    enough = counts >= min(_FEWEST, counts.max())
-    lengths, usual = np.array(LENGTHS)[enough], (sums / np.maximum(counts, 1))[enough]
-    return replace(
-        fitted,
-        lengths=lengths.astype(np.float32),
-        usual=np.maximum(usual, 1e-6).astype(np.float32),
-    )
+        for length in LENGTHS:
+            if (cut := tokens.first(length)).papers:
+                likeness[length].append(fitted.likeness(cut))
+    values = {length: np.concatenate(parts) for length, parts in likeness.items() if parts}
+    most = max(map(len, values.values()), default=0)
+    points = [
+        (length, value.mean(), max(value.std(), 1e-6))
+        for length, value in values.items()
+        if len(value) >= min(_FEWEST, most)
+    ]
+    return np.array(points or [(1, 0, 1)], dtype=np.float32).T
 
 
 def _chunks(papers: EncodedPapers) -> Iterator[Tokens]:
@@ -196,13 +205,12 @@ def _unit_vectors(tokens: Tokens, idf: Floats, unknown: float) -> Vectors:
 
 def save(path: Path, fitted: Familiarity) -> None:
     """Write what was fitted as safetensors, the class means in half precision."""
-    scalars = [fitted.unknown, fitted.threshold]
     content = {
         "idf": torch.from_numpy(fitted.idf),
         "means": torch.from_numpy(fitted.means).half(),
-        "lengths": torch.from_numpy(fitted.lengths),
-        "usual": torch.from_numpy(fitted.usual),
-        "unknown_and_threshold": torch.tensor(scalars, dtype=torch.float64),
+        "curve": torch.from_numpy(fitted.curve).contiguous(),
+        "unknown": torch.tensor(fitted.unknown, dtype=torch.float64),
+        "threshold": torch.tensor(fitted.threshold, dtype=torch.float64),
     }
     write_bytes(path, serialize(content))
 
@@ -210,16 +218,17 @@ def save(path: Path, fitted: Familiarity) -> None:
 def load(path: Path, *, words: int, classes: int) -> Familiarity:
     """Read what `save` wrote. Raises ValueError if it does not fit the model."""
     content = load_file(path)
-    expected = {"idf": (words,), "means": (words, classes), "unknown_and_threshold": (2,)}
-    curve = content.get("lengths", torch.empty(0)).shape
-    shapes = {name: tuple(value.shape) for name, value in content.items()}
-    if shapes != expected | {"lengths": curve, "usual": curve} or not curve.numel():
+    points = content["curve"].shape[-1] if "curve" in content else 1
+    expected = {"idf": (words,), "means": (words, classes), "curve": (3, points),
+                "unknown": (), "threshold": ()}  # fmt: skip
+    if {name: tuple(value.shape) for name, value in content.items()} != expected:
         raise ValueError(f"{path.name}: expected {words} words and {classes} classes")
     if not all(bool(value.isfinite().all()) for value in content.values()):
         raise ValueError(f"{path.name}: contains values that are not finite")
-    lengths, usual = content["lengths"].numpy(), content["usual"].numpy()
-    if (np.diff(lengths, prepend=0) <= 0).any() or (usual <= 0).any():
-        raise ValueError(f"{path.name}: lengths must increase and likeness be positive")
-    unknown, threshold = content["unknown_and_threshold"].tolist()
-    means = content["means"].float().numpy()
-    return Familiarity(content["idf"].numpy(), means, unknown, lengths, usual, threshold)
+    curve = content["curve"].numpy()
+    if not points or (np.diff(curve[0], prepend=0) <= 0).any() or (curve[2] <= 0).any():
+        raise ValueError(f"{path.name}: lengths must increase and deviations be positive")
+    unknown, threshold = (float(content[name]) for name in ("unknown", "threshold"))
+    return Familiarity(
+        content["idf"].numpy(), content["means"].float().numpy(), unknown, curve, threshold
+    )

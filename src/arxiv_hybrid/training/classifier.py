@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from arxiv_hybrid.data.label_set import LabelSet, multi_hot
@@ -196,12 +196,14 @@ def train_classifier(
     model.to(device_config.device)
     classifier = Classifier(model, vocabulary, config, device_config)
     encoded, held_out = (_encode(classifier, papers, label_set) for papers in (train, val))
+    if label_set.multi_label:
+        start_at_shares(model, encoded.labels)
     history = fit(
         model, encoded, held_out, label_set, params, device_config, group=group, on_epoch=on_epoch
     )
     logits = predict(model, held_out, device_config)
     weights = class_weights(params.class_weights, encoded.labels, label_set)
-    config = calibrated(config, logits, held_out.labels, weights, params.thresholds)
+    config = fitted_config(config, logits, held_out.labels, weights, params.thresholds)
     members = _membership(encoded.labels, len(label_set))
     known = fit_familiarity(encoded, members, held_out, len(vocabulary))
     return replace(classifier, config=config, familiarity=known), history
@@ -216,6 +218,19 @@ def _encode(classifier: Classifier, papers: pd.DataFrame, label_set: LabelSet) -
     return replace(encoded, labels=targets.to(encoded.labels.device))
 
 
+def start_at_shares(model: PaperClassifier, labels: Tensor) -> None:
+    """Let the untrained model predict each class with its share of the papers (Lin et al. 2017).
+
+    labels (N, C) bool. Otherwise it would begin with 50 % for each class, and spend its first steps
+    on learning that most papers have few of them.
+    """
+    shares = (labels.sum(0) + 1) / (len(labels) + 2)
+    layers = [layer for layer in model.head.modules() if isinstance(layer, nn.Linear)]
+    if layers and layers[-1].out_features == len(shares):
+        with torch.no_grad():
+            layers[-1].bias.copy_(shares.logit())
+
+
 def _membership(labels: Tensor, classes: int) -> npt.NDArray[np.bool_]:
     """Targets (N,) or (N, C) as a matrix (N, C)."""
     if labels.ndim == 1:
@@ -223,7 +238,7 @@ def _membership(labels: Tensor, classes: int) -> npt.NDArray[np.bool_]:
     return labels.cpu().numpy()
 
 
-def calibrated(
+def fitted_config(
     config: ModelConfig,
     logits: Tensor,
     labels: Tensor,
