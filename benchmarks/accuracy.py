@@ -14,7 +14,7 @@ explains the columns.
 import hashlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -32,18 +32,20 @@ from sklearn.linear_model import LogisticRegression
 from workload import Splits, params_with, split_papers, train
 
 from arxiv_hybrid.data.identifiers import canonical, text_key
-from arxiv_hybrid.data.labels import CLASSES, label_papers, listed_classes
+from arxiv_hybrid.data.label_set import LabelSet, multi_hot
+from arxiv_hybrid.data.labels import label_papers
 from arxiv_hybrid.data.table import texts_of
 from arxiv_hybrid.evaluation.ensemble import calibrated, fit_vote_temperature, fitted_weights, vote
 from arxiv_hybrid.evaluation.linear import fit_linear
 from arxiv_hybrid.evaluation.metrics import scores
-from arxiv_hybrid.params import Params
+from arxiv_hybrid.params import Labels, Params
 from arxiv_hybrid.sources.csv_source import read_csv
 from arxiv_hybrid.sources.snapshot_scan import Window
 from arxiv_hybrid.sources.snapshot_source import read_snapshot
 from arxiv_hybrid.system.downloads import sha256_of
 from arxiv_hybrid.system.errors import UserError, exit_on_user_error
 from arxiv_hybrid.system.files import atomic
+from arxiv_hybrid.taxonomy.label_sets import CATEGORIES, PUBLISHED
 from arxiv_hybrid.vectors.pretrained import load_pretrained
 
 TABLE = runner.Results(ROOT / "benchmarks/results/accuracy.csv", key="run")
@@ -59,6 +61,7 @@ MEMBERS = {"v5-42": (42, 0), "v5-123": (123, 1)}
 SHOWN = {"linear": "TF-IDF + linear", "minilm": "MiniLM + logistic regression"}
 SHOWN |= {"v5-42": "v5, pre-trained", "ensemble": "ensemble"}  # contenders in the table
 COSTS = {"train_seconds": "train s", "documents_per_second": "documents/s", "megabytes": "MB"}
+PRIMARY = Labels.model_validate({"from": "primary", "classes": 4})
 Floats = npt.NDArray[np.float64]
 Predicted = dict[str, Floats]  # probabilities (N, C) of validation and test papers: val, test
 sha256, load_encoder = cache(sha256_of), cache(load_pretrained)
@@ -69,7 +72,7 @@ class Protocol:
     """How papers are labelled and split, and which splits are measured."""
 
     name: str
-    scheme: str = "primary"
+    labels: str = "primary"
     classes: int = 4
     by: str = "paper"
     seeds: tuple[int, ...] = (42, 43, 44, 45, 46)
@@ -79,7 +82,7 @@ class Protocol:
 
 PROTOCOLS = (
     Protocol("clean"),
-    Protocol("published", scheme="query", classes=3, by="row", seeds=(42,)),
+    Protocol("published", labels="query", classes=3, by="row", seeds=(42,)),
     Protocol("time", by="time", seeds=(42,)),
     Protocol("more labels", seeds=(42,), more=True, changes=(("epochs", 2),)),
 )
@@ -103,9 +106,11 @@ class Sources:
     def dump_papers(self) -> pd.DataFrame:
         """The dump's papers in the four categories that are not in --data, labelled."""
         assert self.dump is not None
-        window, most = Window(), 10**9  # all of them
-        dump = read_snapshot(self.dump, per_category=most, sample="newest", seed=0, window=window)
-        labelled = label_papers(dump.table(), scheme="primary", classes=4)
+        dump = read_snapshot(
+            self.dump, categories=CATEGORIES, per_category=None, sample="newest", seed=0,
+            window=Window(),
+        )  # fmt: skip
+        labelled = label_papers(dump.table(), PRIMARY).documents
         keys = set(texts_of(self.papers.drop_duplicates("id")).map(text_key))
         known = labelled["id"].isin(self.papers["id"]) | texts_of(labelled).map(text_key).isin(keys)
         return labelled[~known]
@@ -160,19 +165,19 @@ class Run:
     def params(self) -> Params:
         """The shipped parameters with the changes of the protocol and the network."""
         protocol, (seed, _) = self.protocol, MEMBERS.get(self.contender, (42, 0))
-        settings = [f"labels.scheme={protocol.scheme}", f"labels.classes={protocol.classes}"]
+        settings = [f"labels.from={protocol.labels}", f"labels.classes={protocol.classes}"]
         settings += ["split.val=0.15", "split.test=0.15", f"split.seed={self.seed}"]
         settings += [f"{key}={value}" for key, value in protocol.changes]
         settings += ["model=v5", "pretrained=an-encoder"]  # which brings its own widths
         return params_with([f"seed={seed}", f"split.by={protocol.by}", *settings])
 
-    def splits(self, sources: Sources) -> Splits:
-        """Labelled papers; `more labels` trains on those of the dump, too."""
-        parts = split_papers(sources.papers, self.params)
+    def splits(self, sources: Sources) -> tuple[Splits, LabelSet]:
+        """Labelled papers and their classes; `more labels` trains on the dump's papers, too."""
+        parts, label_set = split_papers(sources.papers, self.params)
         if self.protocol.more:
             both = [parts["train"], sources.dump_papers]
             parts["train"] = pd.concat(both, ignore_index=True)
-        return parts
+        return parts, label_set
 
     def probabilities(self) -> Predicted | None:
         """The stored probabilities, if there are any."""
@@ -184,13 +189,13 @@ class Run:
 
 
 def train_contender(
-    run: Run, parts: Splits, sources: Sources
+    run: Run, parts: Splits, label_set: LabelSet, sources: Sources
 ) -> tuple[Predicted, tuple[float, ...]]:
     """Probabilities of validation and test papers, and the costs in the order of COSTS."""
     if run.contender == "linear":
         with Stopwatch() as watch:
-            linear = fit_linear(**parts, classes=run.protocol.classes)
-        megabytes = linear.features * run.protocol.classes * 8 / 1e6
+            linear = fit_linear(**parts, classes=len(label_set))
+        megabytes = linear.features * len(label_set) * 8 / 1e6
         return {"val": linear.val, "test": linear.test}, (watch.seconds, np.nan, megabytes)
     if run.contender == "minilm":
         rows, vectors, each = sources.embeddings
@@ -206,7 +211,9 @@ def train_contender(
     encoder = load_encoder(sources.encoder(run.contender))
     encoder.check_held_out({*parts["val"]["id"], *parts["test"]["id"]})
     with Stopwatch() as watch:
-        network, _ = train(run.params, parts, encoder.vocabulary, encoder.embeddings, encoder)
+        network, _ = train(
+            run.params, parts, encoder.vocabulary, encoder.embeddings, label_set, encoder
+        )
     val = network.probabilities(parts["val"]).numpy()
     with Stopwatch() as test_watch:
         test = network.probabilities(parts["test"]).numpy()
@@ -245,8 +252,8 @@ def plan(sources: Sources, names: list[str], members: int) -> list[Run]:
 
 def execute(run: Run, sources: Sources) -> dict[str, Any]:
     """Train one contender and store its probabilities; the row of accuracy.csv."""
-    parts = run.splits(sources)
-    p, costs = train_contender(run, parts, sources)
+    parts, label_set = run.splits(sources)
+    p, costs = train_contender(run, parts, label_set, sources)
     if run.protocol.more:
         p = to_own_shares(p, parts, set(sources.papers["id"]))
     with atomic(PROBABILITIES / f"{run.name}.npz") as temporary, temporary.open("wb") as file:
@@ -257,16 +264,15 @@ def execute(run: Run, sources: Sources) -> dict[str, Any]:
         "split_seed": run.seed,
         "contender": run.contender,
         "val_accuracy": float((p["val"].argmax(1) == parts["val"]["label"]).mean()),
-        **measures(parts["test"], p["test"]),
+        **measures(parts["test"], p["test"], label_set.names),
         **dict(zip(COSTS, costs, strict=True)),
     }
 
 
-def measures(papers: pd.DataFrame, probabilities: Floats) -> dict[str, float]:
+def measures(papers: pd.DataFrame, probabilities: Floats, names: Sequence[str]) -> dict[str, float]:
     """Columns of accuracy.csv for test papers and their probabilities (N, C)."""
-    classes = probabilities.shape[1]
-    listed, names = listed_classes(papers["all_categories"], classes), list(CLASSES[classes])
-    result = scores(papers["label"].to_numpy(), probabilities, names, listed=listed)
+    listed = multi_hot(papers["labels"], len(names))
+    result = scores(papers["label"].to_numpy(), probabilities, list(names), listed=listed)
     row = {name: result[name] for name in ("accuracy", "macro_f1", "calibration_error")}
     recall = result["per_class"][names[0]]["recall"]  # of cs.AI, or cs.AI with cs.LG
     return row | {"any_listed": result["accuracy_any_listed"], "recall_ai": recall}
@@ -283,7 +289,8 @@ def derived_rows(runs: list[Run], sources: Sources) -> Iterator[dict[str, Any]]:
         voters = [run.contender for run in mine if run.contender != "minilm"]
         if not stored:
             continue
-        parts, row = mine[0].splits(sources), {"protocol": protocol.name, "split_seed": seed}
+        parts, label_set = mine[0].splits(sources)
+        row = {"protocol": protocol.name, "split_seed": seed}
         test = {name: p["test"] for name, p in stored.items()}
         if len(voters) >= 3 and stored.keys() >= set(voters):
             labels = parts["val"]["label"].to_numpy()
@@ -292,12 +299,19 @@ def derived_rows(runs: list[Run], sources: Sources) -> Iterator[dict[str, Any]]:
             temperature = fit_vote_temperature(labels, vote(val, weights))
             votes = vote({name: test[name] for name in voters}, weights)
             test["ensemble"] = calibrated(votes, temperature)
-            yield row | {"contender": "ensemble"} | measures(parts["test"], test["ensemble"])
+            scored = measures(parts["test"], test["ensemble"], label_set.names)
+            yield row | {"contender": "ensemble"} | scored
         if protocol.name == "clean":
-            papers = parts["test"].replace({"label": {3: 0}})
+            papers, names = three_classes(parts["test"]), list(PUBLISHED[3])
             row["protocol"] = "clean, 3 classes"
             for name, values in test.items():
-                yield row | {"contender": name} | measures(papers, merged(values))
+                yield row | {"contender": name} | measures(papers, merged(values), names)
+
+
+def three_classes(papers: pd.DataFrame) -> pd.DataFrame:
+    """Papers of the four classes with cs.AI and cs.LG as one class."""
+    labels = papers["labels"].map(lambda numbers: sorted({number % 3 for number in numbers}))
+    return papers.assign(label=papers["label"] % 3, labels=labels)
 
 
 def merged(probabilities: Floats) -> Floats:

@@ -48,8 +48,8 @@ class Row(NamedTuple):
 
 
 PROTOCOLS = {
-    "published": "labels.scheme=query labels.classes=3 split.by=row",
-    "clean": "labels.scheme=primary labels.classes=4 split.by=paper",
+    "published": "labels.from=query labels.classes=3 split.by=row",
+    "clean": "labels.from=primary labels.classes=4 split.by=paper",
 }
 SEED_ENSEMBLE = "ensemble.members=[{name:seed-123,seed:123},{name:seed-456,seed:456}]"
 MODEL_ENSEMBLE = "ensemble.members=[{name:baseline,model:baseline},{name:cnn-lstm,model:cnn_lstm}]"

@@ -14,7 +14,8 @@ import pandas as pd
 from runner import existing_path, markdown, new_parser
 from sklearn.neighbors import NearestNeighbors
 
-from arxiv_hybrid.data.labels import label_papers, listed_classes
+from arxiv_hybrid.data.label_set import multi_hot
+from arxiv_hybrid.data.labels import label_papers
 from arxiv_hybrid.system.errors import UserError, exit_on_user_error
 
 NEAR = 0.85  # two papers with this cosine of MiniLM's vectors count as near-duplicates
@@ -26,7 +27,7 @@ def held_out(sources: accuracy.Sources) -> tuple[pd.DataFrame, Floats]:
     papers, parts = [], []
     for run in accuracy.plan(sources, ["clean"], 1):
         if run.contender in accuracy.MEMBERS and (stored := run.probabilities()):
-            split = run.splits(sources)
+            split, _ = run.splits(sources)
             papers += [split["val"], split["test"]]
             parts += [stored["val"], stored["test"]]
     if not papers:
@@ -75,7 +76,7 @@ def main(arguments: list[str] | None = None) -> None:
     sources = accuracy.Sources(data, (encoder,), minilm, None)
     papers, p = held_out(sources)
     classes, labels, predicted = p.shape[1], papers["label"].to_numpy(), p.argmax(1)
-    correct, listed = predicted == labels, listed_classes(papers["all_categories"], classes)
+    correct, listed = predicted == labels, multi_hot(papers["labels"], classes)
     any_listed, count = listed[np.arange(len(p)), predicted], listed.sum(1)
     lines = []
     for name, rows in (("one class", count == 1), ("two", count == 2), ("more", count > 2)):
@@ -87,7 +88,7 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"\nconfident learning: {confident_noise(labels, p):.1%} of the labels are wrong")
     print(f"mean probability of the two best classes: {top_two.mean():.1%}")
 
-    everyone = label_papers(sources.papers, scheme="primary", classes=classes)
+    everyone = label_papers(sources.papers, accuracy.PRIMARY).documents
     row_of, vectors, _ = sources.embeddings
     nearest, cosine = near_duplicates(vectors[[row_of[name] for name in everyone["id"]]])
     label = everyone["label"].to_numpy()

@@ -126,8 +126,8 @@ def on_device(csv: Path | None, device: str, count: int = 60_000) -> Iterator[Sp
     """Training by the published protocol and bulk inference from ids, on one device."""
     config = choose_device(device, "auto")
     yield from throughput.measure(csv, papers=10**9, device=device)
-    params = workload.params_with(["labels.scheme=query", "labels.classes=3", "split.by=row"])
-    splits = workload.split_papers(workload.load_papers(csv), params)
+    params = workload.params_with(["labels.from=query", "labels.classes=3", "split.by=row"])
+    splits, _ = workload.split_papers(workload.load_papers(csv), params)
     vocabulary = workload.build_vocabulary(splits["train"])
     train, val = (workload.encode(splits[name], vocabulary, config) for name in ("train", "val"))
     many = train.take(np.arange(count) % len(train))

@@ -36,20 +36,19 @@ Floats = npt.NDArray[np.float32]
 # the plain loop has neither word dropout nor a learning rate of its own for word vectors; nearly
 # half of the papers are for validation: on 360 an accuracy would be good to 2 points only
 SETTINGS = (
-    "model=v1 word_dropout=0 glove.learning_rate_scale=1 labels.scheme=primary"
+    "model=v1 word_dropout=0 glove.learning_rate_scale=1 labels.from=primary"
     " split.by=paper split.val=0.45 split.test=0.05"
 )
 
 
 def train_plain(
-    params: Params, papers: Splits, vocabulary: Vocabulary, embeddings: Floats
+    params: Params, papers: Splits, vocabulary: Vocabulary, embeddings: Floats, classes: int
 ) -> tuple[float, float]:
     """Median training speed in papers per second, and the last epoch's validation accuracy."""
     config = choose_device(params.device, params.precision)
     seed_everything(params.seed)
     torch.use_deterministic_algorithms(False)
-    classes, dropout = params.labels.classes, params.dropout
-    model = ReferenceV1(len(vocabulary), num_classes=classes, dropout=dropout)
+    model = ReferenceV1(len(vocabulary), num_classes=classes, dropout=params.dropout)
     model.embedding.weight.data.copy_(torch.from_numpy(embeddings))
     model.to(config.device)
     batches: dict[str, DataLoader[tuple[Tensor, ...]]] = {}
@@ -84,7 +83,7 @@ def train_plain(
 
 def compare(csv: Path | None, papers: int, params: Params) -> list[float]:
     """Papers per second and validation accuracy of the plain loop, then of this project's."""
-    splits = split_papers(load_papers(csv, synthetic_papers=4_000), params)
+    splits, label_set = split_papers(load_papers(csv, synthetic_papers=4_000), params)
     splits["train"] = splits["train"].iloc[:papers]
     vocabulary, tokens = build_vocabulary(splits["train"]), tokenize_all(texts_of(splits["train"]))
     words, vectors = word_vectors(tokens, params.glove, seed=params.seed)
@@ -92,8 +91,10 @@ def compare(csv: Path | None, papers: int, params: Params) -> list[float]:
     counts = f"{len(splits['train']):,} papers, {len(splits['val']):,} for validation"
     threads = torch.get_num_threads()
     print(f"{counts}, {len(vocabulary):,} words, {threads} threads, seed {params.seed}", flush=True)
-    plain_speed, plain_accuracy = train_plain(params, splits, vocabulary, embeddings)
-    _, history = train(params, splits, vocabulary, embeddings)
+    plain_speed, plain_accuracy = train_plain(
+        params, splits, vocabulary, embeddings, len(label_set)
+    )
+    _, history = train(params, splits, vocabulary, embeddings, label_set)
     speed = float(np.median([epoch.documents_per_second for epoch in history.epochs]))
     return [plain_speed, plain_accuracy, speed, history.epochs[-1].val_accuracy]
 

@@ -31,6 +31,7 @@ from arxiv_hybrid.training.trainer import History, print_epoch
 from arxiv_hybrid.vectors.pretrained import Pretrained
 
 TITLE_LENGTH, ABSTRACT_LENGTH = 30, 300  # tokens
+FOUR_CLASSES = LabelSet(tuple(PUBLISHED[4]))
 Splits = dict[str, pd.DataFrame]  # labelled papers: train, val, test
 
 
@@ -87,7 +88,7 @@ def untrained(model: str, vocabulary: Vocabulary, device_config: DeviceConfig) -
     """A new classifier with four classes; it is as fast as a trained one."""
     torch.manual_seed(0)
     arguments = {"vocab_size": len(vocabulary), "embed_dim": 300, "num_classes": 4, "dropout": 0.5}
-    config = ModelConfig(model, arguments, list(PUBLISHED[4]), TITLE_LENGTH, ABSTRACT_LENGTH)
+    config = ModelConfig(model, arguments, list(FOUR_CLASSES.names), TITLE_LENGTH, ABSTRACT_LENGTH)
     network = registry.build(model, **arguments).to(device_config.device).eval()
     return Classifier(network, vocabulary, config, device_config)
 
@@ -106,5 +107,5 @@ def fit_seconds(
     torch.use_deterministic_algorithms(deterministic)
     model = untrained("v1", vocabulary, device_config).model
     with Stopwatch() as watch:
-        fit(model, papers, val, params, device_config)
+        fit(model, papers, val, FOUR_CLASSES, params, device_config)
     return watch.seconds

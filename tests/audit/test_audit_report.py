@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pandas as pd
+from conftest import CLASSES
 from random_papers import random_papers
 
 from arxiv_hybrid.audit.report import contradicting_share, leakage, oracle_accuracy
 from arxiv_hybrid.data.splits import split_documents
+from arxiv_hybrid.params import Split
 
 
 def test_contradicting_share_and_oracle() -> None:
@@ -20,7 +22,7 @@ def test_leakage_counts_papers_by_id_and_by_text() -> None:
     papers = random_papers(count=200)
     papers["title"], papers["abstract"] = "Title " + papers["id"], "Words"
     twice = pd.concat([papers, papers], ignore_index=True)
-    parts = split_documents(twice, by="row", val=0.15, test=0.15, seed=1, classes=3)
+    parts = split_documents(twice, Split(by="row", val=0.15, test=0.15, seed=1), CLASSES)
     leaked = leakage(parts["train"], parts["test"])
     train = set(parts["train"]["id"])
     assert leaked["rows"] == sum(i in train for i in parts["test"]["id"])

@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import CLASSES
 from random_papers import WORDS, random_papers, split_rows
 
 from arxiv_hybrid.audit.duplicates import SIMILARITY_THRESHOLD, near_duplicates
@@ -64,7 +65,9 @@ def test_all_copies_of_a_text_are_found(copies: int) -> None:
     splits = {"train": rows[:half], "val": rows[copies:], "test": rows[half:copies]}
     pairs = near_duplicates(splits)
     assert len(pairs) == half * (copies - half)
-    report = audit_report(rows, splits, scheme="primary", classes=3, ceiling=None, pairs=pairs)
+    report = audit_report(
+        rows, splits, scheme="primary", label_set=CLASSES, ceiling=None, pairs=pairs
+    )
     assert report["leakage"]["train_and_test"]["near_duplicates"] == copies - half
 
 

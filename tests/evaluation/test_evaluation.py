@@ -162,7 +162,7 @@ def test_fitted_weights_have_the_highest_likelihood() -> None:
 @pytest.fixture
 def report(tiny_params: Params) -> dict[str, Any]:
     labels, probabilities = sample()
-    papers = pd.DataFrame({"label": labels, "all_categories": "cs.CL"})
+    papers = pd.DataFrame({"label": labels, "labels": [[label] for label in labels]})
     _, baseline = sample(skill=1.0)
     return full_report(papers, probabilities, baseline, NAMES, tiny_params)
 

@@ -13,7 +13,7 @@ PAPERS = pd.DataFrame(
         "id": ["a", "b", "c", "d"],
         "title": ["A", "B", "C", "D"],
         "label": [0, 1, 2, 0],
-        "all_categories": ["cs.LG", "cs.CL,cs.CV", "cs.CV", "cs.AI"],
+        "labels": [[0], [1, 2], [2], [0]],
     }
 )
 PROBABILITIES = np.array([[0.1, 0.8, 0.1], [0.04, 0.01, 0.95], [0.1, 0.2, 0.7], [0.5, 0.1, 0.4]])

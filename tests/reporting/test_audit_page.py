@@ -6,12 +6,14 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pandas as pd
+from conftest import CLASSES
 from random_papers import random_papers, split_rows
 
 from arxiv_hybrid.audit.drift import by_month, rising_words
 from arxiv_hybrid.audit.duplicates import near_duplicates
 from arxiv_hybrid.audit.report import audit_report
 from arxiv_hybrid.data.splits import split_documents
+from arxiv_hybrid.params import Split
 from arxiv_hybrid.reporting.audit_page import audit_page
 
 
@@ -48,7 +50,9 @@ def test_page_shows_the_audit_and_loads_nothing() -> None:
     rows.loc[110, "id"] = "<b>mine</b>"
     splits = split_rows(rows)
     pairs = near_duplicates(splits)
-    report = audit_report(rows, splits, scheme="primary", classes=3, ceiling=None, pairs=pairs)
+    report = audit_report(
+        rows, splits, scheme="primary", label_set=CLASSES, ceiling=None, pairs=pairs
+    )
     assert report["leakage"]["train_and_test"]["near_duplicates"] == 1
     assert report["leakage"]["train_and_val"]["near_duplicates"] == 0
     page = render(report, rows, splits, pairs)
@@ -64,9 +68,12 @@ def test_page_shows_the_audit_and_loads_nothing() -> None:
 def test_page_reports_that_the_published_split_leaks() -> None:
     rows = random_papers()
     twice = pd.concat([rows, rows.assign(category="cs.LG")], ignore_index=True)
-    splits = split_documents(twice, by="row", val=0.15, test=0.15, seed=1, classes=3)
+    split = Split(by="row", val=0.15, test=0.15, seed=1)
+    splits = split_documents(twice, split, CLASSES)
     pairs = near_duplicates(splits)
-    report = audit_report(twice, splits, scheme="query", classes=3, ceiling=None, pairs=pairs)
+    report = audit_report(
+        twice, splits, scheme="query", label_set=CLASSES, ceiling=None, pairs=pairs
+    )
     share = report["leakage"]["train_and_test"]["share"]
     assert share > 0.5
     page = render(report, twice, splits, pairs)

@@ -17,10 +17,10 @@ from arxiv_hybrid.text.vocabulary import PAD, UNK
 
 @dataclass(frozen=True)
 class Occlusion(Prediction):
-    """A prediction, and how each word of the vocabulary contributes to it.
+    """A prediction, and how each word of the vocabulary contributes to its likeliest class.
 
-    drops: (word, drop of the predicted class's probability without the word), the largest drop
-    first. A drop is negative if the word is evidence against the predicted class.
+    drops: (word, drop of that class's probability without the word), the largest drop first. A drop
+    is negative if the word is evidence against the class.
     """
 
     drops: list[tuple[str, float]]
@@ -42,8 +42,8 @@ def occlusion(classifier: Classifier, title: str, abstract: str) -> Occlusion:
     order = np.argsort(-drops, kind="stable")
     words = classifier.vocabulary.words
     return Occlusion(
-        dict(zip(classifier.config.classes, whole.tolist(), strict=True)),
-        [(words[word_ids[i]], float(drops[i])) for i in order],
+        **vars(Prediction.of(classifier, whole)),
+        drops=[(words[word_ids[i]], float(drops[i])) for i in order],
     )
 
 

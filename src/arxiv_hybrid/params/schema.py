@@ -149,6 +149,11 @@ class Labels(Strict):
         return definitions(DEFAULT_CLASSES if self.classes == AUTO else self.classes)
 
     @property
+    def published(self) -> bool:
+        """Whether the classes are a published set."""
+        return self.from_ != "column" and (self.classes == AUTO or isinstance(self.classes, int))
+
+    @property
     def class_names(self) -> tuple[str, ...] | None:
         """The names of the classes, `other` not included; None if the data defines them."""
         if self.definitions is not None:
@@ -384,8 +389,13 @@ class Params(Strict):
         """The papers that a source takes of each category; None: all."""
         if not isinstance(self.fetch.per_category, str):
             return self.fetch.per_category
-        published = self.labels.classes == AUTO or isinstance(self.labels.classes, int)
-        return PUBLISHED_PER_CATEGORY if published else None
+        return PUBLISHED_PER_CATEGORY if self.labels.published else None
+
+    @property
+    def row_per_query(self) -> bool:
+        """Whether papers.csv has a row for each wanted category of a paper, not one per paper."""
+        few = self.labels.published and self.wanted_categories is not None
+        return self.labels.from_ == "query" or few
 
     @field_validator("class_weights")
     @classmethod
@@ -411,6 +421,7 @@ class Params(Strict):
                 "loss: asymmetric needs several labels per paper (labels.from: listed)"
             )
         self._check_architecture()
+        self._check_source()
         if self.pretrained and self.model == PRETRAINABLE and self.embeddings != "pretrained":
             raise ValueError(f"embeddings: {self.embeddings} contradicts pretrained for v5")
         if self.processes > 1 and self.device.startswith("cuda:"):
@@ -423,6 +434,17 @@ class Params(Strict):
                 "needs two papers per batch"
             )
         return self
+
+    def _check_source(self) -> None:
+        source = self.fetch.source
+        if self.labels.from_ == "column" and source not in ("csv", "synthetic"):
+            raise ValueError(f"labels: from: column needs fetch.source: csv, not {source}")
+        everything = self.wanted_categories is None and self.per_category is None
+        if source == "arxiv" and everything and self.fetch.since is None:
+            raise ValueError(
+                "fetch: all of arXiv is too much for its API: set since, or a number per_category, "
+                "or use source: snapshot"
+            )
 
     def _check_architecture(self) -> None:
         given = self.architecture.given()
