@@ -32,7 +32,7 @@ def save(folder: Path, classes: int, probabilities: dict[str, float]) -> Path:
     config = checkpoint.ModelConfig(
         "v1", arguments, names, 30, 300, 1e6, multi_label=True,
         biases=np.log(p / (1 - p)).tolist(), thresholds=[0.5] * classes,
-        titles={"c007": "Seventh Field", "c003": "Third Field"},
+        titles={names[7]: "Seventh Field", names[3]: "Third Field"},
     )  # fmt: skip
     checkpoint.save(folder, registry.build("v1", **arguments), WORDS, config)
     return folder
@@ -48,9 +48,9 @@ def test_the_likely_classes_are_shown_with_their_names(
 ) -> None:
     assert main([*ONE, "--model", str(many)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("c007  Seventh Field   90.0% ####")
-    assert lines[1].startswith("c003  Third Field     60.0% ####")
-    assert lines[2].startswith("c100                  30.0% ####")
+    assert lines[0].startswith("c007  Seventh Field  90.0% ####")
+    assert lines[1].startswith("c003  Third Field    60.0% ####")
+    assert lines[2].startswith("c100                 30.0% ####")
     assert [line.split()[0] for line in lines[:5]] == list(LIKELY)
     assert lines[5] == "145 more, each at most 1.0%"
     assert lines[6] == "categories: c007, c003"
@@ -101,10 +101,10 @@ def test_an_assigned_class_is_shown_however_small_its_probability(
 
 
 def test_all_of_a_few_classes_are_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = save(tmp_path / "model", 6, {"c001": 0.9})
+    folder = save(tmp_path / "model", 8, {"c001": 0.9})
     assert main([*ONE, "--model", str(folder)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[6] == "categories: c001"
+    assert lines[8] == "categories: c001"
 
 
 def test_a_paper_unlike_the_training_papers_is_unsure(
