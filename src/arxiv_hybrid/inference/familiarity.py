@@ -198,7 +198,8 @@ def _unit_vectors(tokens: Tokens, idf: Floats, unknown: float) -> Vectors:
     squares = np.bincount(rows[~known], counts[~known] * unknown**2, tokens.papers)
     rows, words = rows[known], words[known]
     weights = (1 + np.log(counts[known])) * idf[words]
-    squares += np.bincount(rows, weights**2, tokens.papers)
+    # not in place: without unknown words the first counts are integers
+    squares = squares + np.bincount(rows, weights**2, tokens.papers)
     weights /= np.sqrt(np.maximum(squares, 1e-12))[rows]
     return Vectors(rows, words, weights.astype(np.float32), tokens.papers)
 

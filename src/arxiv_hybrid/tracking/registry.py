@@ -59,7 +59,7 @@ def register(mlflow: Any, name: str, digest: str, score: Score) -> str:
         client.set_model_version_tag(name, version.version, key, value)
     number = _champion_version(client, name)
     champion = next((v for v in versions if str(v.version) == number), None)
-    metric = "" if score.metric == "accuracy" else f"{score.metric.replace('_', '-')} "
+    metric = "" if score.metric == "accuracy" else f"{score.metric.replace('_f1', '-F1')} "
     result = f"registered as {name} version {version.version}, {metric}{score.value:.2%}"
     if champion is not None and champion.version != version.version:
         if champion.tags.get("measured_on") != score.measured_on:
