@@ -299,7 +299,7 @@ class Ensemble(Strict):
     tta: int = Field(ge=0, le=32)
     weights: Literal["equal", "fitted"]
     linear: bool
-    members: list[Member] = Field(min_length=1)
+    members: list[Member]
 
     @field_validator("members")
     @classmethod

@@ -28,6 +28,7 @@ from arxiv_hybrid.taxonomy.categories import parse_listing, unaliased
 
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
 _NAMES_SHOWN = 12
+_OWN_LABELS = "set labels.from=column, or use `data inspect --label`"
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,7 @@ def _categories(
     cells = {name: table.find(name) for name in CATEGORY_COLUMNS}
     if all(column is None for column in cells.values()):
         names = " or ".join(table.name(name) for name in reversed(CATEGORY_COLUMNS))
-        raise table.missing(f"no column {names}; labels of your own need labels.from=column")
+        raise table.missing(f"no column {names}; for labels of your own {_OWN_LABELS}")
     category, primary, every = (_listings(table, name, cells) for name in CATEGORY_COLUMNS)
     if every is not None:
         listed = every if primary is None else list(map(_joined, primary, every))
