@@ -21,13 +21,29 @@ def f1(labels: np.ndarray, chosen: np.ndarray) -> Floats:
     return 2 * (labels & chosen).sum(0) / (labels.sum(0) + chosen.sum(0))
 
 
-def test_each_class_gets_the_threshold_with_the_highest_f1() -> None:
-    labels, probabilities = drawn(5000, 3)
+def test_a_class_of_its_own_gets_the_threshold_with_the_highest_f1() -> None:
+    labels, probabilities = drawn(5000, 1)
     fitted = fit_thresholds(labels, probabilities, per_class=True)
     best = f1(labels, probabilities >= fitted)
     for threshold in np.linspace(0.05, 0.9, 40):
         assert (f1(labels, probabilities >= threshold) <= best + 0.005).all()
-    assert len(set(fitted)) == 3
+
+
+def test_classes_that_are_harder_get_lower_thresholds() -> None:
+    """Their own threshold is that of half their best F1; on new papers macro-F1 gains by it."""
+
+    def drawn_unequal(seed: int) -> tuple[np.ndarray, Floats]:
+        random = np.random.default_rng(seed)
+        parts = [random.beta(*shape, (5000, 1)) for shape in ((0.2, 0.8), (0.5, 4), (0.5, 20))]
+        probabilities = np.concatenate(parts, axis=1)
+        return random.random(probabilities.shape) < probabilities, probabilities
+
+    fitted = fit_thresholds(*drawn_unequal(0), per_class=True)
+    assert (np.diff(fitted) < 0).all()
+    shared = fit_thresholds(*drawn_unequal(0), per_class=False)
+    labels, probabilities = drawn_unequal(1)
+    better, worse = (f1(labels, probabilities >= values).mean() for values in (fitted, shared))
+    assert better > worse + 0.01
 
 
 def test_one_threshold_for_all_has_the_highest_micro_f1() -> None:
@@ -48,8 +64,7 @@ def test_a_rare_class_does_not_follow_its_two_papers() -> None:
     labels[:] = False
     labels[probabilities[:, 0].argsort()[:2]] = True
     (fitted,) = fit_thresholds(labels, probabilities, per_class=True)
-    (expected,) = fit_thresholds(*drawn(20_000, 1, seed=1), per_class=True)
-    assert fitted == pytest.approx(expected, abs=0.1)
+    assert fitted > 0.1, "without shrinkage it would be LOWEST"
 
 
 @pytest.mark.parametrize("per_class", [True, False])
