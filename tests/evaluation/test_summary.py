@@ -90,7 +90,8 @@ def test_the_summary_of_several_classes_shows_its_measures(tiny_params: Params) 
 
 def test_the_worst_and_best_of_many_classes_are_named(tiny_params: Params) -> None:
     report = several(tiny_params, FEW + 6)
-    text = table(report, {}, **dict.fromkeys(("precision_at_1", "micro_f1", "macro_f1", "sample_f1"), 0.5), majority={})  # fmt: skip
+    scores = dict.fromkeys(("precision_at_1", "micro_f1", "macro_f1", "sample_f1"), 0.5)
+    text = table(report, {}, **scores, majority=scores)
     lowest, highest = (
         next(line for line in text.splitlines() if line.startswith(name))
         for name in ("lowest F1", "highest F1")
