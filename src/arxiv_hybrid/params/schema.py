@@ -268,6 +268,7 @@ class Vocab(Strict):
 
 
 _Width = Annotated[int, Field(ge=1, le=4096)] | Literal["auto"] | None
+_Group = Annotated[int, Field(ge=1, le=512)] | Literal["auto"] | None
 _Part = bool | Literal["auto"] | None
 
 
@@ -280,6 +281,8 @@ class Architecture(Strict):
     residual: _Part
     gates: _Part
     char_init_std: Annotated[float, Field(gt=0, le=10)] | Literal["auto"] | None
+    title_group: _Group = None
+    abstract_group: _Group = None
 
     def given(self) -> dict[str, int | bool | float]:
         """Only the values that the user or the recipe sets."""
@@ -459,3 +462,6 @@ class Params(Strict):
                 raise ValueError(f"architecture.{part}: only {', '.join(GATED)} have that part")
         if "char_init_std" in given and self.model != "v4":
             raise ValueError("architecture.char_init_std: only v4 reads characters")
+        for part in ("title_group", "abstract_group"):
+            if part in given and self.model != "v5":
+                raise ValueError(f"architecture.{part}: only v5 groups tokens")
