@@ -26,6 +26,8 @@ from arxiv_hybrid.training.batches import shuffled_batches
 from arxiv_hybrid.training.distributed import SINGLE, Group, keep_gradients_local
 from arxiv_hybrid.training.optimizers import ModelOptimizer, OptimizerConfig
 
+OVERFITTING = 0.05  # accuracy on training papers above that on validation papers
+
 
 @dataclass(frozen=True)
 class StepResult:
@@ -106,10 +108,14 @@ class Epoch:
 
 @dataclass
 class History:
-    """All epochs of a run, and the index of the one whose weights the model has."""
+    """All epochs of a run, and the index of the one whose weights the model has.
+
+    val_papers: the number of papers that validation scores were measured on.
+    """
 
     epochs: list[Epoch] = field(default_factory=list)
     best: int = 0
+    val_papers: int = 0
 
     @property
     def best_epoch(self) -> Epoch:
@@ -117,10 +123,27 @@ class History:
         return self.epochs[self.best]
 
     @property
+    def still_rising(self) -> bool:
+        """Whether longer training would probably have helped.
+
+        The last epoch is the best, by more than a standard error, and the model does not overfit.
+        """
+        if self.best + 1 < len(self.epochs) or len(self.epochs) < 2:
+            return False
+        last = self.epochs[-1]
+        before = max(epoch.val_accuracy for epoch in self.epochs[:-1])
+        error = math.sqrt(last.val_accuracy * (1 - last.val_accuracy) / max(self.val_papers, 1))
+        overfits = last.train_accuracy - last.val_accuracy > OVERFITTING
+        return last.val_accuracy - before > error and not overfits
+
+    @property
     def summary(self) -> str:
-        """The best epoch and its score on the validation papers, in a few words."""
+        """The best epoch and its score on validation papers, in a line."""
         best = self.best_epoch
-        return f"best epoch {best.epoch}, val {shown(best.score)} {best.val_accuracy:.2%}"
+        text = f"best epoch {best.epoch}, val {shown(best.score)} {best.val_accuracy:.2%}"
+        if self.still_rising:
+            text += f"; it still rose in the last epoch: try epochs={2 * len(self.epochs)}"
+        return text
 
 
 class BestWeights:
@@ -199,7 +222,7 @@ class Trainer:
                 break
         if val is not None:
             best.restore()
-            history.best = best.index
+            history.best, history.val_papers = best.index, len(val)
         return history
 
     def run_epoch(self, number: int, val: EncodedPapers | None = None) -> Epoch:
