@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from arxiv_hybrid.evaluation.ensemble import calibrated, fit_vote_temperature
 from arxiv_hybrid.evaluation.metrics import expected_calibration_error
 from arxiv_hybrid.inference.calibration import (
     fit_sigmoids,
@@ -49,23 +48,15 @@ def test_a_few_perfect_papers_do_not_make_sigmoids_overconfident() -> None:
     assert abs(bias) < 5
 
 
-def test_calibrated_votes_have_a_small_calibration_error() -> None:
+def test_a_temperature_gives_a_small_calibration_error() -> None:
     logits, labels = drawn()
-    votes = probabilities(3 * logits, 1.0).numpy()
     known = labels.numpy()
-    before = expected_calibration_error(known, votes, 15)
-    temperature = fit_vote_temperature(known, votes)
-    after = calibrated(votes, temperature)
-    assert before > 0.08
+    before = probabilities(3 * logits, 1.0).numpy()
+    after = probabilities(3 * logits, fit_temperature(3 * logits, labels)).numpy()
+    assert expected_calibration_error(known, before, 15) > 0.08
     assert expected_calibration_error(known, after, 15) < 0.015
-    assert np.array_equal(after.argmax(1), votes.argmax(1)), "no paper changes its category"
+    assert np.array_equal(after.argmax(1), before.argmax(1)), "no paper changes its category"
     assert after.sum(1) == pytest.approx(1.0)
-
-
-def test_votes_with_probability_one_are_accepted() -> None:
-    labels = np.array([0, 1, 1])
-    votes = np.eye(2)[[0, 1, 0]]
-    assert np.isfinite(calibrated(votes, fit_vote_temperature(labels, votes))).all()
 
 
 def test_a_few_correct_papers_do_not_lead_to_overconfidence() -> None:
