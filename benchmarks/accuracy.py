@@ -45,7 +45,7 @@ from arxiv_hybrid.sources.snapshot_source import read_snapshot
 from arxiv_hybrid.system.downloads import sha256_of
 from arxiv_hybrid.system.errors import UserError, exit_on_user_error
 from arxiv_hybrid.system.files import atomic
-from arxiv_hybrid.taxonomy.label_sets import PUBLISHED
+from arxiv_hybrid.taxonomy.label_sets import CATEGORIES, PUBLISHED
 from arxiv_hybrid.vectors.pretrained import load_pretrained
 
 TABLE = runner.Results(ROOT / "benchmarks/results/accuracy.csv", key="run")
@@ -106,8 +106,10 @@ class Sources:
     def dump_papers(self) -> pd.DataFrame:
         """The dump's papers in the four categories that are not in --data, labelled."""
         assert self.dump is not None
-        window, most = Window(), 10**9  # all of them
-        dump = read_snapshot(self.dump, per_category=most, sample="newest", seed=0, window=window)
+        dump = read_snapshot(
+            self.dump, categories=CATEGORIES, per_category=None, sample="newest", seed=0,
+            window=Window(),
+        )  # fmt: skip
         labelled = label_papers(dump.table(), PRIMARY).documents
         keys = set(texts_of(self.papers.drop_duplicates("id")).map(text_key))
         known = labelled["id"].isin(self.papers["id"]) | texts_of(labelled).map(text_key).isin(keys)

@@ -4,9 +4,10 @@ from _stage import prepare, run
 
 prepare()
 
+from arxiv_hybrid.data.label_set import LabelSet
 from arxiv_hybrid.data.table import read_papers
 from arxiv_hybrid.params import Params
-from arxiv_hybrid.paths import PAPERS, SPLITS, VECTORS, download_cache, repository_root
+from arxiv_hybrid.paths import LABELS, PAPERS, SPLITS, VECTORS, download_cache, repository_root
 from arxiv_hybrid.system.files import read_parquet, user_file
 from arxiv_hybrid.text.tokenize import tokenize_all
 from arxiv_hybrid.vectors.corpus import extra_texts, learnable_texts
@@ -29,7 +30,10 @@ def main(params: Params) -> None:
         file = vector_file(params.glove, root, download_cache)
         if params.glove.source == "corpus" and params.glove.extra_text:
             extra = user_file(root, params.glove.extra_text)
-            extra_documents = tokenize_all(extra_texts(papers, held_out, extra))
+            sets = LabelSet.read(LABELS).categories.values()
+            categories = tuple(name for members in sets for name in members) or None
+            texts = extra_texts(papers, held_out, extra, categories=categories)
+            extra_documents = tokenize_all(texts)
         words, vectors = word_vectors(
             [*documents, *extra_documents], params.glove, seed=params.seed, file=file
         )

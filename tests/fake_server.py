@@ -5,14 +5,16 @@ Faults are queued, one per request; once the queue is empty, the server works no
 
 from __future__ import annotations
 
+import fnmatch
 import gzip
 import hashlib
 import io
+import re
 import sys
 import threading
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
@@ -23,7 +25,7 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 
-from arxiv_hybrid.data.labels import CATEGORIES
+from arxiv_hybrid.taxonomy.label_sets import CATEGORIES
 
 NEWEST = datetime(2025, 11, 17, 23, 59, 30, tzinfo=timezone.utc)
 HTML = b"<!DOCTYPE html><html><body>Moved.</body></html>"
@@ -41,13 +43,18 @@ class Entry:
     updated: datetime
 
 
-def entries(count: int, seconds: int = 37, seed: int = 1) -> list[Entry]:
+def entries(
+    count: int,
+    seconds: int = 37,
+    seed: int = 1,
+    categories: Sequence[str] = (*CATEGORIES, "stat.ML"),
+) -> list[Entry]:
     """Papers `seconds` apart, newest first, with one to three categories and some ACM classes."""
     random = np.random.default_rng(seed)
     papers = []
     for i in range(count):
         published = NEWEST - timedelta(seconds=seconds * i)
-        listed = [str(c) for c in random.permutation([*CATEGORIES, "stat.ML"])]
+        listed = [str(c) for c in random.permutation(categories)]
         listed = listed[: random.integers(1, 4)] + ["I.2.7", "68T50"][: random.integers(0, 3)]
         papers.append(
             Entry(
@@ -106,7 +113,7 @@ class FakeServer:
             return self.faults.pop(0) if self.faults else None
 
     def matching(self, query: str) -> list[Entry]:
-        category = query.split()[0].removeprefix("cat:")
+        subject = re.findall(r"cat:([^\s)]+)", query)
         first, last = query.partition("[")[2].rstrip("]").split(" TO ")
         since, until = (
             datetime.strptime(day, "%Y%m%d%H%M").replace(tzinfo=timezone.utc)
@@ -117,9 +124,16 @@ class FakeServer:
         matches = [
             paper
             for paper in self.papers
-            if category in paper.categories and since <= paper.published <= until
+            if since <= paper.published <= until and _lists(paper, subject)
         ]
         return sorted(matches, key=lambda paper: paper.published, reverse=True)
+
+
+def _lists(paper: Entry, subject: list[str]) -> bool:
+    """Whether a paper lists one of the categories or patterns; an empty list finds all."""
+    if not subject:
+        return True
+    return any(fnmatch.fnmatchcase(name, term) for name in paper.categories for term in subject)
 
 
 @contextmanager

@@ -117,7 +117,13 @@ def _add_data(commands: Commands) -> None:
     command = data.add_subparsers(required=True).add_parser(
         "inspect", help="print counts, lengths, dates, cross-listing and duplicates"
     )
-    _add_path(command, "file", "a CSV of papers, plain or .gz")
+    _add_path(command, "file", "a .csv or .tsv of papers, also .gz, or a metadata dump")
+    command.add_argument("--label", metavar="COLUMN", help="a column of labels of your own")
+    command.add_argument("--separator", help="what separates several labels in a cell")
+    command.add_argument(
+        "--columns", nargs="+", default=[], metavar="WHAT=NAME",
+        help="names of other columns: title=Titel abstract=Text",
+    )  # fmt: skip
     command.set_defaults(command="inspect_data")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from arxiv_hybrid.data.identifiers import canonical, submitted
+from arxiv_hybrid.data.identifiers import canonical, made_of, submitted, text_key
 
 
 @pytest.mark.parametrize(
@@ -18,6 +18,7 @@ from arxiv_hybrid.data.identifiers import canonical, submitted
         ("cs.LG/0101002v1", "cs.LG/0101002"),
         ("2513.00001v1", "2513.00001v1"),  # no such month
         ("my-paper-v1", "my-paper-v1"),
+        ("  my  paper 1\n", "my paper 1"),
     ],
 )
 def test_canonical_form(written: str, form: str) -> None:
@@ -31,3 +32,14 @@ def test_ids_sort_by_submission() -> None:
     assert order == sorted(order, key=lambda s: s or (0, 0, 0))
     assert order[0] == (1999, 12, 1)
     assert submitted("synthetic.000001") is None
+
+
+def test_ids_made_of_texts() -> None:
+    assert made_of("A title", "Words.") == "text-4f1ee9502d14447d", "the same on every machine"
+    assert made_of("A", "b c") != made_of("A b", "c")
+
+
+def test_keys_of_texts_compare_words() -> None:
+    assert text_key("A--B, c\u00e9!") == text_key("a b C") == "a b c"
+    assert text_key("\u041f\u0442\u0438\u0446\u0430!") == text_key("\u043f\u0442\u0438\u0446\u0430")
+    assert text_key("\u041f\u0442\u0438\u0446\u0430") != text_key("\u0420\u044b\u0431\u0430")

@@ -55,7 +55,9 @@ def project(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pa
     folder = tmp_path_factory.mktemp("docs") / "project"
     shutil.copytree(repo, folder, symlinks=True)
     papers = synthetic.generate(papers=200, label_noise=0.05, seed=5)[0].drop_duplicates("id")
-    papers.to_csv(folder / "my_papers.csv.gz", index=False)
+    papers.to_csv(folder / "arxiv_papers.csv.gz", index=False)
+    own = papers[["title", "abstract"]].rename(columns=str.title)
+    own.assign(topic=papers["primary_category"]).to_csv(folder / "my_papers.csv", index=False)
     for name in ("papers", "new_papers"):
         papers.head(20).to_csv(folder / f"{name}.csv", index=False)
         papers.head(20).to_json(folder / f"{name}.jsonl", orient="records", lines=True)

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pandas as pd
 import pytest
@@ -20,13 +21,14 @@ import yaml
 from conftest import ROOT, merged
 from fake_server import NEWEST, FakeServer, entries, serving
 
-from arxiv_hybrid.data.labels import CATEGORIES
 from arxiv_hybrid.data.schema import check_papers
 from arxiv_hybrid.sources import arxiv_source
 from arxiv_hybrid.sources.arxiv_pagination import FetchSpec
 from arxiv_hybrid.sources.arxiv_source import FetchedPapers
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.retry import RetryPolicy
+from arxiv_hybrid.taxonomy.categories import archive_of, categories
+from arxiv_hybrid.taxonomy.label_sets import CATEGORIES, expand
 
 FAST = RetryPolicy(min_interval=0.0, attempts=5, first_wait=0.01, timeout=0.5, body_timeout=1.0)
 UNTIL = NEWEST.date()
@@ -38,9 +40,12 @@ def arxiv() -> Iterator[FakeServer]:
         yield server
 
 
-def fetch(server: FakeServer, cache: Path, count: int = 150, **changes: Any) -> FetchedPapers:
+def fetch(
+    server: FakeServer, cache: Path, count: int | None = 150, **changes: Any
+) -> FetchedPapers:
     policy = changes.pop("policy", FAST)
-    spec = FetchSpec(count, **{"until": UNTIL, **changes.pop("spec", {})})
+    settings = {"categories": CATEGORIES, "until": UNTIL, **changes.pop("spec", {})}
+    spec = FetchSpec(per_category=count, **settings)
     return arxiv_source.fetch(
         spec, cache, url=server.api, policy=policy, **{"page_size": 60, **changes}
     )
@@ -250,7 +255,7 @@ def test_paper_revised_during_the_fetch_has_one_text(arxiv: FakeServer, tmp_path
             both.title, both.updated = "A new title", NEWEST + timedelta(days=9)
             return super().includes(paper)
 
-    spec = Revising(100, until=UNTIL, categories=("cs.AI", "cs.CL"))
+    spec = Revising(("cs.AI", "cs.CL"), 100, until=UNTIL)
     fetched = arxiv_source.fetch(spec, tmp_path, url=arxiv.api, policy=FAST, page_size=60)
     rows = check_papers(fetched.table(), "arXiv").query("id == @both.id")
     assert list(rows["title"]) == ["A new title"] * 2
@@ -262,6 +267,88 @@ def test_papers_without_text_are_left_out_and_counted(arxiv: FakeServer, tmp_pat
     fetched = fetch(arxiv, tmp_path, 100, spec={"categories": ("cs.AI",)})
     assert fetched.unreadable == 2
     assert len(fetched.table()) == 100
+
+
+MATH = expand(["math"])
+MIXED = ("math.AG", "math.NA", "cs.NA", "math.IT", "cs.IT", "hep-th", "math-ph", "stat.ML")
+
+
+@pytest.fixture
+def mixed() -> Iterator[FakeServer]:
+    """Papers of several archives, some under the second name of a category."""
+    with serving(papers=entries(300, categories=MIXED)) as server:
+        yield server
+
+
+def searches(server: FakeServer) -> set[str]:
+    """The queries without their dates."""
+    queries = [parse_qs(urlsplit(path).query)["search_query"][0] for path in server.paths()]
+    return {query.partition("submittedDate")[0].removesuffix(" AND ") for query in queries}
+
+
+@pytest.mark.parametrize("fault", [None, "hole", "short", "cut", "empty", "withdrawn"])
+def test_an_archive_is_one_query_if_all_papers_are_wanted(
+    mixed: FakeServer, tmp_path: Path, fault: Any
+) -> None:
+    mixed.faults = [None, fault]
+    fetched = fetch(mixed, tmp_path, None, spec={"categories": MATH})
+    wanted = [p.id for p in mixed.papers if {"math.AG", "math.NA", "cs.NA"} & {*p.categories}]
+    table = fetched.table(per_query=False)
+    assert table["id"].tolist() == wanted
+    assert (table["category"] == table["primary_category"]).all()
+    assert searches(mixed) == {"(cat:math.* OR cat:cs.NA OR cat:stat.TH)"}
+    check_papers(table, "arXiv")
+
+
+def test_everything_is_one_query_without_categories(mixed: FakeServer, tmp_path: Path) -> None:
+    fetched = fetch(mixed, tmp_path, None, spec={"categories": None, "since": date(2025, 11, 1)})
+    assert fetched.table(per_query=False)["id"].tolist() == [p.id for p in mixed.papers]
+    assert searches(mixed) == {""}
+    queries = fetched.table()
+    assert set(queries["category"]) == set(MIXED) - {"cs.NA", "math.IT"}, "second names count once"
+    assert not queries.duplicated(["id", "category"]).any()
+
+
+def test_a_category_is_found_under_both_of_its_names(mixed: FakeServer, tmp_path: Path) -> None:
+    fetched = fetch(mixed, tmp_path, 40, spec={"categories": ("math.NA", "hep-th")})
+    both = [p.id for p in mixed.papers if {"math.NA", "cs.NA"} & {*p.categories}]
+    table = fetched.table()
+    assert table.loc[table["category"] == "math.NA", "id"].tolist() == both[:40]
+    assert "cs.NA" in ",".join(table["all_categories"]), "aliases keep their name"
+    assert searches(mixed) == {"(cat:math.NA OR cat:cs.NA)", "cat:hep-th"}
+    once = fetched.table(per_query=False)
+    assert sorted(once["id"]) == sorted(set(table["id"]))
+
+
+def test_number_per_category_of_all_of_arxiv(mixed: FakeServer, tmp_path: Path) -> None:
+    fetched = fetch(mixed, tmp_path, 5, spec={"categories": None})
+    counts = fetched.counts()
+    assert {name for name, number in counts.items() if number} == {
+        "math.AG", "math.NA", "cs.IT", "hep-th", "math-ph", "stat.ML"
+    }  # fmt: skip
+    assert max(counts.values()) == 5
+    assert len(searches(mixed)) == len(categories()), "old archives get no new papers"
+
+
+def test_names_that_are_no_category_are_counted(mixed: FakeServer, tmp_path: Path) -> None:
+    mixed.papers[3].categories = ["math.AG", "acmart"]
+    mixed.papers[7].categories = ["math.ZZ"]  # as if arXiv had a new category
+    fetched = fetch(mixed, tmp_path, None, spec={"categories": MATH})
+    assert (fetched.unknown, fetched.uncategorized) == (1, 1)
+    assert fetched.first_unknown == f"acmart of {mixed.papers[3].id}"
+    assert fetched.missing == 0
+
+
+def test_patterns_stand_for_whole_archives_only() -> None:
+    (subject,) = FetchSpec((*expand(["astro-ph", "cs.RO"]), "eess.SY"), None).subjects()
+    assert subject.terms == ("astro-ph.*", "astro-ph", "cs.RO", "eess.SY", "cs.SY")
+    assert subject.includes(["astro-ph.GA"])
+    assert subject.includes(["hep-th", "cs.SY"])
+    assert not subject.includes(["cs.LG", "eess.SP"])
+    every = FetchSpec(tuple(categories()), None).subjects()[0].terms
+    assert len([term for term in every if term.endswith(".*")]) == len(
+        {archive_of(name) for name in categories() if "." in name}
+    )
 
 
 def interrupted(server: FakeServer, cache: Path, **spec: Any) -> Path:
@@ -348,8 +435,10 @@ from datetime import date
 from arxiv_hybrid.sources import arxiv_source
 from arxiv_hybrid.sources.arxiv_pagination import FetchSpec
 from arxiv_hybrid.system.retry import RetryPolicy
+from arxiv_hybrid.taxonomy.categories import archive_of, categories
+from arxiv_hybrid.taxonomy.label_sets import CATEGORIES, expand
 url, cache, out = sys.argv[1:]
-spec = FetchSpec(150, until=date(2025, 11, 17))
+spec = FetchSpec(("cs.AI", "cs.CL", "cs.CV", "cs.LG"), 150, until=date(2025, 11, 17))
 fetched = arxiv_source.fetch(
     spec, Path(cache), url=url, policy=RetryPolicy(min_interval=0.05), page_size=60
 )
@@ -381,13 +470,16 @@ def test_fetch_resumes_after_sigkill(arxiv: FakeServer, tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(pd.read_csv(out, dtype=str), whole)
 
 
-def run_stage(folder: Path, server: FakeServer, **changes: Any) -> subprocess.CompletedProcess[str]:
-    """Run `python stages/fetch.py` in `folder`, with changed fetch params."""
+def run_stage(
+    folder: Path, server: FakeServer, labels: dict[str, Any] | None = None, **changes: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run `python stages/fetch.py` in `folder`, with changed params of labels and fetch."""
     for name in ("src", "stages"):
         if not (folder / name).exists():
             (folder / name).symlink_to(ROOT / name)
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    changed = merged(params, {"fetch": {"source": "arxiv", "until": UNTIL.isoformat(), **changes}})
+    changed = merged(params, {"fetch": {"source": "arxiv", "until": UNTIL.isoformat(), **changes},
+                              "labels": labels or {}})  # fmt: skip
     (folder / "params.yaml").write_text(yaml.safe_dump(changed), encoding="utf-8")
     variables = {"ARXIV_API_URL": server.api, "ARXIV_HYBRID_CACHE": str(folder / "cache")}
     return subprocess.run(
@@ -415,6 +507,27 @@ def test_stage_writes_a_complete_table_or_none(arxiv: FakeServer, tmp_path: Path
     assert "newest papers up to 2025-11-18T00:00Z" in done.stdout
     times = [request["time"] for request in arxiv.requests]
     assert min(b - a for a, b in itertools.pairwise(times)) >= 3, "the terms of use"
+
+
+def test_stage_fetches_a_window_of_an_archive(mixed: FakeServer, tmp_path: Path) -> None:
+    next(p for p in mixed.papers if "hep-th" in p.categories).categories.append("acmart")
+    labels = {"classes": ["math.*", "hep-th"]}
+    done = run_stage(tmp_path, mixed, labels, since="2025-11-17")
+    assert done.returncode == 0, done.stderr
+    papers = pd.read_csv(tmp_path / "data/raw/papers.csv", dtype=str, keep_default_na=False)
+    assert papers["id"].is_unique
+    names = {"math.AG", "math.NA", "cs.NA", "hep-th"}
+    assert papers["id"].tolist() == [p.id for p in mixed.papers if names & {*p.categories}]
+    origin = json.loads((tmp_path / "data/raw/origin.json").read_text(encoding="utf-8"))
+    assert origin["unknown_categories"] == 1
+    assert "1 unknown category ignored, the first acmart of 2511." in done.stdout
+
+
+def test_all_of_arxiv_needs_a_window_or_a_number(mixed: FakeServer, tmp_path: Path) -> None:
+    refused = run_stage(tmp_path, mixed, {"classes": "all"})
+    assert refused.returncode == 2
+    assert "all of arXiv is too much for its API: set since, or a number" in refused.stderr
+    assert not mixed.requests
 
 
 def test_random_sample_is_refused(arxiv: FakeServer, tmp_path: Path) -> None:

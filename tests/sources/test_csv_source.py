@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import gzip
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
+import yaml
+from conftest import ROOT, merged
 
+from arxiv_hybrid.data.label_set import LabelSet
+from arxiv_hybrid.data.labels import label_papers
 from arxiv_hybrid.data.schema import COLUMNS, check_papers
-from arxiv_hybrid.sources.csv_source import read_csv
+from arxiv_hybrid.params import Params, parse
+from arxiv_hybrid.params.schema import Columns
+from arxiv_hybrid.sources.csv_source import load_csv, read_csv
+from arxiv_hybrid.sources.fetch import FetchResult, Workspace, fetch_csv
 from arxiv_hybrid.system.errors import UserError
+from arxiv_hybrid.taxonomy.label_sets import CATEGORIES
 
 GOOD = {
     "id": ["1", "1", "2"],
@@ -47,8 +56,9 @@ def test_missing_columns_are_derived(tmp_path: Path) -> None:
     path = tmp_path / "papers.csv"
     columns = {"id": ["1"], "title": ["T"], "abstract": ["Words"]}
     pd.DataFrame({**columns, "all_categories": ["stat.ML cs.LG"]}).to_csv(path, index=False)
-    row = check(path).iloc[0]
+    row = check_papers(load_csv(path, wanted=CATEGORIES).papers, str(path)).iloc[0]
     assert (row["primary_category"], row["category"]) == ("stat.ML", "cs.LG")
+    assert check(path)["category"].tolist() == ["stat.ML"], "the primary one if any is wanted"
     pd.DataFrame({**columns, "category": ["cs.CV"]}).to_csv(path, index=False)
     row = check(path).iloc[0]
     assert (row["primary_category"], row["all_categories"]) == ("cs.CV", "cs.CV")
@@ -57,11 +67,19 @@ def test_missing_columns_are_derived(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "fragments"),
     [
-        ({"title": ["A title", "A title", ""]}, ["row 3", "column title", "''", "letter"]),
-        ({"abstract": ["Some words.", "Some words.", "12 345"]}, ["row 3", "abstract", "12 345"]),
+        ({"title": ["A title", "A title", ""]}, ["row 3", "column title", "''", "text"]),
+        ({"abstract": ["Some words.", "Some words.", " n/a"]}, ["row 3", "abstract", "n/a"]),
         ({"abstract": ["Some words.", "Some words.", "NaN"]}, ["row 3", "abstract", "NaN"]),
-        ({"category": ["cs.AI", "cs.LG", "cs.XX"]}, ["row 3", "category", "cs.XX", "cs.CV"]),
+        ({"category": ["cs.AI", "cs.LG", "cs.XX"]}, ["row 3", "category", "cs.XX", "cs.LG"]),
         ({"primary_category": ["cs.AI", "cs.AI", "?"]}, ["row 3", "primary_category", "'?'"]),
+        (
+            {"primary_category": ["cs.AI", "cs.AI", "cs.CL cs.LG"]},
+            ["row 3", "primary_category", "cs.CL cs.LG", "a category of arXiv"],
+        ),
+        (
+            {"all_categories": ["cs.AI", "cs.AI", "cs.CL; robots"]},
+            ["row 3", "all_categories", "'cs.CL; robots'", "arXiv has no robots"],
+        ),
         ({"all_categories": ["", "cs.AI", "cs.CL"]}, ["row 1", "all_categories"]),
         ({"published": ["2025-01-02", "2025-01-02", "2025-13-01"]}, ["row 3", "published"]),
         ({"id": ["1", "1", ""]}, ["row 3", "column id"]),
@@ -84,16 +102,6 @@ def test_versions_are_removed_from_arxiv_ids(tmp_path: Path) -> None:
     assert check(write(tmp_path, id=ids))["id"].tolist() == ["2501.00001"] * 2 + ["paper-v2"]
 
 
-def test_papers_of_other_categories_are_left_out(tmp_path: Path) -> None:
-    path = tmp_path / "papers.csv"
-    rows = {"id": ["1", "2"], "title": ["T", "U"], "abstract": ["Words", "More"]}
-    pd.DataFrame({**rows, "primary_category": ["cs.RO", "cs.CL"]}).to_csv(path, index=False)
-    assert check(path)["id"].tolist() == ["2"]
-    pd.DataFrame({**rows, "primary_category": ["cs.RO", "cs.RO"]}).to_csv(path, index=False)
-    with pytest.raises(UserError, match=r"no paper lists any of cs\.AI"):
-        check(path)
-
-
 def test_number_of_failing_rows_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"row 1, column title.*\(2 more rows fail\)"):
         check(write(tmp_path, title=["", "", ""]))
@@ -102,7 +110,13 @@ def test_number_of_failing_rows_is_reported(tmp_path: Path) -> None:
 def test_missing_columns_are_reported(tmp_path: Path) -> None:
     path = tmp_path / "papers.csv"
     path.write_text("id,title,summary\n1,a,b\n", encoding="utf-8")
-    with pytest.raises(UserError, match=r"no column abstract, no column category .*id, title"):
+    with pytest.raises(UserError, match=r"no column all_categories or .*it has id, title, summary"):
+        read_csv(path)
+    path.write_text("id,Titel,summary\n1,a,b\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"no column title and no column abstract.* one of them"):
+        read_csv(path)
+    path.write_text("id;title;abstract\n1;a;b\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"it has id;title;abstract; separate the columns by comm"):
         read_csv(path)
 
 
@@ -141,10 +155,178 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
         read_csv(tmp_path)
 
 
-def test_row_numbers_count_papers_that_are_left_out(tmp_path: Path) -> None:
+ONE = {"id": ["1"], "title": ["T"], "abstract": ["Words"]}
+
+
+@pytest.mark.parametrize(
+    "cell", ["cs.LG,stat.ML", "['cs.LG', 'stat.ML']", "CS.LG stat.ml", "cs.LG;stat.ML;cs.LG",
+             "cs.LG|stat.ML", '["cs.LG", "stat.ML"]', "cs.LG, stat.ML, I.2.7, 68T50 (Primary)"]
+)  # fmt: skip
+@pytest.mark.parametrize("column", ["all_categories", "category"])
+def test_spellings_of_categories_are_understood_alike(
+    tmp_path: Path, cell: str, column: str
+) -> None:
     path = tmp_path / "papers.csv"
-    path.write_text("id,title,abstract,all_categories\n1,a,b,math.CO\n2,a,b,cs.AI\n3,a,42,cs.AI\n")
-    with pytest.raises(UserError, match=r"row 3, column abstract"):
-        check_papers(read_csv(path), str(path))
-    path.write_text("id,title,abstract,all_categories\n1,a,b,math.CO\n2,a,b,cs.AI\n3,a,c,cs.AI\n")
-    assert check_papers(read_csv(path), str(path)).index.tolist() == [0, 1]
+    pd.DataFrame({**ONE, column: [cell]}).to_csv(path, index=False)
+    row = check(path).iloc[0]
+    assert row["all_categories"] == "cs.LG,stat.ML"
+    assert row["primary_category"] == row["category"] == "cs.LG"
+
+
+def test_the_primary_category_is_written_first(tmp_path: Path) -> None:
+    path = tmp_path / "papers.csv"
+    cells = {"primary_category": ["math.ST"], "all_categories": ["cs.LG stat.TH math.ST"]}
+    pd.DataFrame({**ONE, **cells}).to_csv(path, index=False)
+    assert check(path)["all_categories"].tolist() == ["math.ST,cs.LG,stat.TH"]
+
+
+def test_rows_of_one_category_each_are_joined_by_id(tmp_path: Path) -> None:
+    path = tmp_path / "papers.csv"
+    rows = {"id": ["1", "2", "1"], "title": ["T", "U", "T"], "abstract": ["W", "X", "W"]}
+    pd.DataFrame({**rows, "category": ["cs.CL", "cs.RO", "cs.LG"]}).to_csv(path, index=False)
+    papers = check(path)
+    assert papers["category"].tolist() == ["cs.CL", "cs.RO", "cs.LG"]
+    assert papers["all_categories"].tolist() == ["cs.CL,cs.LG", "cs.RO", "cs.CL,cs.LG"]
+    assert papers["primary_category"].tolist() == ["cs.CL", "cs.RO", "cs.CL"]
+
+
+def test_names_of_columns_in_any_case_with_spaces_and_a_byte_order_mark(tmp_path: Path) -> None:
+    path = tmp_path / "papers.csv"
+    text = " ID ,TITLE, Abstract,All_Categories,notes\n1,T,Words,cs.RO,x\n"
+    path.write_text(text, encoding="utf-8-sig")
+    assert check(path).iloc[0][["id", "title", "all_categories"]].tolist() == ["1", "T", "cs.RO"]
+    path.write_text("Nr,Name,Summary,Field\n1,T,Words,cs.RO\n", encoding="utf-8")
+    names = Columns(id="nr", title="NAME", abstract=" summary ", primary_category="Field")
+    row = load_csv(path, columns=names).papers.iloc[0]
+    assert row[["id", "title", "abstract", "category"]].tolist() == ["1", "T", "Words", "cs.RO"]
+
+
+@pytest.mark.parametrize("suffix", ["tsv", "tsv.gz"])
+def test_tabs_in_a_tsv(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"papers.{suffix}"
+    pd.DataFrame(GOOD).to_csv(path, index=False, sep="\t")
+    pd.testing.assert_frame_equal(check(path), check(write(tmp_path)))
+
+
+def test_ambiguous_and_absent_columns_are_errors(tmp_path: Path) -> None:
+    path = tmp_path / "papers.csv"
+    path.write_text("id,Title,abstract,title ,category\n1,T,Words,U,cs.RO\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"Title \(column 2\) and title \(column 4\) have the same"):
+        read_csv(path)
+    path.write_text("id,title,title,abstract,category,x,x\n1,T,U,W,cs.RO,,\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"title \(column 2\) and title \(column 3\)"):
+        read_csv(path)
+    with pytest.raises(UserError, match=r"no column Titel \(fetch\.columns\.title\); it has id, "):
+        load_csv(write(tmp_path), columns=Columns(title="Titel"))
+
+
+OWN = {
+    "Title": ["A bird", "A fish", "Two", "A bird", "0", "Птица", "A cat"],
+    "Abstract": ["Words.", "Words.", "More.", "Words.", "x", "Слова.", "Meow."],
+    "Kind": ["bird", "fish", "bird; fish", "bird", "fish", "bird", " "],
+}
+
+
+def own(tmp_path: Path, table: dict[str, list[str]], **changes: Any) -> FetchResult:
+    path = tmp_path / "own.csv"
+    pd.DataFrame(table).to_csv(path, index=False)
+    return fetch_csv(own_params(path, **changes), Workspace(tmp_path, lambda: tmp_path))
+
+
+def own_params(path: Path, **changes: Any) -> Params:
+    fetch = {"source": "csv", "path": str(path)}
+    content = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    labels = {"from": "column", "column": "kind"}
+    return parse(merged(content, merged({"fetch": fetch, "labels": labels}, changes)), "params")
+
+
+def test_labels_of_ones_own_need_no_arxiv(tmp_path: Path) -> None:
+    result = own(tmp_path, OWN)
+    papers = result.papers
+    assert papers["label"].tolist() == ["bird", "fish", "bird; fish", "fish", "bird", ""]
+    assert papers.columns.tolist() == [*COLUMNS, "label"]
+    assert papers["id"].is_unique
+    assert papers["id"].str.match(r"^text-[0-9a-f]{16}$").all()
+    assert papers["title"].tolist()[3:5] == ["0", "Птица"]
+    assert set(papers["all_categories"]) == set(papers["published"]) == {""}
+    assert result.origin["repeated_rows"] == 1
+    assert result.origin["papers_without_tokens"] == 1
+    assert "ids: they are made from the texts" in result.remark
+    assert "1 row of an earlier paper left out" in result.remark
+    assert "1 paper without Latin letters or digits" in result.remark
+    params = own_params(tmp_path, labels={"separator": ";"})
+    labelled = label_papers(papers, params.labels, minimum=1)
+    assert labelled.label_set == LabelSet(("bird", "fish"), multi_label=True)
+    assert labelled.documents["labels"].tolist() == [[0], [1], [0, 1], [1], [0]]
+    assert labelled.unlabelled == 1
+
+
+def test_made_ids_depend_on_the_text_only(tmp_path: Path) -> None:
+    table = pd.DataFrame(OWN)
+    ids = dict(
+        zip(own(tmp_path, OWN).papers["title"], own(tmp_path, OWN).papers["id"], strict=True)
+    )
+    reverse = own(tmp_path, table[::-1].assign(Title=" " + table["Title"] + "\n").to_dict("list"))
+    assert dict(zip(reverse.papers["title"], reverse.papers["id"], strict=True)) == ids
+
+
+def test_rows_that_label_a_paper_otherwise_are_counted(tmp_path: Path) -> None:
+    kinds = ["bird", "fish", "fish", "fish", "fish", "bird", "cat"]
+    result = own(tmp_path, {**OWN, "Kind": kinds})
+    assert result.origin["relabelled_rows"] == 1
+    assert "1 of these with another label" in result.remark
+    with pytest.raises(UserError, match=r"id 1 has two different values of label, in rows 1 and 4"):
+        own(tmp_path, {**OWN, "Kind": kinds, "id": list("1231456")})
+
+
+def test_one_text_is_enough_if_the_other_has_no_column(tmp_path: Path) -> None:
+    headlines = {name: OWN[name] for name in ("Title", "Kind")}
+    result = own(tmp_path, headlines)
+    assert set(result.papers["abstract"]) == {""}
+    assert "no column for the abstract: it is empty in every paper" in result.remark
+    assert len(result.papers) == 6
+    with pytest.raises(UserError, match="row 7, column title: found ''"):
+        own(tmp_path, {**headlines, "Title": [*OWN["Title"][:6], ""]})
+
+
+def test_the_label_column_is_named_in_params(tmp_path: Path) -> None:
+    fetch = {"columns": {"label": "Kind"}}
+    by_role = own(tmp_path, OWN, labels={"column": None}, fetch=fetch)
+    pd.testing.assert_frame_equal(by_role.papers, own(tmp_path, OWN).papers)
+    category = {**OWN, "category": OWN["Kind"]}
+    del category["Kind"]
+    named = own(tmp_path, category, labels={"column": "category"})
+    assert named.papers["label"].tolist() == by_role.papers["label"].tolist()
+    with pytest.raises(UserError, match=r"no column label \(labels\.column\); it has Title, Abst"):
+        own(tmp_path, OWN, labels={"column": None})
+    with pytest.raises(UserError, match="column kind is empty in every row"):
+        own(tmp_path, {**OWN, "Kind": [" "] * 7})
+    same = own(tmp_path, {**OWN, "Kind": ["bird"] * 7}).papers
+    with pytest.raises(UserError, match=r"1 of 1 classes .*a classifier needs two"):
+        label_papers(same, own_params(tmp_path).labels)
+
+
+def test_papers_of_other_categories_stay_and_are_counted(tmp_path: Path) -> None:
+    table = {"id": ["1 a", " 2", "3"], "title": list("TUV"), "abstract": list("xyz"),
+             "all_categories": ["math.CO", "hep-th cs.AI", "cs.RO"]}  # fmt: skip
+    result = own(tmp_path, table, labels={"from": "primary", "column": None})
+    assert result.papers["id"].tolist() == ["1 a", "2", "3"]
+    assert result.papers["category"].tolist() == ["math.CO", "cs.AI", "cs.RO"]
+    assert result.origin["papers_outside"] == 2
+    assert "2 papers of no wanted category" in result.remark
+    labels = {"from": "primary", "column": None, "classes": ["cs.RO", "hep-th"]}
+    result = own(tmp_path, table, labels=labels)
+    assert result.papers["category"].tolist() == ["math.CO", "hep-th", "cs.RO"]
+    assert result.origin["papers_outside"] == 1
+
+
+def test_rows_of_a_paper_are_one_unless_each_query_has_its_own(tmp_path: Path) -> None:
+    table = {name: GOOD[name] for name in GOOD if name != "published"}
+    published = own(tmp_path, table, labels={"from": "primary", "column": None})
+    assert published.papers["category"].tolist() == ["cs.AI", "cs.LG", "cs.CL"]
+    labels = {"from": "primary", "column": None, "classes": ["cs.AI", "cs.CL"]}
+    once = own(tmp_path, table, labels=labels)
+    assert once.papers["category"].tolist() == ["cs.AI", "cs.CL"]
+    assert once.origin["repeated_rows"] == 1
+    query = own(tmp_path, table, labels={**labels, "from": "query"})
+    assert len(query.papers) == 3

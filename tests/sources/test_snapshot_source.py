@@ -17,13 +17,14 @@ import pytest
 import yaml
 from conftest import ROOT, merged
 
-from arxiv_hybrid.data.labels import CATEGORIES
-from arxiv_hybrid.params import Fetch, parse
-from arxiv_hybrid.sources.fetch import Workspace, fetch_snapshot
+from arxiv_hybrid.params import Params, parse
+from arxiv_hybrid.sources.fetch import FetchResult, Workspace, fetch_snapshot
 from arxiv_hybrid.sources.snapshot_scan import Window
 from arxiv_hybrid.sources.snapshot_source import Selection, read_snapshot
 from arxiv_hybrid.system import streams
 from arxiv_hybrid.system.errors import UserError
+from arxiv_hybrid.taxonomy.categories import unaliased
+from arxiv_hybrid.taxonomy.label_sets import CATEGORIES
 
 FIELDS = ("math.CO", "cs.AIX", "cs.LO", *CATEGORIES)
 
@@ -63,7 +64,8 @@ def write(path: Path, lines: list[dict[str, Any]]) -> Path:
 
 def read(path: Path, **changes: Any) -> Selection:
     settings: dict[str, Any] = {
-        "per_category": 40, "sample": "newest", "seed": 1, "window": Window(), **changes
+        "categories": CATEGORIES, "per_category": 40, "sample": "newest", "seed": 1,
+        "window": Window(), **changes
     }  # fmt: skip
     return read_snapshot(path, **settings)
 
@@ -118,9 +120,19 @@ def test_compression_and_block_size_change_nothing(
     assert again.lines == plain.lines == 1200
 
 
-def test_parallel_scan_changes_nothing(dump: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("categories", [CATEGORIES, None])
+def test_parallel_scan_changes_nothing(
+    dump: Path, categories: tuple[str, ...] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(streams, "BLOCK_SIZE", 20_000)
-    pd.testing.assert_frame_equal(read(dump, processes=1).table(), read(dump, processes=2).table())
+    one, two = (read(dump, categories=categories, processes=number) for number in (1, 2))
+    pd.testing.assert_frame_equal(one.table(), two.table())
+    assert (one.lines, one.unknown, one.first_unknown) == (
+        two.lines,
+        two.unknown,
+        two.first_unknown,
+    )
+    assert one.unknown > 0
 
 
 def test_random_sample_depends_only_on_seed_and_id(tmp_path: Path, dump: Path) -> None:
@@ -163,12 +175,13 @@ def test_old_ids_sort_before_new_ones(tmp_path: Path) -> None:
 
 def test_papers_without_text_are_counted_and_left_out(tmp_path: Path) -> None:
     lines = [
-        record(0, "cs.AI"), record(1, "cs.AI", abstract=" \n"), record(2, "cs.CL", title="42"),
-        record(3, "cs.LG", abstract="None"),
+        record(0, "cs.AI"), record(1, "cs.AI", abstract=" \n"), record(2, "cs.CL", title="0"),
+        record(3, "cs.LG", abstract="None"), record(4, "hep-th", title=""),
     ]  # fmt: skip
     selection = read(write(tmp_path / "dump.json", lines))
-    assert selection.unreadable == 3
-    assert len(selection.table()) == 1
+    assert selection.unreadable == 2
+    assert selection.table()["title"].tolist() == ["On topic 0", "0"]
+    assert read(tmp_path / "dump.json", categories=None).unreadable == 3
 
 
 def test_unusual_but_readable_lines(tmp_path: Path) -> None:
@@ -252,6 +265,7 @@ def damaged(tmp_path: Path, kind: str) -> Path:
     return path
 
 
+@pytest.mark.parametrize("categories", [CATEGORIES, None])
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
@@ -271,10 +285,12 @@ def damaged(tmp_path: Path, kind: str) -> Path:
         ("versions", "line 2: versions is malformed"),
     ],
 )
-def test_damage_is_reported(tmp_path: Path, kind: str, message: str) -> None:
+def test_damage_is_reported(
+    tmp_path: Path, kind: str, message: str, categories: tuple[str, ...] | None
+) -> None:
     path = damaged(tmp_path, kind)
     with pytest.raises(UserError) as caught:
-        read(path)
+        read(path, categories=categories)
     assert message in str(caught.value)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -287,30 +303,153 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
         read(tmp_path)
 
 
-def fetch_params(**changes: Any) -> Fetch:
+def params(labels: dict[str, Any] | None = None, **fetch: Any) -> Params:
     content = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    return parse(merged(content, {"fetch": {"source": "snapshot", **changes}}), "params").fetch
+    changes = {"fetch": {"source": "snapshot", **fetch}, "labels": labels or {}}
+    return parse(merged(content, changes), "params")
+
+
+def fetched(dump: Path, labels: dict[str, Any] | None = None, **fetch: Any) -> FetchResult:
+    workspace = Workspace(root=dump.parent, cache=lambda: dump.parent)
+    return fetch_snapshot(params(labels, path=str(dump), **fetch), workspace)
 
 
 def test_too_few_papers_are_an_error_unless_allowed(dump: Path) -> None:
-    settings = fetch_params(path=str(dump), per_category=2000)
-    workspace = Workspace(root=dump.parent, cache=lambda: dump.parent)
     with pytest.raises(UserError, match=r"of cs\.AI.*fetch\.allow_fewer"):
-        fetch_snapshot(settings, workspace)
-    few = fetch_snapshot(settings.model_copy(update={"allow_fewer": True}), workspace)
+        fetched(dump, per_category=2000)
+    few = fetched(dump, per_category=2000, allow_fewer=True)
     assert 0 < len(few.papers) < 8000
-    enough = fetch_snapshot(settings.model_copy(update={"per_category": 40}), workspace)
+    assert "only " in few.remark
+    enough = fetched(dump, per_category=40)
     assert enough.papers["category"].value_counts().eq(40).all()
     assert enough.origin["lines"] == 1200
+    told = fetched(dump, {"classes": "all"}, per_category=2000)
+    assert told.papers["id"].nunique() > 1000
+    assert " of cs.AI" in told.remark
+
+
+WIDE = ("math.AG", "math.NA", "cs.NA", "stat.TH", "math.ST", "hep-th", "alg-geom", "cs.RO")
+
+
+@pytest.fixture
+def wide(tmp_path: Path) -> Path:
+    """Papers of several archives, some under the second name of a category."""
+    random = np.random.default_rng(5)
+    listings = [" ".join(random.permutation(WIDE)[: random.integers(1, 4)]) for _ in range(400)]
+    return write(tmp_path / "wide.json", [record(i, listed) for i, listed in enumerate(listings)])
+
+
+def listing(path: Path) -> dict[str, list[str]]:
+    """The categories of each paper, second names replaced, newest first."""
+    lines = sorted(map(json.loads, path.read_text().splitlines()), key=lambda r: r["id"])
+    return {r["id"]: [unaliased(name) for name in r["categories"].split()] for r in lines[::-1]}
+
+
+@pytest.mark.parametrize("per_category", [None, 30])
+def test_one_row_per_paper_that_lists_a_wanted_category(
+    wide: Path, per_category: int | None
+) -> None:
+    labels = {"classes": ["math.NA", "cs.RO", "math.ST"]}
+    papers = fetched(wide, labels, per_category=per_category).papers
+    chosen = set()
+    for name in labels["classes"]:
+        chosen |= set([i for i, names in listing(wide).items() if name in names][:per_category])
+    assert papers["id"].tolist() == sorted(chosen, reverse=True)
+    assert (papers["category"] == papers["primary_category"]).all()
+    assert set(papers["primary_category"]) == set(WIDE), "second names stay as written"
+
+
+def test_archives_and_everything(wide: Path) -> None:
+    math = fetched(wide, {"classes": ["math.*", "hep-th"]}).papers
+    in_math = {"math.AG", "math.NA", "math.ST", "hep-th"}
+    assert math["id"].tolist() == [i for i, names in listing(wide).items() if in_math & {*names}]
+    every = fetched(wide, {"classes": "archives"}).papers
+    assert every["id"].tolist() == list(listing(wide))
+    star = fetched(wide, {"classes": ["cs.RO", "hep-th"]}, categories=["*"]).papers
+    pd.testing.assert_frame_equal(every, star)
+    outside = fetched(wide, {"classes": 3, "outside": "other"}).papers
+    pd.testing.assert_frame_equal(every, outside)
+
+
+def test_rows_per_query_of_any_categories(wide: Path) -> None:
+    labels = {"classes": ["hep-th", "math.NA"], "from": "query"}
+    papers = fetched(wide, labels).papers
+    rows = [
+        (i, name) for name in labels["classes"] for i, names in listing(wide).items()
+        if name in names
+    ]  # fmt: skip
+    assert list(zip(papers["id"], papers["category"], strict=True)) == rows
+
+
+def test_limits_hold_in_every_category(wide: Path) -> None:
+    selection = read(wide, categories=None, per_category=7)
+    found = ["cs.RO", "hep-th", "math.AG", "math.NA", "math.ST"]
+    assert selection.counts() == dict.fromkeys(found, 7)
+    assert len(selection._papers) == selection.table()["id"].nunique() <= 5 * 7
+    assert read(wide, categories=None, per_category=None).counts()["math.AG"] > 100
+
+
+def test_the_random_sample_of_everything(wide: Path) -> None:
+    some = read(wide, categories=None, per_category=10, sample="random").table(per_query=False)
+    other = read(wide, categories=None, per_category=10, sample="random", seed=2).table()
+    assert not set(some["id"]) <= set(other["id"])
+    assert some["id"].is_monotonic_decreasing
+
+
+def test_names_that_are_no_category_are_counted_with_their_line(tmp_path: Path) -> None:
+    lines = [record(0, "cs.AI"), record(1, "cs.CY acmart"), record(2, "x na"), record(3, "cs.CV x")]
+    path = write(tmp_path / "odd.json", lines)
+    everything = fetched(path, {"classes": "all"})
+    assert everything.origin["unknown_categories"] == 4
+    assert everything.origin["first_unknown_category"] == "acmart in line 2"
+    assert everything.origin["uncategorized"] == 1
+    assert "4 unknown categories ignored, the first acmart in line 2" in everything.remark
+    assert "1 paper without a category left out" in everything.remark
+    assert everything.papers["all_categories"].tolist() == ["cs.CV", "cs.CY", "cs.AI"]
+    few = fetched(path, per_category=1, allow_fewer=True)
+    assert few.origin["unknown_categories"] == 1, "only papers that are read count"
+    assert few.origin["first_unknown_category"] == "x in line 4"
+
+
+@pytest.mark.parametrize("categories", [("cs.AI", "cs.CL"), None])
+@pytest.mark.parametrize("block", [300, 8 << 20])
+def test_spellings_of_categories_are_understood_alike(
+    tmp_path: Path, categories: tuple[str, ...] | None, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spellings = ["cs.AI cs.CL", "['cs.AI', 'cs.CL']", "CS.AI;cs.cl", "cs.AI|cs.CL", "cs.AI,cs.CL",
+                 ["cs.AI", "cs.CL"], ["cs.AI cs.CL"], "cs.AI cs.CL I.2.7"]  # fmt: skip
+    lines = [record(i, "") | {"categories": written} for i, written in enumerate(spellings)]
+    path = write(tmp_path / "dump.json", lines)
+    path.write_text(
+        path.read_text() + json.dumps(record(9, "cs.AI cs.CL")).replace(" cs.CL", "\\u0020cs.CL")
+    )
+    monkeypatch.setattr(streams, "BLOCK_SIZE", block)
+    selection = read(path, categories=categories, per_category=None)
+    table = selection.table(per_query=False)
+    assert len(table) == selection.lines == 9
+    assert set(table["all_categories"]) == {"cs.AI,cs.CL"}
+    assert selection.unknown == 0
+
+
+def test_repeated_papers_count_once(tmp_path: Path) -> None:
+    lines = [record(0, "cs.AI"), record(0, "cs.AI"), record(1, "cs.CL")]
+    result = fetched(write(tmp_path / "twice.json", lines), {"classes": "all"})
+    assert len(result.papers) == 2
+    assert "1 repeated line left out" in result.remark
+
+
+def test_a_dump_has_no_labels_of_ones_own(dump: Path) -> None:
+    with pytest.raises(UserError, match=r"from: column needs fetch\.source: csv, not snapshot"):
+        fetched(dump, {"from": "column"})
 
 
 def test_window_params_are_validated() -> None:
-    fetch = fetch_params(path="x", since="2025-01-01", until="2025-02-01")
+    fetch = params(path="x", since="2025-01-01", until="2025-02-01").fetch
     assert Window.parse(fetch.since, fetch.until) == Window(date(2025, 1, 1), date(2025, 2, 1))
     with pytest.raises(UserError, match="fetch: since 2025-03-01 is after until"):
-        fetch_params(path="x", since="2025-03-01", until="2025-02-01")
+        params(path="x", since="2025-03-01", until="2025-02-01")
     for wrong in ("yesterday", "20251117", "2025-02-30"):
         with pytest.raises(UserError, match=r"fetch\.until.*expected a day"):
-            fetch_params(path="x", until=wrong)
+            params(path="x", until=wrong)
     with pytest.raises(UserError, match="snapshot needs"):
-        fetch_params(path=None)
+        params(path=None)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from arxiv_hybrid.taxonomy.label_sets import CATEGORIES
 from arxiv_hybrid.vectors.corpus import extra_texts, learnable_texts
 
 PAPERS = pd.DataFrame(
@@ -40,4 +41,8 @@ def test_each_paper_appears_once_and_held_out_ones_never(tmp_path: Path, name: s
         escaped = json.dumps({**other, "id": "2501.00006"}).replace("math.CO", "math\\u002eCO")
         path.write_text("\n".join([*lines, json.dumps(other), escaped]))
     assert list(learnable_texts(PAPERS, HELD_OUT)) == ["a one", "c three"]
-    assert list(extra_texts(PAPERS, HELD_OUT, path)) == ["more x"]
+    assert list(extra_texts(PAPERS, HELD_OUT, path, categories=CATEGORIES)) == ["more x"]
+    others = [] if path.suffix == ".csv" else ["o x"]
+    assert list(extra_texts(PAPERS, HELD_OUT, path, categories=None)) == ["more x", *others]
+    math = list(extra_texts(PAPERS, HELD_OUT, path, categories=("math.CO",)))
+    assert math == (others or ["more x"])

@@ -1,15 +1,58 @@
-"""`data inspect`: counts, lengths, dates, cross-listing and duplicates of a CSV of papers."""
+"""`data inspect`: counts, lengths, dates, cross-listing and duplicates of a file of papers."""
 
 from __future__ import annotations
 
 from argparse import Namespace
+from pathlib import Path
+
+import pandas as pd
+from pydantic import ValidationError
 
 from arxiv_hybrid.audit.inspection import inspect, render
+from arxiv_hybrid.commands.terminal import note
 from arxiv_hybrid.data.schema import check_papers
-from arxiv_hybrid.sources.csv_source import read_csv
+from arxiv_hybrid.params.schema import Columns
+from arxiv_hybrid.sources.csv_source import SUFFIXES, load_csv
+from arxiv_hybrid.sources.snapshot_scan import Window
+from arxiv_hybrid.sources.snapshot_source import read_snapshot
+from arxiv_hybrid.system.errors import UserError
 
 
 def run(options: Namespace) -> None:
     """Print summary tables of a file of papers."""
-    papers = check_papers(read_csv(options.file, option="FILE"), str(options.file))
-    print(render(inspect(papers)))
+    if options.file.name.endswith(SUFFIXES):
+        papers = _read_csv(options.file, _columns(options.columns), options.label)
+    else:
+        papers = _read_dump(options.file)
+    print(render(inspect(papers, separator=options.separator)))
+
+
+def _read_csv(path: Path, columns: Columns, label: str | None) -> pd.DataFrame:
+    file = load_csv(path, option="FILE", columns=columns, label=label)
+    once = file.papers if file.has_ids else file.papers.drop_duplicates("id")
+    check_papers(once, str(path), without=file.without)
+    return file.papers
+
+
+def _read_dump(path: Path) -> pd.DataFrame:
+    selection = read_snapshot(
+        path, categories=None, per_category=None, sample="newest", seed=0, window=Window()
+    )
+    left_out = selection.unreadable + selection.uncategorized + selection.repeated
+    if left_out:
+        note(f"lines left out, without text or category, or repeated: {left_out:,}")
+    if selection.unknown:
+        first = selection.first_unknown
+        note(f"unknown categories ignored: {selection.unknown:,}, the first {first}")
+    return check_papers(selection.table(per_query=False), str(path))
+
+
+def _columns(pairs: list[str]) -> Columns:
+    names = dict(pair.partition("=")[::2] for pair in pairs)
+    try:
+        return Columns.model_validate(names)
+    except ValidationError:
+        roles = ", ".join(Columns.model_fields)
+        raise UserError(
+            f"--columns: expected pairs such as title=Titel; there are {roles}"
+        ) from None

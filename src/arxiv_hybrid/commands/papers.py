@@ -14,10 +14,10 @@ from arxiv_hybrid.text.tokenize import tokenize
 
 def papers_by_id(path: Path, ids: list[str]) -> pd.DataFrame:
     """Papers of the data set at `path`, in the order of `ids`; UserError if one is missing."""
-    from arxiv_hybrid.sources.csv_source import read_csv  # half a second, for pandera
+    from arxiv_hybrid.sources.csv_source import read_texts  # half a second, for pandera
 
     require(path)
-    known = read_csv(path, option="--papers").drop_duplicates("id").set_index("id")
+    known = read_texts(path, option="--papers").drop_duplicates("id").set_index("id")
     wanted = [canonical(identifier) for identifier in ids]
     if missing := [identifier for identifier in wanted if identifier not in known.index]:
         raise UserError(f"{path}: no paper {missing[0]}; the first is {known.index[0]}")

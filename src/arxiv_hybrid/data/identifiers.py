@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ _ARXIV = re.compile(
 )
 UNKNOWN_MONTH = "unknown"
 _NON_WORD = re.compile(r"[^a-z0-9]+")
+_NON_WORD_OF_ANY_SCRIPT = re.compile(r"[\W_]+")
 
 
 class Submitted(NamedTuple):
@@ -30,9 +32,16 @@ class Submitted(NamedTuple):
 
 
 def canonical(identifier: str) -> str:
-    """Return `2401.00001` for `arXiv:2401.00001v2` or its URL; other ids are only stripped."""
-    match = _ARXIV.match(identifier.strip())
-    return match["id"] if match else identifier.strip()
+    """Return `2401.00001` for `arXiv:2401.00001v2` or its URL; of others only collapse spaces."""
+    identifier = " ".join(identifier.split())
+    match = _ARXIV.match(identifier)
+    return match["id"] if match else identifier
+
+
+def made_of(title: str, abstract: str) -> str:
+    """An id for a paper that has none; equal texts have equal ids."""
+    digest = hashlib.blake2b(f"{title}\n{abstract}".encode(), digest_size=8)
+    return f"text-{digest.hexdigest()}"
 
 
 def submitted(identifier: str) -> Submitted | None:
@@ -40,13 +49,22 @@ def submitted(identifier: str) -> Submitted | None:
 
     In ids before April 2007 (`cs.LG/0101002`) the number counts per archive.
     """
+    parsed = parse_arxiv_id(identifier)
+    return parsed[1] if parsed else None
+
+
+def parse_arxiv_id(identifier: str) -> tuple[str, Submitted] | None:
+    """The canonical form and the submission of an arXiv id; None if the id is not one."""
     match = _ARXIV.match(identifier)
     if match is None:
         return None
     if match["ny"]:
-        return Submitted(2000 + int(match["ny"]), int(match["nm"]), int(match["nn"]))
-    year = int(match["oy"])
-    return Submitted((1900 if year > 90 else 2000) + year, int(match["om"]), int(match["on"]))
+        order = Submitted(2000 + int(match["ny"]), int(match["nm"]), int(match["nn"]))
+    else:
+        year = int(match["oy"])
+        year += 1900 if year > 90 else 2000
+        order = Submitted(year, int(match["om"]), int(match["on"]))
+    return match["id"], order
 
 
 def month_of(identifier: str, published: str) -> str:
@@ -58,5 +76,10 @@ def month_of(identifier: str, published: str) -> str:
 
 
 def text_key(text: str) -> str:
-    """Lower-case words only: equal for texts that differ in punctuation, case or spaces."""
-    return _NON_WORD.sub(" ", text.lower()).strip()
+    """Lower-case words only: equal for texts that differ in punctuation, case or spaces.
+
+    Words of other scripts count only if there are no Latin letters or digits.
+    """
+    lower = text.lower()
+    key = _NON_WORD.sub(" ", lower).strip()
+    return key or _NON_WORD_OF_ANY_SCRIPT.sub(" ", lower).strip()

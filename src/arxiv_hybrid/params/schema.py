@@ -149,6 +149,11 @@ class Labels(Strict):
         return definitions(DEFAULT_CLASSES if self.classes == AUTO else self.classes)
 
     @property
+    def published(self) -> bool:
+        """Whether the classes are a published set."""
+        return self.from_ != "column" and (self.classes == AUTO or isinstance(self.classes, int))
+
+    @property
     def class_names(self) -> tuple[str, ...] | None:
         """The names of the classes, `other` not included; None if the data defines them."""
         if self.definitions is not None:
@@ -263,6 +268,7 @@ class Vocab(Strict):
 
 
 _Width = Annotated[int, Field(ge=1, le=4096)] | Literal["auto"] | None
+_Group = Annotated[int, Field(ge=1, le=512)] | Literal["auto"] | None
 _Part = bool | Literal["auto"] | None
 
 
@@ -275,6 +281,8 @@ class Architecture(Strict):
     residual: _Part
     gates: _Part
     char_init_std: Annotated[float, Field(gt=0, le=10)] | Literal["auto"] | None
+    title_group: _Group = None
+    abstract_group: _Group = None
 
     def given(self) -> dict[str, int | bool | float]:
         """Only the values that the user or the recipe sets."""
@@ -294,7 +302,7 @@ class Ensemble(Strict):
     tta: int = Field(ge=0, le=32)
     weights: Literal["equal", "fitted"]
     linear: bool
-    members: list[Member] = Field(min_length=1)
+    members: list[Member]
 
     @field_validator("members")
     @classmethod
@@ -384,8 +392,13 @@ class Params(Strict):
         """The papers that a source takes of each category; None: all."""
         if not isinstance(self.fetch.per_category, str):
             return self.fetch.per_category
-        published = self.labels.classes == AUTO or isinstance(self.labels.classes, int)
-        return PUBLISHED_PER_CATEGORY if published else None
+        return PUBLISHED_PER_CATEGORY if self.labels.published else None
+
+    @property
+    def row_per_query(self) -> bool:
+        """Whether papers.csv has a row for each wanted category of a paper, not one per paper."""
+        few = self.labels.published and self.wanted_categories is not None
+        return self.labels.from_ == "query" or few
 
     @field_validator("class_weights")
     @classmethod
@@ -411,6 +424,7 @@ class Params(Strict):
                 "loss: asymmetric needs several labels per paper (labels.from: listed)"
             )
         self._check_architecture()
+        self._check_source()
         if self.pretrained and self.model == PRETRAINABLE and self.embeddings != "pretrained":
             raise ValueError(f"embeddings: {self.embeddings} contradicts pretrained for v5")
         if self.processes > 1 and self.device.startswith("cuda:"):
@@ -423,6 +437,17 @@ class Params(Strict):
                 "needs two papers per batch"
             )
         return self
+
+    def _check_source(self) -> None:
+        source = self.fetch.source
+        if self.labels.from_ == "column" and source not in ("csv", "synthetic"):
+            raise ValueError(f"labels: from: column needs fetch.source: csv, not {source}")
+        everything = self.wanted_categories is None and self.per_category is None
+        if source == "arxiv" and everything and self.fetch.since is None:
+            raise ValueError(
+                "fetch: all of arXiv is too much for its API: set since, or a number per_category, "
+                "or use source: snapshot"
+            )
 
     def _check_architecture(self) -> None:
         given = self.architecture.given()
@@ -437,3 +462,6 @@ class Params(Strict):
                 raise ValueError(f"architecture.{part}: only {', '.join(GATED)} have that part")
         if "char_init_std" in given and self.model != "v4":
             raise ValueError("architecture.char_init_std: only v4 reads characters")
+        for part in ("title_group", "abstract_group"):
+            if part in given and self.model != "v5":
+                raise ValueError(f"architecture.{part}: only v5 groups tokens")

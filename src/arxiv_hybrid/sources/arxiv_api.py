@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import sys
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -39,19 +40,43 @@ def log(line: str) -> None:
 
 
 @dataclass(frozen=True)
-class Query:
-    """Papers of a category submitted between two moments, newest first, from offset `start`."""
+class Subject:
+    """What papers must list: one of some categories.
 
-    category: str
+    name: for messages. terms: categories, or patterns such as `math.*`; none stand for all papers.
+    """
+
+    name: str
+    terms: tuple[str, ...]
+
+    @property
+    def search(self) -> str:
+        """The condition as the API reads it; empty for all papers."""
+        fields = [f"cat:{term}" for term in self.terms]
+        return f"({' OR '.join(fields)})" if len(fields) > 1 else "".join(fields)
+
+    def includes(self, categories: Iterable[str]) -> bool:
+        """Whether a paper with these categories is one of the subject."""
+        if not self.terms:
+            return True
+        archives = tuple(term.removesuffix("*") for term in self.terms if term.endswith(".*"))
+        return any(name in self.terms or name.startswith(archives) for name in categories)
+
+
+@dataclass(frozen=True)
+class Query:
+    """Papers on a subject submitted between two moments, newest first, from offset `start`."""
+
+    subject: Subject
     since: datetime
     until: datetime
     start: int = 0
 
     def parameters(self, size: int) -> dict[str, str]:
         """Parameters of the URL's query string for a page of `size` papers."""
-        span = f"{self.since:%Y%m%d%H%M} TO {self.until:%Y%m%d%H%M}"
+        span = f"submittedDate:[{self.since:%Y%m%d%H%M} TO {self.until:%Y%m%d%H%M}]"
         return {
-            "search_query": f"cat:{self.category} AND submittedDate:[{span}]",
+            "search_query": " AND ".join(filter(None, [self.subject.search, span])),
             "sortBy": SortCriterion.SubmittedDate.value,
             "sortOrder": SortOrder.Descending.value,
             "start": str(self.start),
@@ -89,7 +114,7 @@ class ArxivClient:
             content, page = retry(attempts.run, self.policy, log)
         except RequestError as error:
             raise UserError(
-                f"arXiv, {query.category}: {error}; downloaded pages are kept for a day: "
+                f"arXiv, {query.subject.name}: {error}; downloaded pages are kept for a day: "
                 "run the same command again to resume (fetch.source=arxiv)"
             ) from None
         if page.results:

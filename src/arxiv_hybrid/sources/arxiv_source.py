@@ -5,29 +5,32 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from arxiv import Result
 from tqdm import tqdm
 
-from arxiv_hybrid.data.schema import COLUMNS, check_enough, is_category, one_line
+from arxiv_hybrid.data.schema import check_enough
+from arxiv_hybrid.sources import tables
 from arxiv_hybrid.sources.arxiv_api import API_URL, RETRY_POLICY, ArxivClient, log
 from arxiv_hybrid.sources.arxiv_pagination import (
-    CategoryPass,
+    Entry,
     FetchSpec,
     OnProgress,
-    fetch_category,
+    SubjectPass,
+    fetch_subject,
     midnight,
-    paper_id,
 )
+from arxiv_hybrid.sources.tables import Paper
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.files import read_json, write_json
 from arxiv_hybrid.system.locks import RateLimiter, file_lock
 from arxiv_hybrid.system.retry import RetryPolicy
+from arxiv_hybrid.taxonomy.categories import unaliased
 
 PAGE_SIZE = 2000  # the API's limit
 STATE = "fetch.json"
@@ -36,28 +39,59 @@ CHECKPOINT_DAYS = 1  # an older checkpoint is deleted, because its pages are out
 
 @dataclass
 class FetchedPapers:
-    """The papers of each category, newest first, and counts of what went wrong."""
+    """The papers that were found, newest first, and counts of what went wrong.
+
+    found: the ids of the papers of each category. papers: by id, each once.
+    """
 
     until: str  # end of the window in UTC; for an open window, the start of the fetch
     checkpoint: Path  # folder of the stored pages
-    papers: dict[str, list[Result]] = field(default_factory=dict)
+    found: dict[str, list[str]] = field(default_factory=dict)
+    papers: dict[str, Entry] = field(default_factory=dict)
     requests: int = 0
     unreadable: int = 0  # papers without a title or an abstract
     missing: int = 0  # papers that the API counts but did not send
+    uncategorized: int = 0  # papers without any category of arXiv
+    unknown: int = 0  # names among the categories that arXiv does not have
+    first_unknown: str = ""
 
-    def table(self) -> pd.DataFrame:
-        """One row per category and paper, newest first; columns as `schema.COLUMNS`."""
-        latest: dict[str, Result] = {}  # a paper may have been revised between two pages
-        for papers in self.papers.values():
-            for paper in papers:
-                known = latest.setdefault(paper_id(paper), paper)
-                latest[paper_id(paper)] = max(known, paper, key=lambda version: version.updated)
-        rows = [
-            (paper_id(paper), *_fields(latest[paper_id(paper)], category))
-            for category, papers in self.papers.items()
-            for paper in papers
-        ]
-        return pd.DataFrame(rows, columns=list(COLUMNS))
+    def add(self, papers: list[Entry], wanted: Iterable[str] | None, name: str | None) -> None:
+        """Add papers to a category, or to all of the wanted ones that they list if it is None."""
+        for paper in papers:
+            if not paper.categories:
+                self.uncategorized += 1
+                continue
+            listed = [name] if name else _wanted(paper.categories, wanted)
+            if not listed:  # found by an alias of a category that is not wanted
+                continue
+            known = self.papers.get(paper.id)
+            if known is None:
+                self._count_unknown(paper)
+            if known is None or paper.updated > known.updated:  # revised between two pages
+                self.papers[paper.id] = paper
+            for category in listed:
+                self.found.setdefault(category, []).append(paper.id)
+
+    def _count_unknown(self, paper: Entry) -> None:
+        self.unknown += len(paper.unknown)
+        if paper.unknown and not self.first_unknown:
+            self.first_unknown = f"{paper.unknown[0]} of {paper.id}"
+
+    def counts(self) -> dict[str, int]:
+        """The number of papers of each category."""
+        return {name: len(papers) for name, papers in self.found.items()}
+
+    def table(self, *, per_query: bool = True) -> pd.DataFrame:
+        """The papers, newest first, with the columns of `schema.COLUMNS`.
+
+        per_query: one row per paper and category that found it; else one row per paper.
+        """
+        if per_query:
+            return tables.by_query(
+                {name: [_paper(self.papers[i]) for i in ids] for name, ids in self.found.items()}
+            )
+        newest = sorted(self.papers.values(), key=lambda p: (p.published, p.id), reverse=True)
+        return tables.by_paper(map(_paper, newest))
 
     def delete_checkpoint(self) -> None:
         """Delete the stored pages; call it once the papers are written."""
@@ -73,7 +107,7 @@ def fetch(
     page_size: int = PAGE_SIZE,
     allow_fewer: bool = False,
 ) -> FetchedPapers:
-    """Fetch the newest papers of each category from the API at `url`.
+    """Fetch the papers that `spec` asks for from the API at `url`.
 
     Every page is stored in the folder `cache` until `FetchedPapers.delete_checkpoint`, so an
     interrupted fetch resumes within a day. Papers without text are counted and left out.
@@ -88,24 +122,42 @@ def fetch(
         rate_limiter = RateLimiter(cache / "arxiv.last-request", policy.min_interval)
         client = ArxivClient(folder, rate_limiter, url, policy)
         fetched = FetchedPapers(f"{until:%Y-%m-%dT%H:%MZ}", folder)
-        total = spec.per_category * len(spec.categories)
-        with tqdm(total=total, unit="paper", disable=None) as bar:
-            for category in spec.categories:
-                bar.set_description(category)
-                first = CategoryPass(client, spec, category, until, page_size, _progress(bar))
-                papers = fetch_category(first, allow_fewer=allow_fewer)
-                fetched.papers[category] = papers.newest(spec.per_category)
+        with tqdm(unit="paper", disable=None) as bar:
+            for subject in spec.subjects():
+                bar.set_description(subject.name)
+                first = SubjectPass(client, spec, subject, until, page_size, _progress(bar))
+                papers = fetch_subject(first, allow_fewer=allow_fewer)
+                name = subject.name if spec.per_category is not None else None
+                fetched.add(papers.newest(spec.per_category), spec.categories, name)
                 fetched.unreadable += papers.unreadable
                 fetched.missing += papers.missing
         fetched.requests = client.requests
-        counts = {category: len(papers) for category, papers in fetched.papers.items()}
-        check_enough(counts, spec.per_category, "arXiv", allow_fewer)
+        names = sorted(fetched.found) if spec.categories is None else spec.categories
+        fetched.found = {name: fetched.found.get(name, []) for name in names}
+        if spec.per_category is not None and spec.categories is not None:
+            check_enough(fetched.counts(), spec.per_category, "arXiv", allow_fewer)
     return fetched
 
 
 def _progress(bar: Any) -> OnProgress:
     before = bar.n
-    return lambda papers: bar.update(before + papers - bar.n)
+
+    def show(papers: int, every: int) -> None:
+        bar.total = before + every
+        bar.update(before + papers - bar.n)
+
+    return show
+
+
+def _wanted(listed: Iterable[str], wanted: Iterable[str] | None) -> list[str]:
+    """The wanted categories among those listed, aliases replaced."""
+    names = dict.fromkeys(map(unaliased, listed))
+    return [name for name in names if wanted is None or name in wanted]
+
+
+def _paper(entry: Entry) -> Paper:
+    day = entry.published.date().isoformat()
+    return Paper(entry.id, entry.title, entry.abstract, entry.categories, day)
 
 
 def _checkpoint(spec: FetchSpec, cache: Path, url: str) -> tuple[Path, datetime]:
@@ -141,20 +193,3 @@ def _delete_old_checkpoints(folder: Path) -> None:
         state = checkpoint / STATE
         if not state.is_file() or state.stat().st_mtime < oldest:
             shutil.rmtree(checkpoint, ignore_errors=True)
-
-
-def _fields(paper: Result, category: str) -> tuple[str, ...]:
-    """Title, abstract, category, primary category, all categories, and day.
-
-    The API also lists classes of other schemes as categories (I.2.7, 68T50); they are dropped.
-    """
-    listed = [name for name in paper.categories if is_category(name)]
-    primary = paper.primary_category if is_category(paper.primary_category) else listed[0]
-    return (
-        one_line(paper.title),
-        one_line(paper.summary),
-        category,
-        primary,
-        ",".join(dict.fromkeys([primary, *listed])),
-        paper.published.date().isoformat(),
-    )

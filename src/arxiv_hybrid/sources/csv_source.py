@@ -1,98 +1,234 @@
-"""Papers from a CSV file, plain or .gz."""
+"""Papers from a table of the user: .csv, or .tsv with tabs, plain or .gz."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from arxiv_hybrid.data.identifiers import canonical
-from arxiv_hybrid.data.schema import COLUMNS
+from arxiv_hybrid.data.identifiers import canonical, made_of
+from arxiv_hybrid.data.schema import (
+    CATEGORIES,
+    CATEGORY_COLUMNS,
+    COLUMNS,
+    LABEL,
+    ONE_CATEGORY,
+    TEXTS,
+    bad_cell,
+    one_line,
+)
+from arxiv_hybrid.params.schema import Columns
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.streams import explain_read_errors
-from arxiv_hybrid.taxonomy.label_sets import CATEGORIES
+from arxiv_hybrid.taxonomy.categories import parse_listing, unaliased
 
-REQUIRED = ("id", "title", "abstract")
+SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
+_NAMES_SHOWN = 12
+_OWN_LABELS = "set labels.from=column, or use `data inspect --label`"
+
+
+@dataclass(frozen=True)
+class CsvFile:
+    """The rows of a file, and what it lacks.
+
+    papers: the columns of `schema.COLUMNS`, then `label` if labels come from a column; not checked
+    yet, and numbered by the index as in the file. without: title or abstract, if there is no such
+    column. has_ids: whether there is a column of ids; if not, they are made from the texts.
+    """
+
+    papers: pd.DataFrame
+    without: tuple[str, ...]
+    has_ids: bool
+
+
+def load_csv(
+    path: Path,
+    *,
+    option: str = "fetch.path",
+    columns: Columns | None = None,
+    label: str | None = None,
+    wanted: tuple[str, ...] | None = None,
+) -> CsvFile:
+    """Read papers from a CSV.
+
+    columns: the names of its columns; case and surrounding spaces do not matter. A title or an
+    abstract must exist; ids and dates are optional. label: the column of the labels; without one,
+    one of `category`, `primary_category` and `all_categories` is needed, and the others are
+    derived: the primary category is the first one listed, and `category` the first one of
+    `wanted`, else the primary one. Categories are written as arXiv spells them, separated by
+    commas, the primary one first. option: the option that named the file, for messages.
+
+    Raises UserError if the file is missing, truncated, not UTF-8 or not a table, if a column is
+    missing or ambiguous, or if a name is no category of arXiv.
+    """
+    table = _Table(path, option, columns or Columns())
+    papers, without, has_ids = _texts(table)
+    if label is None:
+        papers = papers.assign(**_categories(table, papers["id"], wanted))
+    else:
+        papers = papers.assign(**dict.fromkeys(CATEGORY_COLUMNS, ""))
+    published = table.find("published")
+    papers["published"] = "" if published is None else published.str.strip().str.slice(0, 10)
+    papers = papers[list(COLUMNS)]
+    if label is not None:
+        papers = papers.assign(**{LABEL: _labels(table, label)})
+    return CsvFile(papers, without, has_ids)
 
 
 def read_csv(path: Path, *, option: str = "fetch.path") -> pd.DataFrame:
-    """Read papers from a CSV into the columns of `schema.COLUMNS`; cells are not checked yet.
-
-    Needs id, title, abstract, and one of category, primary_category, all_categories. The
-    rest is derived: `primary_category` is the first listed category, `category` the first
-    listed one that is a class (papers without one are left out), `published` stays empty.
-    arXiv ids are reduced to one form (no `arXiv:`, URL or version). option: the option that
-    named the file, for messages.
-    Raises UserError if the file is missing, truncated, not UTF-8 or not a table.
-    """
-    table = _read_table(path, option)
-    missing = _missing_columns(table)
-    if not {"category", "primary_category", "all_categories"} & set(table.columns):
-        missing.append("category (or primary_category, or all_categories)")
-    _raise_if_missing(missing, table, path)
-    table = _derive_columns(table, path)
-    papers = table[list(COLUMNS)].copy()
-    for column in ("id", "category", "primary_category", "published"):
-        papers[column] = papers[column].str.strip()
-    papers["id"] = papers["id"].map(canonical)
-    papers["published"] = papers["published"].str.slice(0, 10)
-    for column in ("title", "abstract"):
-        papers[column] = papers[column].str.replace(r"\s+", " ", regex=True).str.strip()
-    return papers
+    """The rows of a CSV with categories; see `load_csv`."""
+    return load_csv(path, option=option).papers
 
 
 def read_texts(path: Path, *, option: str) -> pd.DataFrame:
     """Read only id, title and abstract, of papers that need no category."""
-    table = _read_table(path, option)
-    _raise_if_missing(_missing_columns(table), table, path)
-    return table[list(REQUIRED)].assign(id=table["id"].map(canonical))
+    return _texts(_Table(path, option, Columns()))[0]
 
 
-def _missing_columns(table: pd.DataFrame) -> list[str]:
-    return [name for name in REQUIRED if name not in table.columns]
+class _Table:
+    """The cells of a file, found by the names of its columns."""
+
+    def __init__(self, path: Path, option: str, columns: Columns) -> None:
+        self.path = path
+        self._columns = columns
+        with _explain_csv_errors(path, option):
+            header = pd.read_csv(path, header=None, nrows=1, **_read_options(path))
+            cells = pd.read_csv(path, **_read_options(path))
+        # pandas turns surplus fields into an index instead of raising
+        if cells.index.nlevels > 1 or not isinstance(cells.index, pd.RangeIndex):
+            raise UserError(f"{path}: rows have more fields than the header has names")
+        self._header = [str(name).strip() for name in header.fillna("").iloc[0]]  # as written
+        self._cells = cells.fillna("")
+
+    def name(self, role: str) -> str:
+        """The name of the column that has a role, such as `title`."""
+        return str(getattr(self._columns, role))
+
+    def find(self, role: str) -> pd.Series | None:
+        """The cells of the column that has a role; None if the file has no such column.
+
+        Raises UserError if the user named the column and it does not exist.
+        """
+        name = self.name(role)
+        cells = self.named(name)
+        if cells is None and name != Columns.model_fields[role].default:
+            raise self.missing(f"no column {name} (fetch.columns.{role})")
+        return cells
+
+    def named(self, name: str) -> pd.Series | None:
+        """The cells of a column by its name in any case; None if there is none."""
+        wanted = name.strip().casefold()
+        places = [i for i, other in enumerate(self._header) if other.casefold() == wanted]
+        if len(places) > 1:
+            twice = " and ".join(f"{self._header[place]} (column {place + 1})" for place in places)
+            raise UserError(f"{self.path}: {twice} have the same name; rename all but one")
+        return self._cells.iloc[:, places[0]] if places else None
+
+    def missing(self, what: str) -> UserError:
+        """The error that a column is missing."""
+        names = ", ".join(self._header[:_NAMES_SHOWN])
+        only = len(self._header) == 1 and any(mark in names for mark in ";\t")
+        advice = "; separate the columns by commas, or by tabs in a .tsv" if only else ""
+        return UserError(f"{self.path}: {what}; it has {names}{advice}")
 
 
-def _raise_if_missing(missing: list[str], table: pd.DataFrame, path: Path) -> None:
-    if missing:
-        columns = ", ".join(map(str, table.columns[:12]))
-        raise UserError(f"{path}: no column {', no column '.join(missing)}; it has {columns}")
+def _texts(table: _Table) -> tuple[pd.DataFrame, tuple[str, ...], bool]:
+    """Id, title and abstract; which text has no column; and whether there is a column of ids."""
+    found = {name: table.find(name) for name in TEXTS}
+    without = tuple(name for name, cells in found.items() if cells is None)
+    if len(without) == len(TEXTS):
+        names = " and no column ".join(table.name(text) for text in TEXTS)
+        raise table.missing(f"no column {names} (fetch.columns); a paper needs one of them")
+    texts = pd.DataFrame({name: cells.map(one_line) for name, cells in found.items()
+                          if cells is not None})  # fmt: skip
+    texts = texts.assign(**dict.fromkeys(without, ""))
+    ids = table.find("id")
+    if ids is None:
+        made = map(made_of, texts["title"], texts["abstract"])
+        texts["id"] = pd.Series(list(made), index=texts.index, dtype=object)
+    else:
+        texts["id"] = ids.map(canonical)
+    return texts[["id", *TEXTS]], without, ids is not None
 
 
-def _derive_columns(table: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """Fill in the category columns and the date that a file may leave out."""
-    if "all_categories" in table:
-        table["all_categories"] = (
-            table["all_categories"].str.strip().str.replace(r"[,;\s]+", ",", regex=True)
-        )
-    if "primary_category" not in table:
-        source = "all_categories" if "all_categories" in table else "category"
-        table["primary_category"] = table[source].str.split(",").str[0]
-    if "all_categories" not in table:
-        table["all_categories"] = table["primary_category"]
-    if "category" not in table:
-        table["category"] = [_first_class(listed) for listed in table["all_categories"]]
-        table = table[table["category"] != ""].copy()  # the index keeps row numbers for messages
-        if table.empty:
-            raise UserError(f"{path}: no paper lists any of {', '.join(CATEGORIES)}")
-    if "published" not in table:
-        table["published"] = ""
-    return table
+def _labels(table: _Table, column: str) -> pd.Series:
+    cells = table.named(column)
+    if cells is None:
+        raise table.missing(f"no column {column} (labels.column)")
+    if len(cells) and not cells.str.strip().any():
+        raise UserError(f"{table.path}: column {column} is empty in every row (labels.column)")
+    return cells.map(one_line)
 
 
-def _first_class(listed: str) -> str:
-    return next((name for name in listed.split(",") if name in CATEGORIES), "")
+Listed = list[tuple[str, ...]]  # the categories in each row
 
 
-def _read_table(path: Path, option: str) -> pd.DataFrame:
-    with _explain_csv_errors(path, option):
-        table: pd.DataFrame = pd.read_csv(path, **_read_options(path))
-    # pandas turns surplus fields into an index instead of raising
-    if table.index.nlevels > 1 or not isinstance(table.index, pd.RangeIndex):
-        raise UserError(f"{path}: rows have more fields than the header has names")
-    return table.fillna("")
+def _categories(
+    table: _Table, ids: pd.Series, wanted: tuple[str, ...] | None
+) -> dict[str, list[str]]:
+    """The columns category, primary_category and all_categories, from those that there are."""
+    cells = {name: table.find(name) for name in CATEGORY_COLUMNS}
+    if all(column is None for column in cells.values()):
+        names = " or ".join(table.name(name) for name in reversed(CATEGORY_COLUMNS))
+        raise table.missing(f"no column {names}; for labels of your own {_OWN_LABELS}")
+    category, primary, every = (_listings(table, name, cells) for name in CATEGORY_COLUMNS)
+    if every is not None:
+        listed = every if primary is None else list(map(_joined, primary, every))
+    elif primary is not None:
+        listed = primary
+    else:
+        several = any(len(names) > 1 for names in category or [])
+        listed = _joined_by_id(ids, category or [])
+        category = None if several else category
+    if category is None:
+        category = [(_first_wanted(names, wanted),) for names in listed]
+    return {
+        "category": [names[0] for names in category],
+        "primary_category": [names[0] for names in listed],
+        "all_categories": [",".join(names) for names in listed],
+    }
+
+
+def _listings(table: _Table, name: str, columns: dict[str, pd.Series | None]) -> Listed | None:
+    """The categories in a column; None if there is no such column. UserError on other names."""
+    cells = columns[name]
+    if cells is None:
+        return None
+    alone = sum(column is not None for column in columns.values()) == 1
+    single = name == "primary_category" or (name == "category" and not alone)
+    listings = [parse_listing(cell) for cell in cells]
+    bad = [
+        row for row, (known, unknown) in enumerate(listings)
+        if unknown or not known or (single and len(known) > 1)
+    ]  # fmt: skip
+    if bad:
+        expected = ONE_CATEGORY if single else CATEGORIES
+        if unknown := listings[bad[0]].unknown:
+            expected += f"; arXiv has no {unknown[0]}"
+        problem = bad_cell(bad[0], table.name(name), cells.iloc[bad[0]], expected, rows=len(bad))
+        raise UserError(f"{table.path}: {problem}")
+    return [listing.categories for listing in listings]
+
+
+def _joined(first: tuple[str, ...], second: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(first + second))
+
+
+def _joined_by_id(ids: pd.Series, listed: Listed) -> Listed:
+    """For each row the categories in all rows of its paper."""
+    papers: dict[str, tuple[str, ...]] = {}
+    for identifier, names in zip(ids, listed, strict=True):
+        papers[identifier] = _joined(papers.get(identifier, ()), names)
+    return [papers[identifier] for identifier in ids]
+
+
+def _first_wanted(listed: tuple[str, ...], wanted: tuple[str, ...] | None) -> str:
+    """The first listed category that is wanted, else the primary one."""
+    return next((name for name in listed if unaliased(name) in (wanted or ())), listed[0])
 
 
 def _read_options(path: Path) -> dict[str, Any]:
@@ -100,6 +236,7 @@ def _read_options(path: Path) -> dict[str, Any]:
         "dtype": str,
         "keep_default_na": False,
         "encoding": "utf-8-sig",
+        "sep": "\t" if ".tsv" in path.suffixes else ",",
         "compression": "gzip" if path.suffix == ".gz" else None,
         "on_bad_lines": "error",
     }

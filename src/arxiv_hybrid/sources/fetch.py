@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -11,12 +12,15 @@ from typing import Any
 
 import pandas as pd
 
-from arxiv_hybrid.data.schema import check_enough, check_papers
+from arxiv_hybrid.data.schema import LABEL, check_enough, check_papers, too_few
 from arxiv_hybrid.params import Params
 from arxiv_hybrid.sources import csv_source, snapshot_source, synthetic
 from arxiv_hybrid.sources.snapshot_scan import Window
 from arxiv_hybrid.system.files import user_file
-from arxiv_hybrid.taxonomy.label_sets import CATEGORIES
+from arxiv_hybrid.taxonomy.categories import split_categories, unaliased
+
+_TOKEN = re.compile(r"[a-z0-9-]", re.IGNORECASE)  # what tokens consist of, see text.tokenize
+_NO_TOKENS = "paper{s} without Latin letters or digits, which models cannot read"
 
 
 @dataclass(frozen=True)
@@ -46,45 +50,92 @@ class FetchResult:
 
 
 def fetch_csv(params: Params, workspace: Workspace) -> FetchResult:
-    """Read the CSV file `fetch.path`; a relative path starts at the repository root."""
-    path = user_file(workspace.root, params.fetch.path or "")
-    papers = check_papers(csv_source.read_csv(path), str(path))
-    return FetchResult(papers, {"source": "csv", "ceiling": None})
+    """Read the CSV file `fetch.path`; a relative path starts at the repository root.
+
+    Rows of the same paper are one row, unless each category query has its own.
+    """
+    fetch, path = params.fetch, user_file(workspace.root, params.fetch.path or "")
+    own_labels = params.labels.from_ == "column"
+    per_query, wanted = params.row_per_query, params.wanted_categories
+    file = csv_source.load_csv(
+        path,
+        columns=fetch.columns,
+        label=params.labels.column or fetch.columns.label if own_labels else None,
+        wanted=wanted if per_query else None,
+    )
+    rows = file.papers
+    key = ["id", "category"] if per_query else ["id"]
+    if not file.has_ids:
+        rows = rows.drop_duplicates(key)
+    papers = check_papers(rows, str(path), without=file.without).drop_duplicates(key)
+    counts = {
+        "repeated_rows": len(file.papers) - len(papers),
+        "relabelled_rows": _relabelled(file.papers) if own_labels else 0,
+        "papers_outside": _count_outside(papers, wanted),
+        "papers_without_tokens": _count_without_tokens(papers),
+    }
+    remarks = [
+        f"no column for the {name}: it is empty in every paper" for name in file.without
+    ] + _counted(
+        counts,
+        repeated_rows="row{s} of an earlier paper left out",
+        relabelled_rows="of these with another label",
+        papers_outside="paper{s} of no wanted category",
+        papers_without_tokens=_NO_TOKENS,
+    )
+    if not file.has_ids:
+        remarks.insert(0, "no column of ids: they are made from the texts")
+    origin = {"source": "csv", "ceiling": None, **counts}
+    return FetchResult(papers.reset_index(drop=True), origin, "; ".join(remarks))
 
 
 def fetch_synthetic(params: Params, _: Workspace) -> FetchResult:
     """Generate `fetch.papers` arXiv-like papers from `fetch.seed`."""
     fetch = params.fetch
     papers, ceiling = synthetic.generate(
-        papers=fetch.papers, label_noise=fetch.label_noise, seed=fetch.seed
+        papers=fetch.papers,
+        label_noise=fetch.label_noise,
+        seed=fetch.seed,
+        shape=synthetic.Shape.of(params),
     )
-    origin = {"source": "synthetic", "ceiling": ceiling, "label_noise": fetch.label_noise}
+    origin = {"source": "synthetic", "ceiling": ceiling or None, "label_noise": fetch.label_noise}
     return FetchResult(check_papers(papers, "synthetic corpus"), origin)
 
 
 def fetch_snapshot(params: Params, workspace: Workspace) -> FetchResult:
     """Select papers from the metadata dump `fetch.path`; UserError if a category has too few."""
     path = user_file(workspace.root, params.fetch.path or "")
-    fetch, per_category = params.fetch, params.per_category or 3000
+    fetch = params.fetch
     selection = snapshot_source.read_snapshot(
         path,
-        per_category=per_category,
+        categories=params.wanted_categories,
+        per_category=params.per_category,
         sample=fetch.sample,
         seed=fetch.seed,
         window=Window.parse(fetch.since, fetch.until),
     )
-    papers = selection.table()
-    counts = {name: int((papers["category"] == name).sum()) for name in CATEGORIES}
-    check_enough(counts, per_category, str(path), fetch.allow_fewer)
-    origin = {
-        "source": "snapshot",
-        "ceiling": None,
+    short = _check_numbers(selection.counts, params, str(path))
+    papers = check_papers(selection.table(per_query=params.row_per_query), str(path))
+    counts = {
         "lines": selection.lines,
         "unreadable": selection.unreadable,
+        "uncategorized": selection.uncategorized,
+        "repeated": selection.repeated,
+        "unknown_categories": selection.unknown,
+        "papers_without_tokens": _count_without_tokens(papers),
     }
-    left_out = f"{selection.unreadable:,} papers without text left out"
-    remark = left_out if selection.unreadable else ""
-    return FetchResult(check_papers(papers, str(path)), origin, remark)
+    origin = {"source": "snapshot", "ceiling": None, **counts}
+    remarks = _counted(
+        counts,
+        unreadable="paper{s} without text left out",
+        uncategorized="paper{s} without a category left out",
+        repeated="repeated line{s} left out",
+        unknown_categories=f"unknown categor{{y}} ignored, the first {selection.first_unknown}",
+        papers_without_tokens=_NO_TOKENS,
+    )
+    if selection.unknown:
+        origin["first_unknown_category"] = selection.first_unknown
+    return FetchResult(papers, origin, "; ".join([*short, *remarks]))
 
 
 def fetch_arxiv(params: Params, workspace: Workspace) -> FetchResult:
@@ -95,25 +146,82 @@ def fetch_arxiv(params: Params, workspace: Workspace) -> FetchResult:
     fetch = params.fetch
     since, until = (date.fromisoformat(day) if day else None for day in (fetch.since, fetch.until))
     fetched = arxiv_source.fetch(
-        arxiv_pagination.FetchSpec(params.per_category or 3000, since, until),
+        arxiv_pagination.FetchSpec(
+            params.wanted_categories, params.per_category, since=since, until=until
+        ),
         workspace.cache(),
         url=os.environ.get("ARXIV_API_URL") or arxiv_api.API_URL,
         allow_fewer=fetch.allow_fewer,
     )
-    origin = {
-        "source": "arxiv",
-        "ceiling": None,
-        "until": fetched.until,
+    short = _check_numbers(fetched.counts, params, "arXiv")
+    papers = check_papers(fetched.table(per_query=params.row_per_query), "arXiv")
+    counts = {
         "unreadable": fetched.unreadable,
         "missing": fetched.missing,
+        "uncategorized": fetched.uncategorized,
+        "unknown_categories": fetched.unknown,
+        "papers_without_tokens": _count_without_tokens(papers),
     }
-    remarks = [f"newest papers up to {fetched.until}, {fetched.requests} requests"]
-    if fetched.unreadable:
-        remarks.append(f"{fetched.unreadable:,} papers without text left out")
-    if fetched.missing:
-        remarks.append(f"{fetched.missing:,} papers counted but not sent")
-    papers = check_papers(fetched.table(), "arXiv")
+    origin = {"source": "arxiv", "ceiling": None, "until": fetched.until, **counts}
+    remarks = _counted(
+        counts,
+        unreadable="paper{s} without text left out",
+        missing="paper{s} counted but not sent",
+        uncategorized="paper{s} without a category left out",
+        unknown_categories=f"unknown categor{{y}} ignored, the first {fetched.first_unknown}",
+        papers_without_tokens=_NO_TOKENS,
+    )
+    remarks = [
+        f"newest papers up to {fetched.until}, {fetched.requests} requests",
+        *short,
+        *remarks,
+    ]
     return FetchResult(papers, origin, "; ".join(remarks), fetched.delete_checkpoint)
+
+
+def _check_numbers(counts: Callable[[], dict[str, int]], params: Params, where: str) -> list[str]:
+    """What to say about categories with too few papers; UserError if the user named them."""
+    if params.per_category is None:
+        return []
+    named = params.wanted_categories is not None
+    check_enough(counts(), params.per_category, where, not named or params.fetch.allow_fewer)
+    short = too_few(counts(), params.per_category)
+    return [f"only {short}"] if short else []
+
+
+def _counted(counts: dict[str, int], **texts: str) -> list[str]:
+    """Each count that is not 0, with its text; `{s}` and `{y}` are endings of the plural."""
+    return [
+        f"{count:,} {text.format(s='s' if count > 1 else '', y='ies' if count > 1 else 'y')}"
+        for name, text in texts.items()
+        if (count := counts[name])
+    ]
+
+
+def _relabelled(rows: pd.DataFrame) -> int:
+    """Rows of a paper that an earlier row labels otherwise."""
+    return int((rows[LABEL] != rows.groupby("id")[LABEL].transform("first")).sum())
+
+
+def _count_outside(papers: pd.DataFrame, wanted: Iterable[str] | None) -> int:
+    """Papers that list none of the wanted categories."""
+    if wanted is None:
+        return 0
+    names = set(wanted)
+    listings = papers.drop_duplicates("id")["all_categories"].value_counts()
+    return int(
+        sum(
+            count
+            for listing, count in listings.items()
+            if names.isdisjoint(map(unaliased, split_categories(str(listing))))
+        )
+    )
+
+
+def _count_without_tokens(papers: pd.DataFrame) -> int:
+    once = papers.drop_duplicates("id")
+    texts = zip(once["title"], once["abstract"], strict=True)
+    return sum(not (_TOKEN.search(title) or _TOKEN.search(abstract)) for title, abstract in texts)
 
 
 SOURCES: dict[str, Callable[[Params, Workspace], FetchResult]] = {

@@ -1,49 +1,42 @@
 """Finds papers of the wanted categories in blocks of the metadata dump, one JSON object per line.
 
-Most lines are of other fields. A block is searched as bytes for its categories, and only the
-lines that list a wanted one are parsed.
+If only some categories are wanted, a block is searched as bytes for the categories of its lines,
+and only the lines that list a wanted one are parsed.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from datetime import date
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 
-from arxiv_hybrid.data.identifiers import Submitted, canonical, submitted
+import orjson
+
+from arxiv_hybrid.data.identifiers import Submitted, parse_arxiv_id
 from arxiv_hybrid.data.schema import is_text, one_line
+from arxiv_hybrid.sources.tables import Paper
 from arxiv_hybrid.system.errors import UserError
-from arxiv_hybrid.taxonomy.label_sets import CATEGORIES
+from arxiv_hybrid.taxonomy.categories import names_of, parse_listing
 
 _KEY = b'"categories"'
-_CATEGORIES = re.compile(rb'"categories"\s*:\s*"((?:[^"\\]|\\.)*)"')
-_WANTED = re.compile(rb"(?:^|[\s,])(?:" + "|".join(map(re.escape, CATEGORIES)).encode() + rb")\b")
-_SEPARATOR = re.compile(r"[,\s]+")
-_CATEGORY_SET = frozenset(CATEGORIES)
+_CATEGORIES = re.compile(rb'"categories"\s*:\s*("(?:[^"\\]|\\.)*"|\[[^\]]*\])')
+_LISTINGS_KEPT = 1 << 17
 
 
-class Paper(NamedTuple):
-    """One line of the dump. Texts and date stay raw, because most papers are dropped later."""
+class RawPaper(NamedTuple):
+    """One line of the dump; its date stays raw, because most papers are dropped later."""
 
     order: Submitted
     id: str
-    raw_title: str
-    raw_abstract: str
+    title: str  # as in the dump, or on one line
+    abstract: str
     categories: tuple[str, ...]
     created: str  # of the first version, as in an e-mail header; empty without versions
-
-    @property
-    def title(self) -> str:
-        """The title on one line."""
-        return one_line(self.raw_title)
-
-    @property
-    def abstract(self) -> str:
-        """The abstract on one line."""
-        return one_line(self.raw_abstract)
 
     @property
     def published(self) -> str:
@@ -54,6 +47,15 @@ class Paper(NamedTuple):
             return parsedate_to_datetime(self.created).date().isoformat()
         except ValueError:
             raise UserError(f"paper {self.id}: not a date: {self.created!r}") from None
+
+    def on_one_line(self) -> RawPaper:
+        """The same with title and abstract on one line each."""
+        return self._replace(title=one_line(self.title), abstract=one_line(self.abstract))
+
+    def paper(self) -> Paper:
+        """The paper as a row of a table."""
+        title, abstract = one_line(self.title), one_line(self.abstract)
+        return Paper(self.id, title, abstract, self.categories, self.published)
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class Window:
         first, last = (date.fromisoformat(day) if day else None for day in (since, until))
         return cls(first, last)
 
-    def includes(self, paper: Paper) -> bool:
+    def includes(self, paper: RawPaper) -> bool:
         """Compare the date of the first version, or the month of the id if there is no date."""
         if self.since is None and self.until is None:
             return True
@@ -80,26 +82,89 @@ class Window:
         )
 
 
-class ScannedBlock(NamedTuple):
-    """Number of lines, number of papers without text, and the papers of a wanted category."""
+@dataclass(frozen=True)
+class Request:
+    """What to find: papers in a window that list a category or one of its aliases.
 
-    lines: int
-    unreadable: int
-    papers: list[Paper]
+    categories: None for all. all_kept: no paper is dropped later, so texts are put on one line.
+    path: for messages.
+    """
+
+    path: str
+    categories: tuple[str, ...] | None = None
+    window: Window = field(default_factory=Window)
+    all_kept: bool = False
+
+    def names(self) -> frozenset[str] | None:
+        """The wanted categories and their aliases."""
+        if self.categories is None:
+            return None
+        return frozenset(name for category in self.categories for name in names_of(category))
+
+
+@dataclass
+class ScannedBlock:
+    """The wanted papers of a block, and counts of what was read.
+
+    lines: papers in the block. unreadable: wanted ones without a title or an abstract.
+    uncategorized: papers without any category of arXiv. unknown: names among the categories of
+    the papers read that arXiv does not have; first_unknown: the first, and its line.
+    """
+
+    papers: list[RawPaper] = field(default_factory=list)
+    lines: int = 0
+    unreadable: int = 0
+    uncategorized: int = 0
+    unknown: int = 0
+    first_unknown: str = ""
 
 
 class _LineError(ValueError):
     """What is wrong with a line; the caller adds the line number."""
 
 
-def scan(block: bytes, first_line: int, window: Window, path: str) -> ScannedBlock:
-    """Find the papers in a block of whole lines that list a wanted category.
+def scan(block: bytes, first_line: int, request: Request) -> ScannedBlock:
+    """Find the requested papers in a block of whole lines.
 
     first_line: number of the block's first line, for messages. Raises UserError on a line that
     is not a JSON object of arXiv metadata.
     """
-    papers: list[Paper] = []
-    unreadable = keys = end = 0
+    scanned = ScannedBlock()
+    names = request.names()
+    lines: Iterable[tuple[int, bytes]]
+    if names is None:
+        lines = _every_line(block)
+    else:
+        keys, lines = _lines_listing(names, block)
+        scanned.lines = block.count(b"\n") + (not block.endswith(b"\n"))
+        if keys != scanned.lines or not block.endswith(b"\n"):
+            scanned.lines = _count_objects(block, first_line, request.path)
+    for start, line in lines:
+        try:
+            unknown = _read(line, names, request, scanned)
+        except _LineError as error:
+            number = first_line + block.count(b"\n", 0, start)
+            raise UserError(f"{request.path}: line {number}: {error}") from None
+        if unknown and not scanned.unknown:
+            number = first_line + block.count(b"\n", 0, start)
+            scanned.first_unknown = f"{unknown[0]} in line {number:,}"
+        scanned.unknown += len(unknown)
+    return scanned
+
+
+def _every_line(block: bytes) -> Iterator[tuple[int, bytes]]:
+    """Start and content of each line that is not empty."""
+    start = 0
+    for line in block.split(b"\n"):
+        if line.strip():
+            yield start, line
+        start += len(line) + 1
+
+
+def _lines_listing(names: frozenset[str], block: bytes) -> tuple[int, list[tuple[int, bytes]]]:
+    """The number of keys `categories`, and start and content of each line that lists a name."""
+    lines: list[tuple[int, bytes]] = []
+    keys = end = 0
     # bytes.find skips to the next key several times faster than a regular expression
     while (key := block.find(_KEY, end)) >= 0:
         match = _CATEGORIES.match(block, key)
@@ -107,53 +172,83 @@ def scan(block: bytes, first_line: int, window: Window, path: str) -> ScannedBlo
         if not match:
             continue
         keys += 1
-        if not _WANTED.search(match[1]) and b"\\" not in match[1]:
-            continue
-        start = block.rfind(b"\n", 0, key) + 1
-        stop = block.find(b"\n", end)
-        try:
-            paper = _parse(block[start : stop if stop >= 0 else len(block)])
-        except _LineError as error:
-            line = first_line + block.count(b"\n", 0, start)
-            raise UserError(f"{path}: line {line}: {error}") from None
-        if _CATEGORY_SET.isdisjoint(paper.categories):  # parsed only because of an escape
-            continue
-        if not (is_text(paper.raw_title) and is_text(paper.raw_abstract)):
-            unreadable += 1
-        elif window.includes(paper):
-            papers.append(paper)
-    lines = block.count(b"\n") + (not block.endswith(b"\n"))
-    if keys != lines or not block.endswith(b"\n"):
-        lines = _count_objects(block, first_line, path)
-    return ScannedBlock(lines, unreadable, papers)
+        if not names.isdisjoint(_listed(match[1])):
+            start = block.rfind(b"\n", 0, key) + 1
+            stop = block.find(b"\n", end)
+            lines.append((start, block[start : stop if stop >= 0 else len(block)]))
+    return keys, lines
 
 
-def _parse(line: bytes) -> Paper:
+@lru_cache(_LISTINGS_KEPT)
+def _listed(value: bytes) -> tuple[str, ...]:
+    """The categories in a JSON string or list; empty if it is neither."""
+    try:
+        return parse_listing(_joined(json.loads(value))).categories
+    except ValueError:
+        return ()
+
+
+def _joined(categories: Any) -> str:
+    """Categories as one string; some copies of the dump have a list."""
+    if isinstance(categories, list) and all(isinstance(name, str) for name in categories):
+        return " ".join(categories)
+    if not isinstance(categories, str):
+        raise _LineError("no categories; is this arXiv metadata?")
+    return categories
+
+
+def _read(
+    line: bytes, names: frozenset[str] | None, request: Request, scanned: ScannedBlock
+) -> tuple[str, ...]:
+    """Add a line to what was scanned; return the names that are no category."""
     record = _load(line)
-    for key in ("id", "title", "abstract", "categories"):
+    listing = parse_listing(_joined(record.get("categories")))
+    if names is None:
+        scanned.lines += 1
+    elif names.isdisjoint(listing.categories):  # the key found is inside another value
+        return ()
+    paper = _parse(record, listing.categories)
+    if not listing.categories:
+        scanned.uncategorized += 1
+    elif not (is_text(paper.title) and is_text(paper.abstract)):
+        scanned.unreadable += 1
+    elif request.window.includes(paper):
+        scanned.papers.append(paper.on_one_line() if request.all_kept else paper)
+    return listing.unknown
+
+
+def _parse(record: dict[str, Any], categories: tuple[str, ...]) -> RawPaper:
+    for key in ("id", "title", "abstract"):
         if not isinstance(record.get(key), str):
             raise _LineError(f"{key} is missing or not a string")
-    identifier = canonical(record["id"])
-    order = submitted(identifier)
-    if order is None:
+    parsed = parse_arxiv_id(record["id"].strip())
+    if parsed is None:
         raise _LineError(f"id {record['id']!r} is not an arXiv id")
     try:
         versions = record.get("versions")
         created = versions[0]["created"] + "" if versions else ""
     except (LookupError, TypeError) as error:
         raise _LineError(f"versions is malformed: {error}") from None
-    categories = dict.fromkeys(_SEPARATOR.split(record["categories"].strip()))
-    return Paper(order, identifier, record["title"], record["abstract"], tuple(categories), created)
+    identifier, order = parsed
+    return RawPaper(order, identifier, record["title"], record["abstract"], categories, created)
 
 
 def _load(line: bytes) -> dict[str, Any]:
     try:
-        record = json.loads(line)
-    except ValueError as error:
-        raise _LineError(f"invalid JSON: {error}") from None
+        record = orjson.loads(line)
+    except ValueError:
+        record = _load_slowly(line)
     if not isinstance(record, dict):
         raise _LineError("not a JSON object")
     return record
+
+
+def _load_slowly(line: bytes) -> Any:
+    """Parse what orjson refuses, such as half of a surrogate pair; _LineError if it is no JSON."""
+    try:
+        return json.loads(line)
+    except ValueError as error:
+        raise _LineError(f"invalid JSON: {error}") from None
 
 
 def _count_objects(block: bytes, first_line: int, path: str) -> int:
@@ -170,8 +265,7 @@ def _count_objects(block: bytes, first_line: int, path: str) -> int:
         if offset < len(lines) - 1 and len(_CATEGORIES.findall(line)) == 1:
             continue
         try:
-            if not isinstance(_load(line).get("categories"), str):
-                raise _LineError("no categories; is this arXiv metadata?")
+            _joined(_load(line).get("categories"))
         except _LineError as error:
             raise UserError(f"{path}: line {first_line + offset}: {error}") from None
     return count

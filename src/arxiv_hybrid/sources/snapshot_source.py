@@ -1,7 +1,7 @@
 """Papers from the public metadata dump: JSON lines, plain, .gz, .xz or .zip, read as a stream.
 
-For each category only the best `per_category` papers so far are kept, so memory does not grow
-with the file.
+With a limit, only the best papers of each category so far are kept, so memory does not grow with
+the file. The text of a paper is kept once, however many categories it lists.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import signal
-from collections import deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -21,12 +21,12 @@ from typing import Any
 
 import pandas as pd
 
-from arxiv_hybrid.data.schema import COLUMNS
-from arxiv_hybrid.sources.snapshot_scan import Paper, ScannedBlock, Window, scan
+from arxiv_hybrid.sources import tables
+from arxiv_hybrid.sources.snapshot_scan import RawPaper, Request, ScannedBlock, Window, scan
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.runtime import cores
 from arxiv_hybrid.system.streams import line_blocks
-from arxiv_hybrid.taxonomy.label_sets import CATEGORIES
+from arxiv_hybrid.taxonomy.categories import unaliased
 
 MIN_PARALLEL_SIZE = 256 << 20  # bytes; smaller files take less time than starting processes
 MAX_PROCESSES = 8  # one parent decompresses for all of them
@@ -34,84 +34,146 @@ MAX_PROCESSES = 8  # one parent decompresses for all of them
 
 @dataclass
 class Selection:
-    """The best papers of each category so far, and counts of what was read."""
+    """The papers selected so far, and counts of what was read.
 
-    per_category: int
-    sample: str  # newest | random
+    categories: the wanted ones, aliases replaced; None for all. per_category: how many papers of
+    each to keep; None for all. sample: which ones, `newest` or `random` by `seed`.
+    """
+
+    categories: tuple[str, ...] | None
+    per_category: int | None
+    sample: str
     seed: int
     lines: int = 0
     unreadable: int = 0  # papers without a title or an abstract
-    _heaps: dict[str, list[tuple[Any, Paper]]] = field(
-        default_factory=lambda: {name: [] for name in CATEGORIES}
-    )
-    _ids: dict[str, set[str]] = field(default_factory=lambda: {name: set() for name in CATEGORIES})
+    uncategorized: int = 0  # papers without any category of arXiv
+    repeated: int = 0  # lines of papers that an earlier line has
+    unknown: int = 0  # names among the categories that arXiv does not have
+    first_unknown: str = ""
+    _papers: dict[str, RawPaper] = field(default_factory=dict)  # by id
+    _heaps: dict[str, list[tuple[Any, str]]] = field(default_factory=lambda: defaultdict(list))
+    _ids: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))  # of each heap
+    _uses: Counter[str] = field(default_factory=Counter)  # heaps that hold a paper
 
-    def add(self, paper: Paper) -> None:
-        """Offer a paper to every category that it lists; a repeated paper counts once."""
-        rank = (
-            (paper.order, paper.id)
-            if self.sample == "newest"
-            else _random_rank(paper.id, self.seed)
-        )
-        for name in paper.categories:
-            if name not in self._heaps or paper.id in self._ids[name]:
+    def add_block(self, block: ScannedBlock) -> None:
+        """Offer the papers of a block, and add its counts."""
+        for paper in block.papers:
+            self.add(paper)
+        self.lines += block.lines
+        self.unreadable += block.unreadable
+        self.uncategorized += block.uncategorized
+        self.first_unknown = self.first_unknown or block.first_unknown
+        self.unknown += block.unknown
+
+    def add(self, paper: RawPaper) -> None:
+        """Offer a paper to every wanted category that it lists; a repeated paper counts once."""
+        if self.per_category is None:
+            self.repeated += paper.id in self._papers
+            self._papers.setdefault(paper.id, paper)
+            return
+        rank = self._rank(paper)
+        for name in self._queries(paper):
+            if paper.id in self._ids[name]:
                 continue
             heap = self._heaps[name]
             self._ids[name].add(paper.id)
+            self._uses[paper.id] += 1
+            self._papers.setdefault(paper.id, paper)
             if len(heap) < self.per_category:
-                heapq.heappush(heap, (rank, paper))
+                heapq.heappush(heap, (rank, paper.id))
             else:
-                _, dropped = heapq.heappushpop(heap, (rank, paper))
-                self._ids[name].discard(dropped.id)
+                _, dropped = heapq.heappushpop(heap, (rank, paper.id))
+                self._drop(dropped, name)
 
-    def table(self) -> pd.DataFrame:
-        """One row per category and paper, the best first; columns as `schema.COLUMNS`."""
-        rows = [
-            (p.id, p.title, p.abstract, name, p.categories[0], ",".join(p.categories), p.published)
-            for name in CATEGORIES
-            for _, p in sorted(self._heaps[name], reverse=True)
-        ]
-        return pd.DataFrame(rows, columns=list(COLUMNS))
+    def _drop(self, identifier: str, name: str) -> None:
+        self._ids[name].discard(identifier)
+        self._uses[identifier] -= 1
+        if not self._uses[identifier]:
+            del self._uses[identifier], self._papers[identifier]
+
+    def _rank(self, paper: RawPaper) -> Any:
+        if self.sample == "newest":
+            return paper.order, paper.id
+        return _random_rank(paper.id, self.seed)
+
+    def _queries(self, paper: RawPaper) -> list[str]:
+        """The wanted categories that a paper lists, aliases replaced."""
+        listed = dict.fromkeys(map(unaliased, paper.categories))
+        wanted = listed if self.categories is None else set(self.categories)
+        return [name for name in listed if name in wanted]
+
+    def counts(self) -> dict[str, int]:
+        """The number of selected papers of each wanted category, or of each one that occurs."""
+        return {name: len(papers) for name, papers in self._found().items()}
+
+    def _found(self) -> dict[str, list[RawPaper]]:
+        """The papers of each category, the best first; in the order of `categories`."""
+        heaps = self._heaps
+        if self.per_category is None:
+            heaps = defaultdict(list)
+            for paper in self._papers.values():
+                for name in self._queries(paper):
+                    heaps[name].append((self._rank(paper), paper.id))
+        names = sorted(heaps) if self.categories is None else self.categories
+        return {
+            name: [self._papers[identifier] for _, identifier in sorted(heaps[name], reverse=True)]
+            for name in names
+        }
+
+    def table(self, *, per_query: bool = True) -> pd.DataFrame:
+        """The selected papers, with the columns of `schema.COLUMNS`.
+
+        per_query: one row per paper and category that selected it, the best first; else one row
+        per paper, the newest first.
+        """
+        if per_query:
+            found = self._found().items()
+            return tables.by_query({name: (p.paper() for p in papers) for name, papers in found})
+        newest = sorted(self._papers.values(), key=lambda p: (p.order, p.id), reverse=True)
+        return tables.by_paper(paper.paper() for paper in newest)
 
 
 def read_snapshot(
     path: Path,
     *,
-    per_category: int,
+    categories: tuple[str, ...] | None,
+    per_category: int | None,
     sample: str,
     seed: int,
     window: Window,
     processes: int | None = None,
 ) -> Selection:
-    """Read the dump and keep up to `per_category` papers that list each category.
+    """Read the dump and keep up to `per_category` papers that list each wanted category.
 
-    sample: `newest` by time of submission, or `random` by a seeded hash of the id, which does
-    not depend on the rest of the file. processes: None uses up to eight cores for large files.
-    Papers without a title or an abstract are counted and left out. Raises UserError if the
-    file is missing, damaged, truncated or not such a dump.
+    categories: None wants all. per_category: None keeps all. sample: `newest` by time of
+    submission, or `random` by a seeded hash of the id, which does not depend on the rest of the
+    file. processes: None uses up to eight cores for large files. Papers without a title or an
+    abstract are counted and left out. Raises UserError if the file is missing, damaged, truncated
+    or not such a dump.
     """
-    selection = Selection(per_category, sample, seed)
-    for block in _scan_file(path, window, "fetch.path", processes):
-        selection.lines += block.lines
-        selection.unreadable += block.unreadable
-        for paper in block.papers:
-            selection.add(paper)
+    selection = Selection(categories, per_category, sample, seed)
+    request = Request(str(path), categories, window, all_kept=per_category is None)
+    for block in _scan_file(path, request, "fetch.path", processes):
+        selection.add_block(block)
     if not selection.lines:
         raise UserError(f"{path}: is empty, expected one JSON object per line (fetch.path)")
     return selection
 
 
-def read_texts(path: Path, *, option: str) -> Iterator[tuple[str, str, str]]:
+def read_texts(
+    path: Path, *, option: str, categories: tuple[str, ...] | None
+) -> Iterator[tuple[str, str, str]]:
     """Yield id, title and abstract of every paper that lists a wanted category, in file order.
 
-    option: the option that named the file, for messages.
+    option: the option that named the file, for messages. categories: None wants all.
     """
-    for block in _scan_file(path, Window(), option, None):
+    request = Request(str(path), categories, all_kept=True)
+    for block in _scan_file(path, request, option, None):
         yield from ((paper.id, paper.title, paper.abstract) for paper in block.papers)
 
 
 def _scan_file(
-    path: Path, window: Window, option: str, processes: int | None
+    path: Path, request: Request, option: str, processes: int | None
 ) -> Iterator[ScannedBlock]:
     """Scan the file's blocks in order."""
     if processes is None:
@@ -120,13 +182,13 @@ def _scan_file(
     with closing(line_blocks(path, option=option, members=_json_members)) as blocks:
         if processes == 1:
             for first_line, block in blocks:
-                yield scan(block, first_line, window, str(path))
+                yield scan(block, first_line, request)
         else:
-            yield from _scan_in_parallel(blocks, window, path, processes)
+            yield from _scan_in_parallel(blocks, request, processes)
 
 
 def _scan_in_parallel(
-    blocks: Iterator[tuple[int, bytes]], window: Window, path: Path, processes: int
+    blocks: Iterator[tuple[int, bytes]], request: Request, processes: int
 ) -> Iterator[ScannedBlock]:
     """Scan blocks in several processes; at most two or three per process are in memory."""
     # spawn, because a fork would copy the parent's progress bar without its thread; workers
@@ -141,14 +203,14 @@ def _scan_in_parallel(
     with pool:
         try:
             for first_line, block in blocks:
-                pending.append(pool.submit(scan, block, first_line, window, str(path)))
+                pending.append(pool.submit(scan, block, first_line, request))
                 if len(pending) > 2 * processes:
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()
         except BrokenProcessPool:
             raise UserError(
-                f"{path}: a process reading it was killed, perhaps because memory ran out"
+                f"{request.path}: a process reading it was killed, perhaps because memory ran out"
             ) from None
         finally:
             for future in pending:

@@ -3,19 +3,47 @@
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
 _SEPARATOR = re.compile(r"[\s,;|]+")
 _WRAPPING = re.compile(r"[\[\]()'\"]+")
+# classes of the ACM (I.2.7, H.3.m) and of mathematics (68T50, 62-07, 68Txx (Primary))
+_OTHER_SCHEME = re.compile(
+    r"[A-K]\.[0-9m](\.[0-9m]+)?|\d\d([A-Z-](\d\d|xx)?|-[A-Z]{2})?|primary|secondary", re.IGNORECASE
+)
+_LISTINGS_KEPT = 1 << 17  # all of arXiv has some 80,000 different ones
 
 
 def split_categories(text: str) -> list[str]:
     """The categories in a cell, as written: `cs.LG;cs.AI`, `['cs.LG', 'cs.AI']`, `cs.LG cs.AI`."""
     return [name for name in _SEPARATOR.split(_WRAPPING.sub(" ", text).strip()) if name]
+
+
+class Listing(NamedTuple):
+    """The categories of a cell, each once, in its order, and the names that are none.
+
+    Categories are spelled as arXiv does; aliases keep their names.
+    """
+
+    categories: tuple[str, ...]
+    unknown: tuple[str, ...]
+
+
+@lru_cache(_LISTINGS_KEPT)
+def parse_listing(text: str) -> Listing:
+    """Parse a cell; see `split_categories`. Classes of the ACM and of mathematics are skipped."""
+    known: dict[str, None] = {}
+    unknown: dict[str, None] = {}
+    for name in split_categories(text):
+        if category := spelled(name):
+            known[category] = None
+        elif not _OTHER_SCHEME.fullmatch(name):
+            unknown[name] = None
+    return Listing(tuple(known), tuple(unknown))
 
 
 def spelled(name: str) -> str | None:
@@ -31,12 +59,14 @@ def unaliased(category: str) -> str:
     return aliases().get(category, category)
 
 
+def names_of(category: str) -> tuple[str, ...]:
+    """A category and its aliases: `math.NA`, `cs.NA`."""
+    return (category, *(alias for alias, other in aliases().items() if other == category))
+
+
 def archive_of(category: str) -> str:
     """The archive of a category: `cs` for `cs.LG`, `hep-th` for `hep-th`, `nlin` for `chao-dyn`."""
-    category = unaliased(category)
-    archive = category.split(".")[0]
-    closed: str = _content()["closed"].get(archive, archive)
-    return closed
+    return unaliased(category).split(".")[0]
 
 
 @cache
@@ -56,8 +86,21 @@ def archives() -> dict[str, str]:
 
 @cache
 def aliases() -> dict[str, str]:
-    """The category that each alias stands for."""
-    table: dict[str, str] = _content()["aliases"]
+    """The category that each alias stands for; an old archive is one if one category continues it.
+
+    `cs.NA` stands for `math.NA`, and `alg-geom` for `math.AG`.
+    """
+    continued = {name: other for name, other in old_archives().items() if name != other}
+    return {**_content()["aliases"], **continued}
+
+
+@cache
+def old_archives() -> dict[str, str]:
+    """Archives that take no new papers, with the category that continues each.
+
+    If several do, as for `astro-ph`, it is the archive itself: a category of old papers.
+    """
+    table: dict[str, str] = _content()["closed"]
     return table
 
 

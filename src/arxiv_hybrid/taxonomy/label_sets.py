@@ -9,6 +9,7 @@ from arxiv_hybrid.taxonomy.categories import (
     archive_of,
     archives,
     categories,
+    old_archives,
     spelled,
     unaliased,
 )
@@ -69,8 +70,9 @@ def _categories_of(name: str) -> list[str]:
     archive = name.strip().lower().removesuffix(".*")
     if archive in archives():
         members = [category for category in categories() if archive_of(category) == archive]
-        closed = [archive] if archive not in members else []  # such as astro-ph before 2009
-        return [*members, *closed]
+        # before 2009, papers listed plain astro-ph
+        old = [archive] if old_archives().get(archive) == archive else []
+        return [*members, *old]
     category = spelled(name)
     if category is None:
         raise ValueError(f"{name!r} is not a category or archive of arXiv")

@@ -10,6 +10,7 @@ import pandas as pd
 from arxiv_hybrid.data.identifiers import text_key
 from arxiv_hybrid.data.table import texts_of
 from arxiv_hybrid.sources import csv_source, snapshot_source
+from arxiv_hybrid.taxonomy.label_sets import CATEGORIES
 
 
 def learnable_texts(papers: pd.DataFrame, held_out: set[str]) -> Iterator[str]:
@@ -19,27 +20,39 @@ def learnable_texts(papers: pd.DataFrame, held_out: set[str]) -> Iterator[str]:
     yield from texts[~unique["id"].isin(held_out)]
 
 
-def extra_texts(papers: pd.DataFrame, held_out: set[str], path: Path) -> Iterator[str]:
+def extra_texts(
+    papers: pd.DataFrame, held_out: set[str], path: Path, *, categories: tuple[str, ...] | None
+) -> Iterator[str]:
     """Yield title and abstract of each paper in the file `path` once.
 
-    Held-out papers, and those that `papers` contains by id or by text, are left out.
+    Held-out papers, and those that `papers` contains by id or by text, are left out. categories:
+    see `new_papers`.
     """
-    yield from texts_of(new_papers(papers, path, option="glove.extra_text", held_out=held_out))
+    option = "glove.extra_text"
+    yield from texts_of(
+        new_papers(papers, path, option=option, held_out=held_out, categories=categories)
+    )
 
 
 def new_papers(
-    papers: pd.DataFrame, path: Path, *, option: str, held_out: Collection[str] = ()
+    papers: pd.DataFrame,
+    path: Path,
+    *,
+    option: str,
+    held_out: Collection[str] = (),
+    categories: tuple[str, ...] | None = CATEGORIES,
 ) -> pd.DataFrame:
     """Read the papers in a metadata dump or CSV that are not in `papers`, each once.
 
     papers: columns id, title, abstract; a paper is in it if its id or its text is. held_out:
-    ids to leave out as well. option: the option that named the file, for messages. Returns
-    the columns id, title, abstract.
+    ids to leave out as well. option: the option that named the file, for messages. categories: of
+    a dump, only papers that list one of these; None reads all. Returns the columns id, title,
+    abstract.
     """
     unique = papers.drop_duplicates("id")
     ids, keys = {*held_out, *unique["id"]}, set(texts_of(unique).map(text_key))
     rows = []
-    for identifier, title, abstract in _read_texts(path, option):
+    for identifier, title, abstract in _read_texts(path, option, categories):
         key = text_key(f"{title} {abstract}")
         if identifier not in ids and key not in keys:
             keys.add(key)
@@ -49,9 +62,11 @@ def new_papers(
     return pd.DataFrame(rows, columns=["id", "title", "abstract"], dtype=str)
 
 
-def _read_texts(path: Path, option: str) -> Iterator[tuple[str, str, str]]:
-    if path.name.endswith((".csv", ".csv.gz")):
+def _read_texts(
+    path: Path, option: str, categories: tuple[str, ...] | None
+) -> Iterator[tuple[str, str, str]]:
+    if path.name.endswith(csv_source.SUFFIXES):
         table = csv_source.read_texts(path, option=option)
         yield from table.itertuples(index=False, name=None)
     else:
-        yield from snapshot_source.read_texts(path, option=option)
+        yield from snapshot_source.read_texts(path, option=option, categories=categories)
