@@ -38,11 +38,11 @@ def without_many(report: dict[str, Any]) -> dict[str, Any]:
 def worst_and_best(table: pd.DataFrame, number: int = FEW) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Of many classes the worst and the best by F1, `number` in all, from low to high.
 
-    Few classes are returned as they are, as the first table. Classes without test papers have no F1
-    to compare: they are left out of many.
+    Few classes are returned as they are, as the first table. Of many, those without test papers are
+    left out, and of equal F1 the one with more papers comes first.
     """
     if len(table) <= number:
         return table, table.head(0)
-    ordered = table[table["support"] > 0].sort_values("f1", kind="stable", ignore_index=True)
+    ordered = table[table["support"] > 0].sort_values(["f1", "support"], ascending=[True, False])
     half = min(number, len(ordered)) // 2
     return ordered.head(half), ordered.tail(half)

@@ -14,7 +14,7 @@ from arxiv_hybrid.evaluation.metrics import confusion
 from arxiv_hybrid.evaluation.predictions import Floats, Labels, Predictions
 
 Counts = npt.NDArray[np.int64]
-CONFUSED = 15  # of many classes, those in a matrix
+CONFUSED = 12  # of many classes, those in a matrix
 OTHERS = "other classes"
 
 
