@@ -35,7 +35,7 @@ from arxiv_hybrid.data.identifiers import canonical, text_key
 from arxiv_hybrid.data.label_set import LabelSet, multi_hot
 from arxiv_hybrid.data.labels import label_papers
 from arxiv_hybrid.data.table import texts_of
-from arxiv_hybrid.evaluation.ensemble import calibrated, fit_vote_temperature, fitted_weights, vote
+from arxiv_hybrid.evaluation.ensemble import Vote
 from arxiv_hybrid.evaluation.linear import fit_linear
 from arxiv_hybrid.evaluation.metrics import scores
 from arxiv_hybrid.params import Labels, Params
@@ -194,7 +194,7 @@ def train_contender(
     """Probabilities of validation and test papers, and the costs in the order of COSTS."""
     if run.contender == "linear":
         with Stopwatch() as watch:
-            linear = fit_linear(**parts, classes=len(label_set))
+            linear = fit_linear(**parts, label_set=label_set)
         megabytes = linear.features * len(label_set) * 8 / 1e6
         return {"val": linear.val, "test": linear.test}, (watch.seconds, np.nan, megabytes)
     if run.contender == "minilm":
@@ -233,8 +233,8 @@ def to_own_shares(p: Predicted, parts: Splits, own_ids: set[str]) -> Predicted:
     old, new = (np.bincount(part["label"], minlength=classes) / len(part) for part in (papers, own))
     moved = {name: values * (new / old) for name, values in p.items()}
     moved = {name: values / values.sum(1, keepdims=True) for name, values in moved.items()}
-    temperature = fit_vote_temperature(parts["val"]["label"].to_numpy(), moved["val"])
-    return {name: calibrated(values, temperature) for name, values in moved.items()}
+    alone = Vote.fit(parts["val"]["label"].to_numpy(), {"moved": moved["val"]}, "equal")
+    return {name: alone.predict({"moved": p}).probabilities for name, p in moved.items()}
 
 
 def plan(sources: Sources, names: list[str], members: int) -> list[Run]:
@@ -294,11 +294,8 @@ def derived_rows(runs: list[Run], sources: Sources) -> Iterator[dict[str, Any]]:
         test = {name: p["test"] for name, p in stored.items()}
         if len(voters) >= 3 and stored.keys() >= set(voters):
             labels = parts["val"]["label"].to_numpy()
-            val = {name: stored[name]["val"] for name in voters}
-            weights = fitted_weights(labels, val)
-            temperature = fit_vote_temperature(labels, vote(val, weights))
-            votes = vote({name: test[name] for name in voters}, weights)
-            test["ensemble"] = calibrated(votes, temperature)
+            vote = Vote.fit(labels, {name: stored[name]["val"] for name in voters}, "fitted")
+            test["ensemble"] = vote.predict({name: test[name] for name in voters}).probabilities
             scored = measures(parts["test"], test["ensemble"], label_set.names)
             yield row | {"contender": "ensemble"} | scored
         if protocol.name == "clean":

@@ -1,5 +1,7 @@
 """Measure label noise, the oracle ceiling and leakage between splits."""
 
+from typing import Any
+
 from _stage import prepare, run
 
 prepare()
@@ -21,41 +23,42 @@ from arxiv_hybrid.paths import (
     SPLITS,
 )
 from arxiv_hybrid.reporting.audit_page import audit_page
-from arxiv_hybrid.system.files import (
-    read_json,
-    read_parquet,
-    write_csv,
-    write_json,
-    write_text,
-)
+from arxiv_hybrid.system.files import read_json, read_parquet, write_csv, write_json, write_text
 
 
 def main(params: Params) -> None:
-    papers, origin = read_papers(PAPERS), read_json(ORIGIN)
+    papers, origin, label_set = read_papers(PAPERS), read_json(ORIGIN), LabelSet.read(LABELS)
     splits = {name: read_parquet(SPLITS / f"{name}.parquet") for name in SPLIT_NAMES}
-    pairs, months = near_duplicates(splits), by_month(splits)
-    report = audit_report(
-        papers,
-        splits,
-        scheme=params.labels.from_,
-        label_set=LabelSet.read(LABELS),
-        ceiling=origin["ceiling"],
-        pairs=pairs,
-    )
-    rising = rising_words(splits["train"], splits["test"])
+    pairs = near_duplicates(splits, multi_label=label_set.multi_label)
+    months, rising = by_month(splits), rising_words(splits["train"], splits["test"])
+    ceiling = origin["ceiling"]
+    report = audit_report(papers, splits, params.labels, label_set, ceiling=ceiling, pairs=pairs)
     page = audit_page(
-        report, papers, source=origin["source"], pairs=pairs, months=months, rising=rising
+        report,
+        splits,
+        label_set,
+        source=origin["source"],
+        pairs=pairs,
+        months=months,
+        rising=rising,
     )
     write_json(METRICS / "audit.json", report)
     write_csv(PLOTS / "months.csv", months)
     write_text(REPORTS / "audit.html", page)
+    print_report(report)
+
+
+def print_report(report: dict[str, Any]) -> None:
     rows, task, leaks = report["papers_csv"], report["task"], report["leakage"]["train_and_test"]
-    print(
-        f"{rows['rows']:,} rows, {rows['papers']:,} papers; {rows['rows_contradicting']:.1%} of "
-        f"the rows belong to a paper with several labels"
+    labels = (
+        f"{task['papers_with_several']:.1%} of the papers have several labels"
+        if "papers_with_several" in task
+        else f"{rows['rows_contradicting']:.1%} of the rows belong to a paper with several labels"
     )
+    print(f"{rows['rows']:,} rows, {rows['papers']:,} papers; {labels}")
+    oracle = f", oracle accuracy {task['oracle_accuracy']:.1%}" if "oracle_accuracy" in task else ""
     print(
-        f"{task['documents']:,} documents used, oracle accuracy {task['oracle_accuracy']:.1%}; "
+        f"{task['documents']:,} documents used{oracle}; "
         f"{leaks['share']:.1%} of the test rows are papers of the training set, "
         f"{leaks['near_duplicates']:,} test papers have near duplicates there -> "
         f"{REPORTS / 'audit.html'}"

@@ -5,39 +5,42 @@ from _stage import prepare, run
 prepare()
 
 from arxiv_hybrid.data.label_set import LabelSet, multi_hot
-from arxiv_hybrid.evaluation.linear import fit_linear, prediction_table
-from arxiv_hybrid.evaluation.metrics import scores
+from arxiv_hybrid.evaluation.classes import class_rows, without_many
+from arxiv_hybrid.evaluation.linear import fit_linear
+from arxiv_hybrid.evaluation.measures import headline, shown_measures
+from arxiv_hybrid.evaluation.predictions import Predictions
+from arxiv_hybrid.evaluation.report import majority_scores, scores
+from arxiv_hybrid.inference.thresholds import fit_thresholds
 from arxiv_hybrid.params import Params
 from arxiv_hybrid.paths import BASELINE, LABELS, METRICS, SPLIT_NAMES, SPLITS
-from arxiv_hybrid.system.files import read_parquet, write_json, write_parquet
+from arxiv_hybrid.system.files import read_parquet, write_csv, write_json
 
 
 def main(params: Params) -> None:
     train, val, test = (read_parquet(SPLITS / f"{name}.parquet") for name in SPLIT_NAMES)
-    names = list(LabelSet.read(LABELS).names)
-    result = fit_linear(train, val, test, classes=len(names))
-    report = {
-        part: scores(
-            frame["label"].to_numpy(),
-            probabilities,
-            names,
-            listed=multi_hot(frame["labels"], len(names)),
-            calibration_bins=params.evaluate.calibration_bins,
-        )
-        for part, frame, probabilities in (("val", val, result.val), ("test", test, result.test))
+    label_set = LabelSet.read(LABELS)
+    names, thresholds = list(label_set.names), None
+    result = fit_linear(train, val, test, label_set)
+    if label_set.multi_label:
+        listed, per_class = multi_hot(val["labels"], len(names)), params.thresholds == "per_class"
+        thresholds = fit_thresholds(listed, result.val, per_class=per_class).round(6)
+    report = {}
+    for part, papers, p in (("val", val, result.val), ("test", test, result.test)):
+        predictions = Predictions(p, thresholds)
+        predictions.write(BASELINE, part, names)
+        report[part] = scores(papers, label_set, predictions, params.evaluate)
+    main_measure = next(iter(shown_measures(report["val"])))
+    content = {
+        **report["test"],
+        f"val_{main_measure}": report["val"][main_measure],
+        "c": result.c,
+        "features": result.features,
     }
-    write_parquet(BASELINE / "val.parquet", prediction_table(val, result.val, names))
-    write_parquet(BASELINE / "test.parquet", prediction_table(test, result.test, names))
-    write_json(
-        METRICS / "baseline.json",
-        {
-            **report["test"],
-            "val_accuracy": report["val"]["accuracy"],
-            "c": result.c,
-            "features": result.features,
-        },
-    )
-    print(f"TF-IDF + linear: {report['test']['accuracy']:.2%} on test (C={result.c})")
+    if label_set.multi_label:
+        content["majority"] = majority_scores(train, test, label_set)
+    write_json(METRICS / "baseline.json", without_many(content))
+    write_csv(BASELINE / "classes.csv", class_rows(content["per_class"]))
+    print(f"TF-IDF + linear: {headline(report['test'])} on test (C={result.c})")
 
 
 if __name__ == "__main__":

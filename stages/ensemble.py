@@ -6,62 +6,77 @@ from _stage import prepare, run
 
 prepare()
 
+from arxiv_hybrid.data.label_set import LabelSet
+from arxiv_hybrid.evaluation.classes import without_many
+from arxiv_hybrid.evaluation.confusion import confusion_rows
 from arxiv_hybrid.evaluation.ensemble import (
     TestTimeAugmentation,
+    Vote,
     calibrated,
+    classes_of,
     diversity,
-    equal_weights,
-    fit_vote_temperature,
-    fitted_weights,
+    member_predictions,
     member_probabilities,
     member_scores,
-    vote,
 )
-from arxiv_hybrid.evaluation.report import full_report, prediction_rows
+from arxiv_hybrid.evaluation.measures import headline
+from arxiv_hybrid.evaluation.predictions import Predictions
+from arxiv_hybrid.evaluation.report import full_report
 from arxiv_hybrid.inference import checkpoint
 from arxiv_hybrid.params import Params
-from arxiv_hybrid.paths import BASELINE, MEMBERS, METRICS, MODEL, PLOTS, SPLITS, repository_root
+from arxiv_hybrid.paths import (
+    BASELINE,
+    LABELS,
+    MEMBERS,
+    METRICS,
+    MODEL,
+    PLOTS,
+    SPLITS,
+    repository_root,
+)
 from arxiv_hybrid.system.files import read_parquet, write_csv, write_json
 from arxiv_hybrid.tracking import track
 
 
 def main(params: Params) -> None:
-    settings = params.ensemble
+    settings, label_set = params.ensemble, LabelSet.read(LABELS)
+    several, per_class = label_set.multi_label, params.thresholds == "per_class"
     parts = {name: read_parquet(SPLITS / f"{name}.parquet") for name in ("val", "test")}
-    baseline = {name: read_parquet(BASELINE / f"{name}.parquet") for name in parts}
+    linear = {part: Predictions.read(BASELINE, part, multi_label=several) for part in parts}
     # only the members that params name: a folder may hold those of an earlier list
     folders = {"main": MODEL, **{m.name: MEMBERS / m.name for m in settings.members}}
-    labels = {name: papers["label"].to_numpy() for name, papers in parts.items()}
+    classes = {name: classes_of(papers, label_set) for name, papers in parts.items()}
     with track("ensemble", params, root=repository_root(), workspace=Path.cwd()) as mlrun:
         mlrun.tags({f"model.digest.{n}": checkpoint.digest(f) for n, f in folders.items()})
         voters = {
             name: checkpoint.load(folder, device=params.device, precision=params.precision)
             for name, folder in folders.items()
         }
-        names = voters["main"].config.classes
         augmentation = TestTimeAugmentation(settings.tta, params.augment.alpha, params.seed)
-        members = {
-            part: member_probabilities(voters, papers, augmentation)
-            for part, papers in parts.items()
-        }
-        linear = {part: table[names].to_numpy() for part, table in baseline.items()}
+        val, test = (
+            member_probabilities(voters, papers, augmentation) for papers in parts.values()
+        )
         if settings.linear:
-            members = {part: {**members[part], "linear": linear[part]} for part in parts}
-        weights = equal_weights(members["test"])
-        if settings.weights == "fitted":
-            weights = fitted_weights(labels["val"], members["val"])
-        temperature = fit_vote_temperature(labels["val"], vote(members["val"], weights))
-        votes = calibrated(vote(members["test"], weights), temperature)
-        report = full_report(parts["test"], votes, linear["test"], names, params)
-        report["members"] = member_scores(labels["test"], members["test"], weights)
-        report["temperature"] = temperature
-        report["diversity"] = diversity(labels["test"], members["test"])
-        write_json(METRICS / "ensemble.json", report)
-        write_csv(PLOTS / "ensemble_confusion.csv", prediction_rows(labels["test"], votes, names))
+            val["linear"], test["linear"] = calibrated(
+                classes["val"], linear["val"], linear["test"]
+            )
+        vote = Vote.fit(classes["val"], val, settings.weights, per_class=per_class)
+        votes = vote.predict(test)
+        members = member_predictions(classes["val"], val, test, per_class=per_class)
+        report = full_report(parts["test"], label_set, votes, linear["test"], params)
+        report |= {
+            "members": member_scores(classes["test"], members, vote.weights),
+            "temperature": vote.temperature,
+            "diversity": diversity(classes["test"], members),
+        }
+        if several:
+            report["bias"] = vote.bias
+        write_json(METRICS / "ensemble.json", without_many(report))
+        write_csv(PLOTS / "ensemble_confusion.csv", confusion_rows(parts["test"], label_set, votes))
         mlrun.dataset(parts["test"], "test", "evaluation")
-        mlrun.metrics(report)
+        mlrun.metrics(without_many(report))
         mlrun.file(METRICS / "ensemble.json")
-    print(f"ensemble of {len(weights)}: accuracy {report['accuracy']:.2%}")
+    print(f"ensemble of {len(voters) + settings.linear}: {headline(report)}")
 
 
 if __name__ == "__main__":

@@ -2,19 +2,33 @@
 
 from pathlib import Path
 
-import pandas as pd
-
 from _stage import prepare, run
 
 prepare()
 
+from arxiv_hybrid.data.label_set import LabelSet
 from arxiv_hybrid.data.table import labelled_digest
 from arxiv_hybrid.evaluation.attention import attention_table, explain
-from arxiv_hybrid.evaluation.metrics import confusion, reliability
-from arxiv_hybrid.evaluation.report import class_rows, full_report, prediction_rows
+from arxiv_hybrid.evaluation.classes import without_many
+from arxiv_hybrid.evaluation.confusion import confusion_table
+from arxiv_hybrid.evaluation.measures import main_measure
+from arxiv_hybrid.evaluation.predict import predict
+from arxiv_hybrid.evaluation.predictions import Predictions
+from arxiv_hybrid.evaluation.report import full_report
+from arxiv_hybrid.evaluation.summary import evaluation_line
+from arxiv_hybrid.evaluation.tables import full_tables, plot_tables
 from arxiv_hybrid.inference import checkpoint
 from arxiv_hybrid.params import Params
-from arxiv_hybrid.paths import BASELINE, METRICS, MODEL, PLOTS, REPORTS, SPLITS, repository_root
+from arxiv_hybrid.paths import (
+    BASELINE,
+    LABELS,
+    METRICS,
+    MODEL,
+    PLOTS,
+    REPORTS,
+    SPLITS,
+    repository_root,
+)
 from arxiv_hybrid.reporting import figures
 from arxiv_hybrid.reporting.attention_page import attention_page
 from arxiv_hybrid.system.files import read_parquet, write_bytes, write_csv, write_json, write_text
@@ -22,19 +36,19 @@ from arxiv_hybrid.tracking import track
 
 
 def main(params: Params) -> None:
-    test, baseline = read_parquet(SPLITS / "test.parquet"), read_parquet(BASELINE / "test.parquet")
+    test, label_set = read_parquet(SPLITS / "test.parquet"), LabelSet.read(LABELS)
+    baseline = Predictions.read(BASELINE, "test", multi_label=label_set.multi_label)
     classifier = checkpoint.load(MODEL, device=params.device, precision=params.precision)
-    names = classifier.config.classes
     with track("evaluate", params, root=repository_root(), workspace=Path.cwd()) as mlrun:
-        labels, probabilities = test["label"].to_numpy(), classifier.probabilities(test).numpy()
-        report = full_report(test, probabilities, baseline[names].to_numpy(), names, params)
-        bins = pd.DataFrame(reliability(labels, probabilities, params.evaluate.calibration_bins))
+        papers = test, label_set, predict(classifier, test)
+        report = full_report(*papers, baseline, params)
+        plots = plot_tables(*papers, report, params.evaluate.calibration_bins)
         explained = explain(classifier, test.head(params.evaluate.explain_papers))
-        write_json(METRICS / "evaluate.json", report)
-        write_csv(PLOTS / "confusion.csv", prediction_rows(labels, probabilities, names))
-        write_csv(PLOTS / "reliability.csv", bins)
-        write_csv(PLOTS / "classes.csv", class_rows(report))
-        write_csv(PLOTS / "attention.csv", attention_table(explained))
+        write_json(METRICS / "evaluate.json", without_many(report))
+        for name, table in full_tables(*papers, report).items():
+            write_csv(REPORTS / f"{name}.csv", table)
+        for name, table in (plots | {"attention": attention_table(explained)}).items():
+            write_csv(PLOTS / f"{name}.csv", table)
         write_text(REPORTS / "attention.html", attention_page(explained, classifier.config.model))
         for number, paper in enumerate(explained, 1):
             picture = figures.png(figures.attention(paper))
@@ -42,23 +56,22 @@ def main(params: Params) -> None:
         mlrun.dataset(test, "test", "evaluation")
         digest = checkpoint.digest(MODEL)
         mlrun.tags({"model.digest": digest})
-        mlrun.metrics(report)
+        mlrun.metrics(without_many(report))
         mlrun.file(METRICS / "evaluate.json")
         if mlrun.active:
-            counts = confusion(labels, probabilities.argmax(1), len(names))
-            mlrun.figure(figures.confusion_matrix(counts, names, "test papers"), "confusion.png")
-            mlrun.figure(figures.reliability_diagram(bins), "reliability.png")
+            figure = figures.confusion_matrix(confusion_table(*papers), "test papers")
+            mlrun.figure(figure, "confusion.png")
+            mlrun.figure(figures.reliability_diagram(plots["reliability"]), "reliability.png")
             mlrun.file(REPORTS / "attention.html")
+            mlrun.file(REPORTS / "classes.csv")
             for number in range(1, len(explained) + 1):
                 mlrun.file(REPORTS / "attention" / f"{number}.png", "attention")
-        if name := params.tracking.register_as:
-            result = mlrun.register(name, digest, report["accuracy"], labelled_digest(test))
-            print(result or f"not registered as {name}: MLflow does not log this run")
-    gain = report["against_baseline"]
-    print(
-        f"accuracy {report['accuracy']:.2%}, macro-F1 {report['macro_f1']:.2%}, "
-        f"{gain['gain']:+.2%} over the baseline (p = {gain['p_value']:.2g})"
-    )
+        if register_as := params.tracking.register_as:
+            labels = test["labels"] if label_set.multi_label else test["label"]
+            measured_on = labelled_digest(test.assign(label=labels))
+            result = mlrun.register(register_as, digest, main_measure(report), measured_on)
+            print(result or f"not registered as {register_as}: MLflow does not log this run")
+    print(evaluation_line(report))
 
 
 if __name__ == "__main__":

@@ -5,11 +5,12 @@ from _stage import prepare, run
 prepare()
 
 from arxiv_hybrid.params import Params, to_yaml, values_in_force
-from arxiv_hybrid.paths import RESOLVED
+from arxiv_hybrid.paths import MEMBERS, RESOLVED
 from arxiv_hybrid.system.files import write_text
 
 
 def main(params: Params) -> None:
+    MEMBERS.mkdir(parents=True, exist_ok=True)  # stage ensemble needs it even without members
     write_text(RESOLVED, to_yaml(values_in_force(params)))
     members = len(params.ensemble.members)
     print(f"{params.model} by recipe {params.recipe}, {members} ensemble members -> {RESOLVED}")

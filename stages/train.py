@@ -61,16 +61,16 @@ def train(params: Params, member: str | None, group: Group) -> None:
         )  # fmt: skip
         if not group.is_main:
             return  # all processes have the same model; one writes it
-        checkpoint.save(folder, classifier.model, vocabulary, classifier.config)
+        classifier.save(folder)
         write_csv(plots / "learning_curves.csv", curves(history))
         write_json(metrics / "train.json", report(classifier, history))
         mlrun.tags({"member": member or "main", "model.digest": checkpoint.digest(folder)})
         mlrun.metrics({"best": report(classifier, history)})
         mlrun.learning_curves(curves(history))
         if params.tracking.log_model:
-            mlrun.model(folder, classifier.config.classes)
-    best = history.best_epoch
-    print(f"{member or 'main'}: best epoch {best.epoch}, val accuracy {best.val_accuracy:.2%}")
+            config = classifier.config
+            mlrun.model(folder, config.classes, multi_label=config.multi_label)
+    print(f"{member or 'main'}: {history.summary}")
 
 
 if __name__ == "__main__":

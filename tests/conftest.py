@@ -34,8 +34,14 @@ CLASSES = LabelSet(  # of the default parameters
     ("cs.AI-LG", "cs.CL", "cs.CV"),
     categories={"cs.AI-LG": ("cs.AI", "cs.LG"), "cs.CL": ("cs.CL",), "cs.CV": ("cs.CV",)},
 )
+SEVERAL = LabelSet(  # of labels.from=listed, labels.classes=4
+    ("cs.AI", "cs.CL", "cs.CV", "cs.LG"),
+    multi_label=True,
+    categories={name: (name,) for name in ("cs.AI", "cs.CL", "cs.CV", "cs.LG")},
+)
 TINY: dict[str, Any] = {
     "epochs": 2,
+    "min_steps": 0,
     "batch_size": 16,
     "architecture": {"num_filters": 8, "lstm_hidden": 8},
     "fetch": {"papers": 160},
@@ -94,6 +100,22 @@ def splits(papers: pd.DataFrame, tiny_params: Params) -> dict[str, pd.DataFrame]
     labelled = label_papers(papers, tiny_params.labels)
     split = tiny_params.split.model_copy(update={"seed": 1})
     return split_documents(labelled.documents, split, labelled.label_set)
+
+
+@pytest.fixture(scope="session")
+def several_content(tiny_content: dict[str, Any]) -> dict[str, Any]:
+    """Tiny parameters with several labels per paper: all that it lists of four categories."""
+    return merged(tiny_content, {"labels": {"from": "listed", "classes": 4}})
+
+
+@pytest.fixture(scope="session")
+def several_splits(
+    papers: pd.DataFrame, several_content: dict[str, Any]
+) -> dict[str, pd.DataFrame]:
+    params = parse(several_content, "tiny params")
+    labelled = label_papers(papers, params.labels)
+    assert labelled.label_set == SEVERAL
+    return split_documents(labelled.documents, params.split, SEVERAL)
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from arxiv_hybrid.params import Labels
+
+PRIMARY = Labels.model_validate({"from": "primary", "classes": 3})
 WORDS = [f"word{i}" for i in range(3000)]
 
 
@@ -16,7 +19,8 @@ def random_papers(count: int = 120, words: int = 160, seed: int = 0) -> pd.DataF
             "id": [f"2505.{i:05}" for i in range(count)],
             "title": [f"A study of {random.choice(WORDS)}" for _ in range(count)],
             "abstract": [" ".join(random.choice(WORDS, words)) for _ in range(count)],
-            "label": random.integers(3, size=count),
+            "label": (labels := random.integers(3, size=count)),
+            "labels": [[int(label)] for label in labels],
             "published": [f"2025-{5 + i % 2:02}-01" for i in range(count)],
             "category": "cs.AI",
             "primary_category": "cs.AI",

@@ -62,3 +62,11 @@ def test_without_a_change_few_words_exceed_the_critical_z() -> None:
         assert rising.tested > 200
         exceeded += bool((rising.table["z"] > rising.critical_z).any())
     assert exceeded <= 5, "one of twenty is expected"
+
+
+def test_many_months_are_counted_by_year() -> None:
+    rows = random_papers()
+    years = [f"{2015 + number % 5}-{1 + number % 12:02}-01" for number in range(120)]
+    months = by_month(split_rows(rows.assign(published=years)))
+    assert months["month"].tolist() == ["2015", "2016", "2017", "2018", "2019"]
+    assert months[["train", "val", "test"]].to_numpy().sum() == 120

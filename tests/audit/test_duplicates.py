@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import CLASSES
-from random_papers import WORDS, random_papers, split_rows
+from random_papers import PRIMARY, WORDS, random_papers, split_rows
 
 from arxiv_hybrid.audit.duplicates import SIMILARITY_THRESHOLD, near_duplicates
 from arxiv_hybrid.audit.report import audit_report
@@ -65,9 +65,7 @@ def test_all_copies_of_a_text_are_found(copies: int) -> None:
     splits = {"train": rows[:half], "val": rows[copies:], "test": rows[half:copies]}
     pairs = near_duplicates(splits)
     assert len(pairs) == half * (copies - half)
-    report = audit_report(
-        rows, splits, scheme="primary", label_set=CLASSES, ceiling=None, pairs=pairs
-    )
+    report = audit_report(rows, splits, PRIMARY, CLASSES, ceiling=None, pairs=pairs)
     assert report["leakage"]["train_and_test"]["near_duplicates"] == copies - half
 
 
@@ -105,3 +103,27 @@ def test_texts_shorter_than_a_shingle_make_no_pair() -> None:
     rows = random_papers()
     rows["title"], rows["abstract"] = "One", "two three"
     assert near_duplicates(split_rows(rows)).empty
+
+
+def test_papers_with_several_labels_share_one_if_any_is_the_same() -> None:
+    rows = random_papers()
+    rows.loc[[100, 101], "abstract"] = rows.loc[0, "abstract"]
+    rows["label"], rows["labels"] = 0, [[0]] * len(rows)
+    rows.at[100, "labels"], rows.at[101, "labels"] = [1, 2], [0, 1]  # noqa: PD008
+    rows.loc[100, "label"] = 1
+    pairs = near_duplicates(split_rows(rows), multi_label=True)
+    shared = dict(zip(pairs["second"], pairs["same_label"], strict=True))
+    assert shared == {"2505.00100": False, "2505.00101": True}
+
+
+def test_shingles_of_one_text_leave_the_prefix_of_the_filter_as_it_was() -> None:
+    """Words of their own are the rarest, so they fill the prefix first."""
+    rows = random_papers(count=120, words=40)
+    for row in range(100, 120):
+        words = rows.loc[row - 100, "abstract"].split()
+        words[::13] = [f"only{row}x{number}" for number in range(len(words[::13]))]
+        rows.loc[row, "abstract"] = " ".join(words)
+    splits = split_rows(rows)
+    pairs = near_duplicates(splits)
+    found = {frozenset(pair) for pair in zip(pairs["first"], pairs["second"], strict=True)}
+    assert found == {frozenset(pair) for pair in similar_pairs(splits)}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +14,7 @@ from conftest import CLASSES, merged
 
 from arxiv_hybrid.evaluation.attention import attention_table, explain
 from arxiv_hybrid.inference import checkpoint
+from arxiv_hybrid.models import registry
 from arxiv_hybrid.params import Params, parse
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.text.tokenize import tokenize
@@ -70,6 +73,54 @@ def test_a_classifier_survives_a_round_trip(
     (tmp_path / "vocab.txt").unlink()
     with pytest.raises(UserError, match=r"vocab\.txt: not found"):
         checkpoint.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"thresholds": [0.5]}, "1 thresholds, expected 2"),
+        ({"thresholds": []}, "0 thresholds, expected 2"),
+        ({"thresholds": [0.5, 1.5]}, "thresholds must be numbers from 0 to 1"),
+        ({"thresholds": [0.5, "x"]}, "not a sound model"),
+        ({"biases": [0.0, 1e999]}, "biases must be numbers"),
+        ({"biases": [0.0]}, "1 biases, expected 2"),
+        ({"multi_label": False}, "2 biases, expected 0"),
+        ({"temperature": 0.0}, "temperature 0.0 is not positive"),
+        ({"temperature": "warm"}, "not a sound model"),
+        ({"titles": {"c": "Third"}}, "titles of unknown classes: c"),
+        ({"unheard": 1}, "not a sound model"),
+    ],
+)
+def test_a_damaged_configuration_is_refused(
+    change: dict[str, Any], message: str, model_folder: Path
+) -> None:
+    path = model_folder / "model.json"
+    several = {"classes": ["a", "b"], "multi_label": True, "biases": [0.0, 0.0],
+               "thresholds": [0.5, 0.2], "titles": {"a": "First"}}  # fmt: skip
+    content = {**json.loads(path.read_text()), **several}
+    content["arguments"]["num_classes"] = 2
+    loaded = checkpoint.load(model_folder)
+    two = registry.build("v1", **content["arguments"])
+    checkpoint.save(model_folder, two, loaded.vocabulary, checkpoint.ModelConfig(**content))
+    assert checkpoint.load(model_folder).config.thresholds == [0.5, 0.2]
+    path.write_text(json.dumps(content | change))
+    with pytest.raises(UserError, match=message):
+        checkpoint.load(model_folder)
+
+
+def test_a_model_saved_without_familiarity_forgets_an_earlier_one(
+    tiny_params: Params, splits: dict[str, pd.DataFrame], vocabulary: Vocabulary, tmp_path: Path
+) -> None:
+    classifier, _ = run(tiny_params, splits, vocabulary)
+    classifier.save(tmp_path)
+    loaded, test = checkpoint.load(tmp_path), splits["test"]
+    assert loaded.classify(test)["unsure"].tolist() == classifier.classify(test)["unsure"].tolist()
+    assert loaded.classify(test.assign(title="asdf", abstract="qwer"))["unsure"].all()
+    (tmp_path / checkpoint.FAMILIARITY).write_bytes(b"damaged")
+    with pytest.raises(UserError, match="not a sound model"):
+        checkpoint.load(tmp_path)
+    checkpoint.save(tmp_path, classifier.model, vocabulary, classifier.config)
+    assert not checkpoint.load(tmp_path).classify(test)["unsure"].any()
 
 
 def test_explanations_show_20_title_and_50_abstract_words(

@@ -41,7 +41,7 @@ def test_predictions_are_in_order_whatever_the_chunk_size(
         tables.append(pd.read_csv(output))
         assert "5 papers" in capsys.readouterr().out
     whole, cut = tables
-    assert whole.columns.tolist() == ["id", "category", *PROBABILITIES]
+    assert whole.columns.tolist() == ["id", "category", "unsure", *PROBABILITIES]
     assert whole["id"].tolist() == PAPERS["id"].tolist()
     pd.testing.assert_frame_equal(whole, cut, atol=2e-6, rtol=0)
     direct = checkpoint.load(model_folder).classify(PAPERS)
@@ -55,7 +55,11 @@ def test_title_and_abstract_are_enough(model_folder: Path, tmp_path: Path) -> No
     assert (
         predict_file.predict_file(classifier, tmp_path / "in.csv", tmp_path / "out.csv").papers == 5
     )
-    assert pd.read_csv(tmp_path / "out.csv").columns.tolist() == ["category", *PROBABILITIES]
+    assert pd.read_csv(tmp_path / "out.csv").columns.tolist() == [
+        "category",
+        "unsure",
+        *PROBABILITIES,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -187,6 +191,7 @@ def test_bad_json_lines_are_skipped_with_their_line_numbers(
         pd.DataFrame({"title": ["Deep learning", "learning"], "abstract": ["words", "deep"]})
     )
     assert [row["category"] for row in rows] == direct["category"].tolist()
+    assert [row["unsure"] for row in rows] == [False, False], "this model has no familiarity"
     assert rows[1]["probabilities"] == pytest.approx(
         direct[PROBABILITIES].iloc[1].to_dict(), abs=2e-6
     )

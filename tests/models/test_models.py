@@ -254,3 +254,27 @@ def test_an_argument_that_a_model_lacks_is_named(name: str, part: str) -> None:
     with pytest.raises(UserError, match=f"{name} has no {part}; it takes .*lstm_hidden"):
         registry.build(name, vocab_size=9, **{part: 1})
     assert registry.build("v4", vocab_size=9, char_init_std=1.0, gates=False)
+
+
+def test_groups_of_tokens_of_v5_are_the_published_ones_unless_given(
+    texts: tuple[Tensor, Tensor],
+) -> None:
+    usual, same, fewer = make("v5"), make("v5", title_group=1, abstract_group=4), make("v5")
+    fewer.title_group, fewer.abstract_group = 2, 8  # type: ignore[assignment]
+    wide = make("v5", title_group=2, abstract_group=8)
+    logits = [model.eval()(*texts)[0] for model in (usual, same, fewer, wide)]
+    assert torch.equal(logits[0], logits[1])
+    assert torch.equal(logits[2], logits[3])
+    assert not torch.allclose(logits[0], logits[2])
+
+
+@pytest.mark.parametrize("groups", [(2, 8), (3, 64)])
+def test_attention_of_v5_over_groups_sums_to_1_over_real_tokens(
+    texts: tuple[Tensor, Tensor], groups: tuple[int, int]
+) -> None:
+    model = make("v5", title_group=groups[0], abstract_group=groups[1]).eval()
+    maps = model(*texts)[1]
+    for name, ids in zip(("title_attention", "abstract_attention"), texts, strict=True):
+        assert maps[name].shape == ids.shape
+        torch.testing.assert_close(maps[name].sum(1), torch.ones(len(ids)))
+        assert not maps[name][ids == 0].any()

@@ -61,6 +61,7 @@ def test_shipped_params_are_valid_and_the_documented_sweep_changes_something() -
         ({"architecture": {"lstm_hidden": 75}}, ["lstm_hidden", "75", "multiple of 2"]),
         ({"model": "v4", "architecture": {"lstm_hidden": 6}}, ["lstm_hidden", "multiple of 4"]),
         ({"model": "cnn_lstm", "architecture": {"gates": False}}, ["architecture.gates", "v1"]),
+        ({"architecture": {"title_group": 2}}, ["architecture.title_group", "only v5"]),
         ({"architecture": {"char_init_std": 0.1}}, ["architecture.char_init_std", "only v4"]),
         (
             {"model": "v4", "architecture": {"char_init_std": 0}},
@@ -209,7 +210,9 @@ def test_every_value_in_force_makes_stage_resolve_run_again() -> None:
     values = values_in_force(load(ROOT / "params.yaml"))
     nested = {f"{key}.{name}" for key in ("glove", "vocab") for name in values["train"][key]}
     flat = set(values["train"]) - {"glove", "vocab"}
-    assert tracked == flat | nested | {"recipe", "augment", "ensemble.members"}
+    assert tracked == flat | nested | {
+        "recipe", "augment", "ensemble.members", "labels.from", "labels.separator",
+    }  # fmt: skip
 
 
 def test_values_in_force_are_those_that_training_gets(default_content: dict[str, Any]) -> None:

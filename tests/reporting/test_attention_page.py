@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html import unescape
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from arxiv_hybrid.evaluation.attention import Explanation, Part
 from arxiv_hybrid.reporting import figures
-from arxiv_hybrid.reporting.attention_page import attention_page, pieces
+from arxiv_hybrid.reporting.attention_page import CLASSES_SHOWN, attention_page, pieces
 from arxiv_hybrid.text.tokenize import tokenize
 
 TEXT = "Is <b>deep</b> learning, at last, ideal?"
@@ -25,7 +26,8 @@ def part(name: str, text: str, limit: int = 99, heads: int = 2) -> Part:
 
 def explanation(title: str = "A title", abstract: str = "An abstract of words") -> Explanation:
     probabilities = {"cs.AI": 0.25, "cs.CL": 0.75}
-    return Explanation(probabilities, "1", part("title", title), part("abstract", abstract), None)
+    parts = part("title", title), part("abstract", abstract)
+    return Explanation(probabilities, ("cs.CL",), "1", *parts, ())
 
 
 @pytest.mark.parametrize(
@@ -64,3 +66,19 @@ def test_the_page_escapes_the_text_and_loads_nothing() -> None:
 def test_a_paper_without_words_has_a_picture(title: str) -> None:
     assert figures.png(figures.attention(explanation(title, ""))).startswith(b"\x89PNG")
     assert "cs.CL" in attention_page([explanation(title, "")], "v1")
+
+
+def test_of_many_classes_the_likeliest_are_shown_and_all_that_are_assigned() -> None:
+    names = [f"c{number}" for number in range(CLASSES_SHOWN + 30)]
+    probabilities = {name: 1 - number / 100 for number, name in enumerate(names)}
+    paper = replace(
+        explanation(), probabilities=probabilities, assigned=("c0", "c1"), actual=("c1", "c0")
+    )
+    page = attention_page([paper], "v5")
+    assert f"The {CLASSES_SHOWN} likeliest of {len(names)} classes" in page
+    assert page.count('<td class="bar">') == CLASSES_SHOWN
+    assert "<b>c0</b>, 100.0" in page
+    assert "<b>c1</b>, 99.0" in page
+    assert "<b>c1, c0</b>" in page, "the same classes in another order are no mistake"
+    wrong = attention_page([replace(paper, actual=("c1", "c5"))], "v5")
+    assert '<b class="warn">c1, c5</b>' in wrong

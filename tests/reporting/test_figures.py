@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
 import pandas as pd
 
 from arxiv_hybrid.evaluation.attention import Explanation, Part
+from arxiv_hybrid.evaluation.confusion import ConfusionTable
 from arxiv_hybrid.reporting import figures
 
 
@@ -17,16 +19,17 @@ def paper() -> Explanation:
     title = Part("title", "Deep words", ["deep", "words"], heads, 0.4)
     abstract = Part("abstract", "We ask what it", ["we", "ask", "what", "it"],
                     np.full((2, 4), 0.25), 0.6)  # fmt: skip
-    return Explanation({"a": 0.25, "b": 0.75}, "1", title, abstract, "a")
+    return Explanation({"a": 0.25, "b": 0.75}, ("b",), "1", title, abstract, ("a",))
 
 
 def test_figures_show_what_they_are_given() -> None:
     counts = np.array([[50, 2, 8], [3, 60, 1], [0, 9, 70]])
+    table = ConfusionTable(["a", "b", "c"], counts, counts.sum(1), complete=True)
     curves = pd.DataFrame({"epoch": [1, 2]})
     for part in ("train", "val"):
         curves[f"{part}_loss"], curves[f"{part}_accuracy"] = [1.0, 0.5], [0.5, 0.7]
     drawn = {
-        "confusion": figures.confusion_matrix(counts, ["a", "b", "c"], "t"),
+        "confusion": figures.confusion_matrix(table, "t"),
         "curves": figures.learning_curves(curves),
         "reliability": figures.reliability_diagram(
             pd.DataFrame({"confidence": [0.5, 0.9], "accuracy": [0.6, 0.8]})
@@ -49,3 +52,25 @@ def test_figures_show_what_they_are_given() -> None:
         shades, [[1, 0.25], [1, 0], [1, 2 / 3]]
     )  # relative to the row's largest
     assert [axis.images[0].get_clim() for axis in (title, abstract)] == [(0, 1)] * 2
+
+
+def test_shares_of_some_classes_are_of_all_their_papers() -> None:
+    counts = np.array([[50, 2], [3, 60]])
+    part = ConfusionTable(["a", "b"], counts, np.array([100, 120]), complete=False)
+    axis = figures.confusion_matrix(part, "t").axes[0]
+    assert axis.get_title() == "t: the 2 most confused classes"
+    assert axis.texts[0].get_text() == "50%\n50"
+    assert axis.texts[3].get_text() == "50%\n60"
+
+
+def test_a_paper_of_several_classes_is_named_with_all_of_them() -> None:
+    several = replace(paper(), assigned=("b", "a"), actual=("a", "b"))
+    title = figures.attention(several).get_suptitle()
+    assert title == "1: predicted b (75%), a (25%), actual a, b"
+
+
+def test_learning_curves_of_several_classes_show_precision() -> None:
+    curves = pd.DataFrame({"epoch": [1, 2]})
+    for part in ("train", "val"):
+        curves[f"{part}_loss"], curves[f"{part}_precision_at_1"] = [1.0, 0.5], [0.5, 0.7]
+    assert figures.learning_curves(curves).axes[1].get_ylabel() == "precision@1"

@@ -1,4 +1,4 @@
-"""The page about the last run: its charts, and what changed."""
+"""The page about the last run: its sections, its charts, and what changed."""
 
 from __future__ import annotations
 
@@ -7,12 +7,37 @@ import re
 import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 import yaml
+from random_predictions import at, label_set, one_class, papers_listing, several_classes
 
+from arxiv_hybrid.data.class_groups import FEW
+from arxiv_hybrid.data.label_set import LabelSet
+from arxiv_hybrid.evaluation.attention import Explanation, Part
+from arxiv_hybrid.evaluation.classes import class_rows
+from arxiv_hybrid.evaluation.confusion import confusion_table, frequent_mistakes, mistakes
+from arxiv_hybrid.evaluation.label_issues import (
+    confidently_wrong,
+    doubtful_labels,
+    hardest,
+    missing_labels,
+)
+from arxiv_hybrid.evaluation.predictions import Predictions
+from arxiv_hybrid.evaluation.report import (
+    full_report,
+    majority_scores,
+    reliability_rows,
+    scores,
+)
+from arxiv_hybrid.params import Params
 from arxiv_hybrid.reporting.changes import changes
 from arxiv_hybrid.reporting.charts import Chart, _ticks
+from arxiv_hybrid.reporting.run_page import LastRun, run_page
+from arxiv_hybrid.taxonomy.categories import categories
 
 METRICS, PARAMS = Path("metrics"), Path("params.yaml")
 
@@ -92,3 +117,144 @@ def test_changes_are_relative_to_the_newest_commit_that_differs(repository: Path
 
 def test_no_changes_without_git(tmp_path: Path) -> None:
     assert changes(tmp_path, METRICS, PARAMS) is None
+
+
+def last_run(
+    papers: pd.DataFrame,
+    classes: LabelSet,
+    predictions: Predictions,
+    baseline: Predictions,
+    params: Params,
+) -> LastRun:
+    """What `report` reads, with made-up metrics of the stages before the evaluation."""
+    several = classes.multi_label
+    run = papers, classes, predictions
+    report = full_report(*run, baseline, params)
+    base = scores(papers, classes, baseline, params.evaluate)
+    score = "precision_at_1" if several else "accuracy"
+    task: dict[str, Any] = {"scheme": params.labels.from_, "papers_left_out": 3}
+    if several:
+        task |= {"papers_with_several": 0.6, "labels_per_paper": 2.0}
+        base["majority"] = majority_scores(papers, papers, classes)
+    else:
+        task |= {"majority_accuracy": 0.4, "oracle_accuracy": 1.0, "label_ceiling": None}
+    sizes = {"train": 7, "val": 2, "test": 3}
+    task |= (
+        {"documents_per_class": dict.fromkeys(classes.names, sizes)}
+        if len(classes) <= FEW
+        else {
+            "largest_class": {"name": classes.names[0], "documents": 900},
+            "smallest_class": {"name": classes.names[-1], "documents": 50},
+        }
+    )
+    raw: dict[str, Any] = {"papers": 9, "rows": 9, "published": {"first": None, "last": None}}
+    member = {score: 0.8, "micro_f1": 0.7, "weight": 0.5}
+    pair = {"disagreement": 0.1, "q_statistic": None}
+    curves = {"epoch": [1, 2]}
+    for part in ("train", "val"):
+        curves |= {f"{part}_loss": [1, 0.5], f"{part}_{score}": [0.5, 0.6]}  # type: ignore[list-item]
+    name = classes.names[1]
+    texts = (Part(part, "two words", ["two", "words"], np.full((1, 2), 0.5), 0.5)
+             for part in ("title", "abstract"))  # fmt: skip
+    return LastRun(
+        params=params,
+        label_set=classes,
+        metrics={
+            "audit": {
+                "papers_csv": raw | ({} if several else {"rows_contradicting": 0.0}),
+                "task": task,
+                "leakage": {"train_and_test": {"share": 0.0}},
+            },
+            "vocab": {"out_of_vocabulary": {"test": 0.01}},
+            "train": {"best_epoch": 2, "epochs": 2, f"val_{score}": 0.6, "parameters": 9,
+                      "precision": "fp32", "device": "cpu"},
+            "baseline": base,
+            "evaluate": report,
+            "ensemble": {**report, "members": {"main": member, "x": member},
+                         "diversity": {"mean_disagreement": 0.1, "oracle_accuracy": 0.9,
+                                       "pairs": {"main | x": pair}}},
+        },
+        curves=pd.DataFrame(curves),
+        classes=class_rows(report["per_class"]),
+        baseline_classes=class_rows(base["per_class"]),
+        confusion=confusion_table(*run),
+        mistakes=frequent_mistakes(mistakes(*run), 15),
+        reliability=reliability_rows(*run, 15),
+        wrong=[] if several else confidently_wrong(*run, 10),
+        hard=[] if several else hardest(*run, 10),
+        missing=missing_labels(*run, 10) if several else [],
+        doubtful=doubtful_labels(*run, 10) if several else [],
+        explained=[Explanation({name: 0.9}, (name,), "2505.00001", *texts, (name,))],
+        changes=None,
+    )  # fmt: skip
+
+
+class Balanced(HTMLParser):
+    """Checks that tags are closed in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, _: list[tuple[str, str | None]]) -> None:
+        if tag not in ("meta", "link", "br", "line", "circle", "polyline"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if self.open[-1:] == [tag]:
+            self.open.pop()
+        else:
+            assert tag in ("line", "circle", "polyline"), (tag, self.open[-3:])
+
+
+def checked(page: str) -> str:
+    """The page, if it is well-formed and has no gaps."""
+    tags = Balanced()
+    tags.feed(page)
+    assert not tags.open
+    assert not re.search(r"\bnan\b|None</td>|None to|<b>\s*</b>", page)
+    return page
+
+
+def test_a_run_of_one_class_per_paper(tiny_params: Params) -> None:
+    labels, p = one_class()
+    papers = papers_listing(np.eye(3, dtype=bool)[labels])
+    predictions = Predictions(p, unsure=p.max(1) < 0.5)
+    baseline = Predictions(one_class(skill=1.0)[1])
+    run = last_run(papers, label_set(3, multi_label=False), predictions, baseline, tiny_params)
+    page = checked(run_page(run))
+    report = run.metrics["evaluate"]
+    assert f"The last run: {report['accuracy'] * 100:.1f}" in page
+    assert "Confusion matrix" in page
+    assert "are called unsure" in page
+    assert "ceiling" not in page
+    assert "submitted" not in page, "the papers have no dates"
+    assert page.count('class="cell" style="--share: ') == 3 + 9
+    assert f"<td>{report['per_class']['c1']['f1'] * 100:.1f}" in page
+    assert "<details><summary>c" not in page, "few classes are not folded"
+
+
+@pytest.mark.parametrize("count", [5, 60])
+def test_a_run_of_several_classes_per_paper(tiny_params: Params, count: int) -> None:
+    names = tuple(categories())[:count]
+    classes = LabelSet(names, True, {name: (name,) for name in names})
+    listed, p = several_classes(classes=count)
+    baseline = at(0.5, several_classes(classes=count, skill=1.0)[1])
+    run = last_run(papers_listing(listed), classes, at(0.5, p), baseline, tiny_params)
+    page = checked(run_page(run))
+    report = run.metrics["evaluate"]
+    assert f"precision@1 {report['precision_at_1'] * 100:.1f}" in page
+    for heading in ("micro-F1", "sample-F1", "recall@3", "Predicted beside listed",
+                    "Possibly missing", "Doubtful", "threshold"):  # fmt: skip
+        assert heading in page
+    for gone in ("Confidently wrong", "Confusion matrix", "oracle"):
+        assert gone not in page
+    for name in names:
+        assert f"<td>{name}</td>" in page, "every class is on the page"
+    if count > FEW:
+        assert "most confused of 60 classes" in page
+        assert "The lowest F1" in page
+        in_cs = sum(name.startswith("cs.") for name in names)
+        assert page.count(f"<details><summary>cs (Computer Science): {in_cs} classes") == 1
+        widest = max(row.count("<td") for row in page.split("<tr>"))
+        assert widest <= 20, "no table is as wide as there are classes"

@@ -64,6 +64,11 @@ def test_the_champion_is_the_best_on_the_same_papers(tiny_params: Params, tmp_pa
     assert registered(second, 0.81).endswith("version 2, 81.00%: champion"), "registered once only"
     model = find_model_to_serve(tmp_path, "papers", lambda: pytest.fail("not needed"))
     assert model.uri == "models:/papers@champion"
+    with track("evaluate", tiny_params, root=tmp_path, workspace=tmp_path) as run:
+        result = run.register("papers", first, 0.99, "same", metric="micro_f1")
+    assert result is not None
+    assert "micro-F1 99.00%" in result
+    assert result.endswith("the champion, version 2, was measured by another metric")
     client = mlflow.MlflowClient(model.store)
     assert client.get_model_version_by_alias("papers", "champion").version in (2, "2")
     assert len(client.search_model_versions("name = 'papers'")) == 2

@@ -91,6 +91,34 @@ def test_the_logged_model_classifies_titles_and_abstracts(
 
 
 @pytest.mark.filterwarnings("default")
+def test_a_model_of_several_labels_says_them(
+    tiny_params: Params, held_out: pd.DataFrame, tmp_path: Path
+) -> None:
+    import mlflow
+
+    torch.manual_seed(0)
+    words = Vocabulary(("<PAD>", "<UNK>", "the", "of", "a"))
+    arguments = {"vocab_size": 5, "embed_dim": 8, "num_classes": 2, "num_filters": 4,
+                 "lstm_hidden": 4}  # fmt: skip
+    config = checkpoint.ModelConfig("v1", arguments, ["a", "b"], 12, 40, multi_label=True,
+                                    biases=[0.0, 0.0], thresholds=[0.01, 0.01])  # fmt: skip
+    checkpoint.save(tmp_path / "model", registry.build("v1", **arguments), words, config)
+    with track("train", tiny_params, root=tmp_path, workspace=tmp_path) as run:
+        run.model(tmp_path / "model", ["a", "b"], multi_label=True)
+        assert run.active
+    (description,) = (tmp_path / "mlartifacts").rglob("MLmodel")
+    served = mlflow.pyfunc.load_model(str(description.parent))
+    answer = served.predict(held_out)
+    outputs = served.metadata.signature.outputs
+    assert outputs.input_names() == answer.columns.tolist()
+    assert outputs.input_names() == ["category", "categories", "unsure", "a", "b"]
+    assert [str(kind) for kind in outputs.input_types()[:3]] == [
+        "DataType.string", "DataType.string", "DataType.boolean",
+    ]  # fmt: skip
+    assert set(answer["categories"]) <= {"a;b", "b;a"}
+
+
+@pytest.mark.filterwarnings("default")
 def test_nothing_is_pickled_and_requirements_are_those_of_predicting(logged: Path) -> None:
     assert not list(logged.rglob("*.pkl"))
     requirements = (logged / "requirements.txt").read_text().split()

@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import CLASSES, ROOT, merged
+from conftest import CLASSES, ROOT, SEVERAL, merged
 from safetensors.torch import load_file
 
+from arxiv_hybrid.data.label_set import LabelSet
 from arxiv_hybrid.params import parse
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.training.batches import shuffled_batches
@@ -71,22 +72,46 @@ def trained(folder: Path, count: int) -> list[Path]:
     return [folder / name / str(rank) for rank in range(count)]
 
 
+def prepare(folder: Path, splits: dict[str, pd.DataFrame], label_set: LabelSet) -> None:
+    """Write what the script reads, except its parameters."""
+    for name in ("train", "val"):
+        splits[name].to_parquet(folder / f"{name}.parquet")
+    label_set.write(folder / "labels.json")
+
+
+EQUAL = {"model": "v5", "dropout": 0.0, "word_dropout": 0.0, "precision": "fp32", "epochs": 2,
+         "batch_size": 32, "learning_rate": 0.002}  # fmt: skip
+
+
 @pytest.fixture
 def prepared(
     tmp_path: Path, splits: dict[str, pd.DataFrame], tiny_content: dict[str, Any]
 ) -> tuple[Path, dict[str, Any]]:
-    for name in ("train", "val"):
-        splits[name].to_parquet(tmp_path / f"{name}.parquet")
-    CLASSES.write(tmp_path / "labels.json")
-    changes = {"model": "v5", "dropout": 0.0, "word_dropout": 0.0, "precision": "fp32",
-               "epochs": 2, "batch_size": 32, "learning_rate": 0.002}  # fmt: skip
-    return tmp_path, merged(tiny_content, changes)
+    prepare(tmp_path, splits, CLASSES)
+    return tmp_path, merged(tiny_content, EQUAL)
 
 
 def test_two_processes_learn_what_one_learns(prepared: tuple[Path, dict[str, Any]]) -> None:
     folder, content = prepared
     content = merged(content, {"class_weights": [1.0, 3.0, 0.5]})
     (folder / "params.json").write_text(json.dumps(content))
+    check_two_processes_equal_one(folder)
+
+
+def test_two_processes_learn_the_several_labels_that_one_learns(
+    tmp_path: Path, several_splits: dict[str, pd.DataFrame], several_content: dict[str, Any]
+) -> None:
+    prepare(tmp_path, several_splits, SEVERAL)
+    content = merged(several_content, {**EQUAL, "class_weights": "balanced"})
+    (tmp_path / "params.json").write_text(json.dumps(content))
+    check_two_processes_equal_one(tmp_path)
+    configs = [
+        json.loads((tmp_path / name / "model.json").read_text()) for name in ("of-1/0", "of-2/1")
+    ]
+    np.testing.assert_allclose(configs[0]["thresholds"], configs[1]["thresholds"], atol=0.02)
+
+
+def check_two_processes_equal_one(folder: Path) -> None:
     (single,), (first, second) = trained(folder, 1), trained(folder, 2)
     weights = {path: load_file(path / "model.safetensors") for path in (single, first, second)}
     for name, value in weights[single].items():

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import CLASSES, merged
+from conftest import CLASSES, SEVERAL, merged
 from torch.nn import functional as F
 
 from arxiv_hybrid.inference.devices import DeviceConfig
@@ -188,6 +188,23 @@ def test_an_encoder_trained_on_held_out_papers_is_refused(folder: Path) -> None:
         UserError, match=r"1 validation or test papers, such as 2501.00002; pre-train"
     ):
         pretrained.check_held_out({"2501.00002", "2501.00003"})
+
+
+def test_several_labels_are_learned_from_the_encoder(
+    folder: Path, several_splits: dict[str, pd.DataFrame], several_content: dict[str, Any]
+) -> None:
+    pretrained = load_pretrained(folder)
+    none = dict.fromkeys(several_content["architecture"])
+    changes = {"model": "v5", "epochs": 1, "pretrained": str(folder)}
+    params = parse({**merged(several_content, changes), "architecture": none}, "params")
+    train, val = (several_splits[name] for name in ("train", "val"))
+    words, vectors = pretrained.vocabulary, pretrained.embeddings
+    classifier, history = train_classifier(
+        params, train, val, words, vectors, SEVERAL, pretrained=pretrained
+    )
+    assert np.isfinite(history.best_epoch.val_loss)
+    assert classifier.config.arguments["num_filters"] == SIZES["num_filters"]
+    assert classifier.probabilities(val).shape == (len(val), len(SEVERAL))
 
 
 def test_words_of_another_pretraining_are_refused(

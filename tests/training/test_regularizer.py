@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from arxiv_hybrid.training.losses import make_loss
+from arxiv_hybrid.training.losses import make_loss, make_multi_label_loss
 from arxiv_hybrid.training.regularizer import Mixup, drop_tokens
 
 
@@ -36,6 +36,16 @@ def test_mixup_mixes_features_and_labels() -> None:
     torch.testing.assert_close(
         mix.loss(make_loss("cross_entropy", None, 0.0), logits, labels), expected
     )
+
+
+def test_mixup_of_several_labels() -> None:
+    mix = Mixup(0.3, torch.tensor([1, 0]))
+    labels, logits = torch.tensor([[True, True, False], [False, True, False]]), torch.randn(2, 3)
+    soft = 0.3 * labels.float() + 0.7 * labels[[1, 0]].float()
+    expected = F.binary_cross_entropy_with_logits(logits, soft, reduction="sum") / 2
+    loss = make_multi_label_loss("cross_entropy", None, 0.0)
+    torch.testing.assert_close(mix.loss(loss, logits, labels), expected)
+    assert mix.majority(labels).tolist() == labels[[1, 0]].tolist()
 
 
 def test_under_mixup_the_majority_label_counts_as_right() -> None:

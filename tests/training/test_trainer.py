@@ -22,7 +22,7 @@ from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.text.vocabulary import Vocabulary
 from arxiv_hybrid.training.classifier import fit, train_classifier
 from arxiv_hybrid.training.seed import seed_everything
-from arxiv_hybrid.training.trainer import Epoch, Trainer
+from arxiv_hybrid.training.trainer import Epoch, History, Trainer
 
 
 def run(params: Params, splits: dict[str, pd.DataFrame], vocabulary: Vocabulary):
@@ -138,6 +138,28 @@ def test_fit_reports_every_epoch(
         tiny_params, splits["train"], splits["val"], vocabulary, None, CLASSES, on_epoch=seen.append
     )
     assert seen == history.epochs
+
+
+@pytest.mark.parametrize(
+    ("val", "train", "papers", "rising"),
+    [
+        ([0.3, 0.5, 0.6], 0.58, 400, True),
+        ([0.3, 0.5, 0.6], 0.58, 20, False),  # a standard error of 11 points
+        ([0.3, 0.5, 0.6], 0.80, 400, False),  # overfits
+        ([0.3, 0.6, 0.5], 0.40, 400, False),
+        ([0.6], 0.5, 400, False),  # nothing to compare with
+    ],
+)
+def test_a_run_says_if_it_was_too_short(
+    val: list[float], train: float, papers: int, *, rising: bool
+) -> None:
+    epochs = [
+        Epoch(number, 1.0, train, 1.0, accuracy, 0.001, 100.0)
+        for number, accuracy in enumerate(val, 1)
+    ]
+    history = History(epochs, best=int(np.argmax(val)), val_papers=papers)
+    assert history.still_rising == rising
+    assert ("still rose in the last epoch: try epochs=6" in history.summary) == rising
 
 
 WAITING = {

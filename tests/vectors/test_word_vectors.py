@@ -71,3 +71,8 @@ def test_coverage_counts_tokens_not_types() -> None:
         vocabulary, {"test": [["a", "x"], ["b", "y"]]}, np.array([False, False, True, False])
     )
     assert report == {"size": 4, "words_with_vector": 0.5, "out_of_vocabulary": {"test": 0.5}}
+
+
+@pytest.mark.parametrize(("documents", "number"), [(100, 20), (1260, 20), (2500, 10), (7042, 5)])
+def test_word2vec_passes_more_often_over_few_documents(documents: int, number: int) -> None:
+    assert train.passes(documents) == number

@@ -17,16 +17,23 @@ from arxiv_hybrid.text.tokenize import tokenize_all
 
 _MIN_EXPECTED = 5  # papers on either side, for the normal approximation
 _SIGNIFICANCE = 0.05
+_MAX_MONTHS = 36  # with more months, documents are counted by year
 
 
 def by_month(splits: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """Count the documents of each split per month, and the test words that are unknown.
+    """Count the documents of each split per month, or per year if there are more than 36 months.
+
+    Also count the test words that are unknown.
 
     splits: rows with id, published, title and abstract, by the name of the split; `train`
     and `test` are required. Returns the columns month, one per split, and unknown_words (a share;
     NaN in months without test papers).
     """
     months = {name: _months(part) for name, part in splits.items()}
+    if len(set().union(*map(set, months.values()))) > _MAX_MONTHS:
+        months = {
+            name: month.str.replace(r"-\d\d$", "", regex=True) for name, month in months.items()
+        }
     counts = pd.DataFrame({name: month.value_counts() for name, month in months.items()})
     counts = counts.fillna(0).astype(int).sort_index()
     known = {token for tokens in _tokens(splits["train"]) for token in tokens}

@@ -5,38 +5,58 @@ from __future__ import annotations
 from itertools import combinations
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
+from arxiv_hybrid.data.class_groups import FEW
 from arxiv_hybrid.data.identifiers import text_key
-from arxiv_hybrid.data.label_set import LabelSet
+from arxiv_hybrid.data.label_set import LabelSet, multi_hot
 from arxiv_hybrid.data.table import texts_of
-from arxiv_hybrid.taxonomy.label_sets import PUBLISHED
+from arxiv_hybrid.params import Labels
+from arxiv_hybrid.taxonomy.label_sets import CATEGORIES, PUBLISHED
+
+PAIRS_KEPT = 25  # classes listed together most often
 
 
 def audit_report(
     papers: pd.DataFrame,
     splits: dict[str, pd.DataFrame],
-    *,
-    scheme: str,
+    labels: Labels,
     label_set: LabelSet,
+    *,
     ceiling: dict[str, float] | None,
     pairs: pd.DataFrame,
 ) -> dict[str, Any]:
     """Describe papers.csv and its splits, for metrics/audit.json.
 
-    papers: rows with the columns of `schema.COLUMNS`. splits: the same with `label`, by name,
-    none of them empty. ceiling: the label ceiling by number of classes, if the source knows
-    it. pairs: the result of `near_duplicates`.
+    papers: rows with the columns of `schema.COLUMNS`. splits: the same with `label` and `labels`,
+    by name, none of them empty. ceiling: the label ceiling by the number of published classes, if
+    the source knows it. pairs: the result of `near_duplicates`.
 
     The oracle knows each row's paper and always predicts its most frequent label: no classifier
-    that reads only the paper can be expected to do better over all rows.
+    that reads only the paper can be expected to do better over all rows. If papers may have several
+    labels, they do not contradict each other, and the report counts them instead.
     """
+    keys = {name: texts_of(part).map(text_key) for name, part in splits.items()}
+    left_out = [name for name in labels.class_names or () if name not in label_set.names]
     return {
-        "papers_csv": _describe_rows(papers),
-        "task": _describe_task(papers, splits, scheme, label_set, ceiling),
+        "papers_csv": _describe_rows(papers, labels),
+        "task": {
+            "scheme": labels.from_,
+            **_describe_classes(splits, label_set),
+            **({"classes_left_out": left_out} if left_out else {}),
+            "documents": sum(map(len, splits.values())),
+            "papers_left_out": _left_out(papers, splits),
+            **(
+                _several_labels(splits, label_set)
+                if label_set.multi_label
+                else {**_one_label(splits), **_ceiling(ceiling, labels, label_set)}
+            ),
+        },
         "leakage": {
             f"{first}_and_{second}": {
-                **leakage(splits[first], splits[second]),
+                **leakage(splits[first]["id"], splits[second]["id"], keys[first], keys[second]),
                 "near_duplicates": _count_near_duplicates(pairs, first, second),
             }
             for first, second in combinations(splits, 2)
@@ -44,51 +64,112 @@ def audit_report(
     }
 
 
-def _describe_rows(papers: pd.DataFrame) -> dict[str, Any]:
-    return {
+def _describe_rows(papers: pd.DataFrame, labels: Labels) -> dict[str, Any]:
+    """Counts of rows and texts, and of categories where there are any."""
+    report: dict[str, Any] = {
         "rows": len(papers),
         "papers": int(papers["id"].nunique()),
-        "rows_contradicting": contradicting_share(papers["id"], papers["category"]),
-        "oracle_accuracy": {
-            str(classes): oracle_accuracy(papers["id"], _published_classes(papers, classes))
-            for classes in PUBLISHED
-        },
-        "rows_per_category": _counts(papers["category"]),
-        "papers_per_primary_category": _top(papers.drop_duplicates("id")["primary_category"]),
         "published": _range(papers["published"]),
         "median_title_words": float(papers["title"].str.split().str.len().median()),
         "median_abstract_words": float(papers["abstract"].str.split().str.len().median()),
     }
+    if not labels.multi_label:
+        column = papers["label"] if labels.from_ == "column" else papers["category"]
+        report["rows_contradicting"] = contradicting_share(papers["id"], column)
+    if (papers["category"] != "").any():
+        report["rows_per_category"] = _counts(papers["category"])
+        report["papers_per_primary_category"] = _top(
+            papers.drop_duplicates("id")["primary_category"]
+        )
+        if not labels.multi_label and papers["category"].isin(CATEGORIES).all():
+            report["oracle_accuracy"] = {
+                str(classes): oracle_accuracy(papers["id"], _published_classes(papers, classes))
+                for classes in PUBLISHED
+            }
+    return report
 
 
-def _describe_task(
-    papers: pd.DataFrame,
-    splits: dict[str, pd.DataFrame],
-    scheme: str,
-    label_set: LabelSet,
-    ceiling: dict[str, float] | None,
-) -> dict[str, Any]:
-    documents = pd.concat(splits.values(), ignore_index=True)
+def _left_out(papers: pd.DataFrame, splits: dict[str, pd.DataFrame]) -> int:
+    """Number of papers that are in no split."""
+    used = pd.concat([part["id"] for part in splits.values()]).nunique()
+    return int(papers["id"].nunique() - used)
+
+
+def _one_label(splits: dict[str, pd.DataFrame]) -> dict[str, Any]:
+    documents = pd.concat([part[["id", "label"]] for part in splits.values()], ignore_index=True)
     return {
-        "scheme": scheme,
-        "classes": list(label_set.names),
-        "documents": len(documents),
-        "papers_left_out": int(papers["id"].nunique() - documents["id"].nunique()),
         "documents_contradicting": contradicting_share(documents["id"], documents["label"]),
         "oracle_accuracy": oracle_accuracy(documents["id"], documents["label"]),
-        "label_ceiling": (ceiling or {}).get(str(len(label_set))) if scheme == "primary" else None,
         "majority_accuracy": float(documents["label"].value_counts(normalize=True).iloc[0]),
-        "documents_per_class": {
-            name: {part: int((frame["label"] == number).sum()) for part, frame in splits.items()}
-            for number, name in enumerate(label_set.names)
+    }
+
+
+def _several_labels(splits: dict[str, pd.DataFrame], label_set: LabelSet) -> dict[str, Any]:
+    listed = {name: multi_hot(part["labels"], len(label_set)) for name, part in splits.items()}
+    per_paper = pd.Series(np.concatenate([part.sum(1) for part in listed.values()]))
+    together = listed_together(splits, label_set)
+    return {
+        "labels_per_paper": float(per_paper.mean()),
+        "papers_with_several": float((per_paper > 1).mean()),
+        "papers_by_labels": {str(n): int(count) for n, count in per_paper.value_counts().items()},
+        "listed_together": {
+            f"{label_set.names[first]} | {label_set.names[second]}": count
+            for first, second, count in frequent_pairs(together, PAIRS_KEPT)
         },
     }
 
 
+def class_sizes(splits: dict[str, pd.DataFrame], label_set: LabelSet) -> dict[str, dict[str, int]]:
+    """Documents of each class in each split, by the names of both."""
+    column = "labels" if label_set.multi_label else "label"
+    counts = {part: frame[column].explode().value_counts() for part, frame in splits.items()}
+    return {
+        name: {part: int(sizes.get(number, 0)) for part, sizes in counts.items()}
+        for number, name in enumerate(label_set.names)
+    }
+
+
+def _describe_classes(splits: dict[str, pd.DataFrame], label_set: LabelSet) -> dict[str, Any]:
+    """The size of each class, or of many the largest and the smallest one."""
+    sizes = class_sizes(splits, label_set)
+    if len(label_set) <= FEW:
+        return {"classes": list(label_set.names), "documents_per_class": sizes}
+    totals = {name: sum(counts.values()) for name, counts in sizes.items()}
+    largest, smallest = max(totals, key=totals.__getitem__), min(totals, key=totals.__getitem__)
+    return {
+        "largest_class": {"name": largest, "documents": totals[largest]},
+        "smallest_class": {"name": smallest, "documents": totals[smallest]},
+    }
+
+
+def listed_together(splits: dict[str, pd.DataFrame], label_set: LabelSet) -> npt.NDArray[np.int64]:
+    """Number of papers that list both of two classes, (C, C); the diagonal counts one class."""
+    papers = pd.concat([part[["id", "labels"]] for part in splits.values()]).drop_duplicates("id")
+    listed = multi_hot(papers["labels"], len(label_set)).astype(np.float32)  # exact up to 2**24
+    result: npt.NDArray[np.int64] = (listed.T @ listed).astype(np.int64)
+    return result
+
+
+def frequent_pairs(together: npt.NDArray[np.int64], number: int) -> list[tuple[int, int, int]]:
+    """The pairs of classes with the most papers that list both, and that number, largest first."""
+    first, second = np.triu_indices(len(together), 1)
+    papers = together[first, second]
+    order = np.argsort(-papers, kind="stable")[:number]
+    return [(int(first[i]), int(second[i]), int(papers[i])) for i in order if papers[i]]
+
+
+def _ceiling(
+    ceiling: dict[str, float] | None, labels: Labels, label_set: LabelSet
+) -> dict[str, float | None]:
+    """What the source knows about wrong primary labels of the published sets."""
+    known = labels.from_ == "primary" and PUBLISHED.get(len(label_set)) == label_set.categories
+    return {"label_ceiling": (ceiling or {}).get(str(len(label_set))) if known else None}
+
+
 def _published_classes(papers: pd.DataFrame, classes: int) -> pd.Series:
-    """The class of each row's category query in a published set; empty outside it."""
+    """The class of each row's category query in a published set."""
     class_of = {part: name for name, parts in PUBLISHED[classes].items() for part in parts}
-    return papers["category"].map(class_of).fillna("")
+    return papers["category"].map(class_of)
 
 
 def contradicting_share(ids: pd.Series, labels: pd.Series) -> float:
@@ -102,20 +183,27 @@ def oracle_accuracy(ids: pd.Series, labels: pd.Series) -> float:
     return float(counts.groupby(level="id").max().sum() / len(ids))
 
 
-def best_possible(report: dict[str, Any]) -> float:
-    """The lower of oracle accuracy and label ceiling; 1 means that no limit is known.
+def best_possible(report: dict[str, Any]) -> float | None:
+    """The lower of oracle accuracy and label ceiling; None if no limit below 1 is known.
 
-    If every paper has one label, the oracle is always right, even if the labels are wrong.
+    If every paper has one label, the oracle is always right, even if the labels are wrong. If
+    papers may have several, there is no oracle.
     """
     task = report["task"]
-    limits = [task["oracle_accuracy"], task["label_ceiling"]]
-    return min(float(limit) for limit in limits if limit is not None)
+    limits = [task.get("oracle_accuracy"), task.get("label_ceiling")]
+    best = min((float(limit) for limit in limits if limit is not None), default=1.0)
+    return best if best < 1 else None
 
 
-def leakage(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, float | int]:
-    """Count the rows of `second` whose paper, or whose text under another id, is in `first`."""
-    leaked = second["id"].isin(set(first["id"]))
-    same_text = _text_keys(second).isin(set(_text_keys(first)))
+def leakage(
+    first: pd.Series, second: pd.Series, first_keys: pd.Series, second_keys: pd.Series
+) -> dict[str, float | int]:
+    """Count the rows of the second part whose paper, or text under another id, is in the first.
+
+    first, second: ids. first_keys, second_keys: the `text_key` of each text.
+    """
+    leaked = second.isin(set(first)).to_numpy()
+    same_text = second_keys.isin(set(first_keys)).to_numpy()
     return {
         "rows": int(leaked.sum()),
         "share": float(leaked.mean()),
@@ -131,10 +219,6 @@ def _count_near_duplicates(pairs: pd.DataFrame, first: str, second: str) -> int:
         there = pairs[f"{other}_splits"].str.split(",").map(lambda names: second in names)
         papers |= set(pairs.loc[here.astype(bool) & there.astype(bool), other])
     return len(papers)
-
-
-def _text_keys(papers: pd.DataFrame) -> pd.Series:
-    return texts_of(papers).map(text_key)
 
 
 def _counts(values: pd.Series) -> dict[str, int]:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from argparse import Namespace
 
+import numpy as np
+
 from arxiv_hybrid.commands.papers import typed_paper
 from arxiv_hybrid.commands.terminal import bar, coloured, note, print_json
 from arxiv_hybrid.evaluation.occlusion import Occlusion, occlusion
 from arxiv_hybrid.inference import checkpoint
+from arxiv_hybrid.inference.checkpoint import Classifier, ModelConfig
 from arxiv_hybrid.inference.predict_file import predict_file
 from arxiv_hybrid.inference.records import STANDARD
 from arxiv_hybrid.system.errors import UserError
 
 WORDS_SHOWN = 8
+FEWEST_CLASSES, MOST_CLASSES = 3, 8  # shown of many
+LIKELY = 0.05  # probability from which a class is shown
 
 
 def run(options: Namespace) -> None:
@@ -45,29 +50,73 @@ def _predict_file(options: Namespace) -> None:
 
 
 def _predict_one(options: Namespace) -> None:
-    paper = typed_paper(options.title, options.abstract).iloc[0]
-    result = occlusion(checkpoint.load(options.model), paper["title"], paper["abstract"])
-    supporting = [(word, drop) for word, drop in result.drops if drop > 0][:WORDS_SHOWN]
-    sure = result.confidence >= options.sure
-    if options.json:
-        print_json(
-            category=result.predicted,
-            sure=sure,
-            probabilities=result.probabilities,
-            words=dict(supporting),
-        )
-        return
-    _print_bars(result, sure=sure)
-    if not sure:
-        print(coloured(f"unsure: below {options.sure:.0%}", "33"))
-    if supporting:
-        print("without the word:", ", ".join(f"{word} {-drop:+.1%}" for word, drop in supporting))
+    paper = typed_paper(options.title, options.abstract)
+    classifier = checkpoint.load(options.model)
+    result = occlusion(classifier, paper["title"][0], paper["abstract"][0])
+    assigned = _assigned(classifier, result.probabilities)
+    doubts = []
+    if classifier.unfamiliar(classifier.encode(paper))[0]:
+        doubts.append("unlike the papers it was trained on")
+    if result.confidence < options.sure:
+        doubts.append(f"below {options.sure:.0%}")
+    show = _print_json if options.json else _print_text
+    show(classifier.config, result, assigned, doubts)
 
 
-def _print_bars(result: Occlusion, *, sure: bool) -> None:
-    width = max(map(len, result.probabilities))
-    for name, probability in sorted(result.probabilities.items(), key=lambda pair: -pair[1]):
-        print(bar(f"{name:<{width}}", probability, strong=name == result.predicted and sure))
+def _assigned(classifier: Classifier, probabilities: dict[str, float]) -> list[str]:
+    """The classes that a paper is assigned, the likeliest first."""
+    chosen = classifier.assigned(np.array([list(probabilities.values())]))[0]
+    names = [name for name, taken in zip(probabilities, chosen, strict=True) if taken]
+    return sorted(names, key=lambda name: -probabilities[name])
+
+
+def _likely(probabilities: dict[str, float], assigned: list[str]) -> dict[str, float]:
+    """The classes worth showing, the likeliest first: all if they are few."""
+    ranked = sorted(probabilities, key=lambda name: -probabilities[name])
+    if len(ranked) > MOST_CLASSES:
+        wanted = {*assigned, *ranked[:FEWEST_CLASSES]}
+        ranked = [name for name in ranked if name in wanted or probabilities[name] >= LIKELY]
+    return {name: probabilities[name] for name in ranked[:MOST_CLASSES]}
+
+
+def _supporting(result: Occlusion) -> dict[str, float]:
+    """The words without which the likeliest class is less probable, by how much."""
+    return dict([(word, drop) for word, drop in result.drops if drop > 0][:WORDS_SHOWN])
+
+
+def _print_json(
+    config: ModelConfig, result: Occlusion, assigned: list[str], doubts: list[str]
+) -> None:
+    shown = _likely(result.probabilities, assigned)
+    shown |= {name: result.probabilities[name] for name in assigned}
+    print_json(
+        category=result.predicted,
+        **({"categories": assigned} if config.multi_label else {}),
+        sure=not doubts,
+        doubts=doubts,
+        probabilities=shown,
+        words=_supporting(result),
+    )
+
+
+def _print_text(
+    config: ModelConfig, result: Occlusion, assigned: list[str], doubts: list[str]
+) -> None:
+    shown = _likely(result.probabilities, assigned)
+    titles = {name: config.titles.get(name, "") for name in shown}
+    width, long = max(map(len, shown)), max(map(len, titles.values()))
+    for name, probability in shown.items():
+        label = f"{name:<{width}}" + (f"  {titles[name]:<{long}}" if long else "")
+        print(bar(label, probability, strong=name in assigned and not doubts))
+    if others := [p for name, p in result.probabilities.items() if name not in shown]:
+        print(f"{len(others)} more, each at most {max(others):.1%}")
+    if config.multi_label:
+        print("categories:", ", ".join(assigned))
+    for doubt in doubts:
+        print(coloured(f"unsure: {doubt}", "33"))
+    if supporting := _supporting(result):
+        words = (f"{word} {-drop:+.1%}" for word, drop in supporting.items())
+        print("without the word:", ", ".join(words))
 
 
 def _count(number: int, noun: str) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from arxiv_hybrid.evaluation.report import summary_table
+from arxiv_hybrid.evaluation.classes import read_class_rows
+from arxiv_hybrid.evaluation.summary import summary_table
 from arxiv_hybrid.paths import METRICS, MODEL, REPORTS, repository_root
 from arxiv_hybrid.system.files import read_json
 from arxiv_hybrid.tracking.store import DATABASE
@@ -18,9 +19,11 @@ def run(options: Namespace) -> None:
     places = {
         "model": f"{MODEL}/",
         "metrics": f"{METRICS}/ (dvc metrics show, dvc metrics diff)",
+        "classes": f"{REPORTS / 'classes.csv'}",
         "data audit": f"{REPORTS / 'audit.html'}",
         "plots": "dvc plots show -> dvc_plots/index.html",
         "MLflow runs": f"make ui (store: {repository_root() / DATABASE})",
     }
     metrics = {name: read_json(METRICS / f"{name}.json") for name in METRICS_SHOWN}
-    print(summary_table(metrics, places))
+    classes = read_class_rows(REPORTS / "classes.csv")
+    print(summary_table(metrics, classes, places))

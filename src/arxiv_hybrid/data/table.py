@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from arxiv_hybrid.system.files import require
@@ -22,8 +23,9 @@ def texts_of(papers: pd.DataFrame) -> pd.Series:
 
 
 def labelled_digest(papers: pd.DataFrame) -> str:
-    """Hash of the ids and labels; the order of the papers does not matter."""
+    """Hash of the ids and labels, one or several each; the order of the papers does not matter."""
     lines = sorted(
-        f"{name} {label}" for name, label in zip(papers["id"], papers["label"], strict=True)
+        f"{name} {' '.join(map(str, np.atleast_1d(label)))}"
+        for name, label in zip(papers["id"], papers["label"], strict=True)
     )
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]

@@ -9,7 +9,6 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 
-from arxiv_hybrid.inference import calibration
 from arxiv_hybrid.inference.checkpoint import Classifier
 from arxiv_hybrid.text.tokenize import tokenize
 
@@ -40,9 +39,31 @@ class Part:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The probability of each class, by name."""
+    """The probability of each class, by name, and the assigned classes, the likeliest first.
+
+    Without several classes per paper, the likeliest is the only one assigned.
+    """
 
     probabilities: dict[str, float]
+    assigned: tuple[str, ...]
+
+    @classmethod
+    def of(cls, classifier: Classifier, probabilities: npt.NDArray[np.float64]) -> Prediction:
+        """What a classifier makes of the probabilities of one paper, (C,)."""
+        order = np.argsort(-probabilities, kind="stable")
+        chosen = classifier.assigned(probabilities[None])[0]
+        names = classifier.config.classes
+        return Prediction(
+            dict(zip(names, probabilities.tolist(), strict=True)),
+            tuple(names[number] for number in order if chosen[number]),
+        )
+
+    def likeliest(self, number: int) -> dict[str, float]:
+        """The most probable classes, the likeliest first; all, in their own order, if so few."""
+        if len(self.probabilities) <= number:
+            return self.probabilities
+        ordered = sorted(self.probabilities.items(), key=lambda pair: -pair[1])
+        return dict(ordered[:number])
 
     @property
     def predicted(self) -> str:
@@ -57,26 +78,30 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Explanation(Prediction):
-    """A prediction with the attention behind it; `actual` is None for an unlabelled paper."""
+    """A prediction with the attention behind it.
+
+    actual: the paper's class, or classes if it may have several; empty for an unlabelled paper.
+    """
 
     id: str
     title: Part
     abstract: Part
-    actual: str | None
+    actual: tuple[str, ...]
 
 
 @torch.inference_mode()
 def explain(classifier: Classifier, papers: pd.DataFrame) -> list[Explanation]:
     """Classify `papers` and return each one's attention, head by head.
 
-    papers: columns id, title and abstract; label is optional.
+    papers: columns id, title and abstract; label, and labels if papers may have several, are
+    optional.
     """
     classifier.model.eval()
     encoded, classes = classifier.encode(papers), classifier.config.classes
     batch = encoded.batch(np.arange(len(papers)))
     with classifier.device_config.autocast():
         logits, maps = batch.feed(classifier.model)
-    probabilities = calibration.probabilities(logits, classifier.config.temperature).tolist()
+    probabilities = classifier.calibrated(logits).numpy()
     fusion = maps["fusion_weights"].tolist()
 
     def part(name: str, row: int, text: str, length: int) -> Part:
@@ -84,15 +109,17 @@ def explain(classifier: Classifier, papers: pd.DataFrame) -> list[Explanation]:
         heads = maps[f"{name}_heads"][row, :, : len(tokens)].double().cpu().numpy()
         return Part(name, text, tokens, heads, fusion[row][PARTS.index(name)])
 
+    column = "labels" if classifier.config.multi_label else "label"
+    labels = papers.get(column, pd.Series([()] * len(papers)))
     return [
         Explanation(
-            dict(zip(classes, probabilities[row], strict=True)),
-            str(paper["id"]),
-            part("title", row, paper["title"], int(encoded.title_lengths[row])),
-            part("abstract", row, paper["abstract"], int(encoded.abstract_lengths[row])),
-            classes[paper["label"]] if "label" in papers else None,
+            **vars(Prediction.of(classifier, probabilities[row])),
+            id=str(paper["id"]),
+            title=part("title", row, paper["title"], int(encoded.title_lengths[row])),
+            abstract=part("abstract", row, paper["abstract"], int(encoded.abstract_lengths[row])),
+            actual=tuple(classes[number] for number in np.atleast_1d(numbers)),
         )
-        for row, (_, paper) in enumerate(papers.iterrows())
+        for row, ((_, paper), numbers) in enumerate(zip(papers.iterrows(), labels, strict=True))
     ]
 
 
@@ -100,8 +127,8 @@ def attention_table(explanations: list[Explanation]) -> pd.DataFrame:
     """The mean weights of the first 20 title and 50 abstract tokens of each paper.
 
     One row per token: id, part (`title` or `abstract`), position from 1, token, weight, and the
-    paper's actual and predicted class. The weights of a part sum to 1 over all its tokens, so
-    those of the first 50 tokens of a longer abstract sum to less.
+    paper's actual and predicted class or classes. The weights of a part sum to 1 over all its
+    tokens, so those of the first 50 tokens of a longer abstract sum to less.
     """
     rows = [
         {
@@ -110,8 +137,8 @@ def attention_table(explanations: list[Explanation]) -> pd.DataFrame:
             "position": position + 1,
             "token": token,
             "weight": weight,
-            "actual": paper.actual,
-            "predicted": paper.predicted,
+            "actual": "; ".join(paper.actual) or None,
+            "predicted": "; ".join(paper.assigned),
         }
         for paper in explanations
         for part, limit in zip((paper.title, paper.abstract), TOKENS_SHOWN, strict=True)

@@ -9,7 +9,6 @@ import pandas as pd
 import torch
 
 from arxiv_hybrid.evaluation.attention import Prediction
-from arxiv_hybrid.inference import calibration
 from arxiv_hybrid.inference.checkpoint import Classifier
 from arxiv_hybrid.inference.encoding import EncodedPapers
 from arxiv_hybrid.inference.predict import predict
@@ -18,10 +17,10 @@ from arxiv_hybrid.text.vocabulary import PAD, UNK
 
 @dataclass(frozen=True)
 class Occlusion(Prediction):
-    """A prediction, and how each word of the vocabulary contributes to it.
+    """A prediction, and how each word of the vocabulary contributes to its likeliest class.
 
-    drops: (word, drop of the predicted class's probability without the word), the largest drop
-    first. A drop is negative if the word is evidence against the predicted class.
+    drops: (word, drop of that class's probability without the word), the largest drop first. A drop
+    is negative if the word is evidence against the class.
     """
 
     drops: list[tuple[str, float]]
@@ -36,15 +35,15 @@ def occlusion(classifier: Classifier, title: str, abstract: str) -> Occlusion:
     paper = classifier.encode(pd.DataFrame({"title": [title], "abstract": [abstract]}))
     variants, word_ids = _occlude_each_word(paper)
     logits = predict(classifier.model, variants, classifier.device_config)
-    probabilities = calibration.probabilities(logits, classifier.config.temperature).numpy()
+    probabilities = classifier.calibrated(logits).numpy()
     whole, occluded = probabilities[0], probabilities[1:]
     predicted = int(whole.argmax())
     drops = whole[predicted] - occluded[:, predicted]
     order = np.argsort(-drops, kind="stable")
     words = classifier.vocabulary.words
     return Occlusion(
-        dict(zip(classifier.config.classes, whole.tolist(), strict=True)),
-        [(words[word_ids[i]], float(drops[i])) for i in order],
+        **vars(Prediction.of(classifier, whole)),
+        drops=[(words[word_ids[i]], float(drops[i])) for i in order],
     )
 
 

@@ -1,108 +1,97 @@
-"""The content of metrics/evaluate.json and metrics/ensemble.json, and the summary of a run."""
+"""The content of metrics/baseline.json, evaluate.json and ensemble.json."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from arxiv_hybrid.audit.report import best_possible
-from arxiv_hybrid.data.label_set import multi_hot
-from arxiv_hybrid.evaluation.metrics import bootstrap_interval, paired_comparison, scores
+from arxiv_hybrid.data.label_set import LabelSet, multi_hot
+from arxiv_hybrid.evaluation import metrics, multi_label
+from arxiv_hybrid.evaluation.predictions import Floats, Labels, Predictions
 
 if TYPE_CHECKING:
     from arxiv_hybrid.params import Params
+    from arxiv_hybrid.params.schema import Evaluate
 
-Probabilities = npt.NDArray[np.float64]
+
+def scores(
+    papers: pd.DataFrame, label_set: LabelSet, predictions: Predictions, settings: Evaluate
+) -> dict[str, Any]:
+    """The scores of predictions on N papers; see `metrics.scores` and `multi_label.scores`."""
+    names, bins = list(label_set.names), settings.calibration_bins
+    listed = multi_hot(papers["labels"], len(names))
+    if label_set.multi_label:
+        return multi_label.scores(listed, predictions, names, calibration_bins=bins)
+    labels, p = papers["label"].to_numpy(), predictions.probabilities
+    return metrics.scores(labels, p, names, listed=listed, calibration_bins=bins)
 
 
 def full_report(
     papers: pd.DataFrame,
-    probabilities: Probabilities,
-    baseline: Probabilities,
-    class_names: list[str],
+    label_set: LabelSet,
+    predictions: Predictions,
+    baseline: Predictions,
     params: Params,
 ) -> dict[str, Any]:
-    """All scores of `probabilities` (N, C) on N papers, and a comparison with `baseline` (N, C)."""
+    """`scores` with intervals, a comparison with the baseline, and what the model is unsure of."""
     settings = params.evaluate
-    labels = papers["label"].to_numpy()
     sampling: dict[str, Any] = {
         "samples": settings.bootstrap,
         "confidence": settings.confidence,
         "seed": params.seed,
     }
-    report = scores(
-        labels,
-        probabilities,
-        class_names,
-        listed=multi_hot(papers["labels"], len(class_names)),
-        calibration_bins=settings.calibration_bins,
-    )
-    right = (probabilities.argmax(1) == labels).astype(np.float64)
-    report["accuracy_interval"] = bootstrap_interval(right, **sampling)
-    report["against_baseline"] = paired_comparison(labels, probabilities, baseline, **sampling)
+    report = scores(papers, label_set, predictions, settings)
+    if label_set.multi_label:
+        listed = multi_hot(papers["labels"], len(label_set))
+        ours, theirs = (multi_label.Outcome.of(listed, each) for each in (predictions, baseline))
+        report |= multi_label.intervals(ours, **sampling)
+        report["against_baseline"] = multi_label.paired_comparison(ours, theirs, **sampling)
+        right = ours.first
+    else:
+        labels = papers["label"].to_numpy()
+        right = (predictions.likeliest == labels).astype(np.float64)
+        report["accuracy_interval"] = metrics.bootstrap_interval(right, **sampling)
+        report["against_baseline"] = metrics.paired_comparison(
+            labels, predictions.probabilities, baseline.probabilities, **sampling
+        )
+    if predictions.unsure is not None:
+        report["unsure"] = _unsure(predictions.unsure, right)
     return report
 
 
-def prediction_rows(
-    labels: npt.NDArray[np.int64], probabilities: Probabilities, class_names: list[str]
-) -> pd.DataFrame:
-    """One row per paper with columns `actual` and `predicted`, for DVC's confusion plots."""
-    names = np.array(class_names)
-    return pd.DataFrame({"actual": names[labels], "predicted": names[probabilities.argmax(1)]})
+def _unsure(unsure: Labels, right: Floats) -> dict[str, float | None]:
+    """The share of papers that a classifier calls unsure, and how often it is right on each kind.
 
-
-def class_rows(report: dict[str, Any]) -> pd.DataFrame:
-    """One row per class: its name and its scores, from a report's `per_class`."""
-    rows = [{"class": name, **class_scores} for name, class_scores in report["per_class"].items()]
-    return pd.DataFrame(rows)[["class", "precision", "recall", "f1", "support"]]
-
-
-def summary_table(metrics: dict[str, dict[str, Any]], places: dict[str, str]) -> str:
-    """The table at the end of `make repro`.
-
-    metrics: the content of metrics/NAME.json by name. places: where each output is, by
-    name.
+    None where there are no such papers.
     """
-    model = metrics["evaluate"]
-    gain = model["against_baseline"]
-    lines = ["", f"{'on the test papers':<20}{'accuracy':>10}{'macro-F1':>10}", "-" * 40]
-    for name, accuracy, f1, remark in _summary_rows(metrics):
-        f1_column = f"{f1:>10.2%}" if f1 is not None else " " * 10
-        lines.append(f"{name:<20}{accuracy:>10.2%}{f1_column}  {remark}".rstrip())
-    lines.append("")
-    lines.append(
-        f"against the baseline: {gain['gain']:+.2%} "
-        f"({gain['gain_interval'][0]:+.2%} to {gain['gain_interval'][1]:+.2%}), "
-        f"McNemar p = {gain['p_value']:.2g}, on {model['papers']:,} papers"
-    )
-    lines += [f"{name + ':':<20}{place}" for name, place in places.items()]
-    return "\n".join(lines)
+    parts = {"right_if_unsure": right[unsure], "right_otherwise": right[~unsure]}
+    means = {name: float(part.mean()) if len(part) else None for name, part in parts.items()}
+    return {"share": float(unsure.mean()), **means}
 
 
-def _summary_rows(
-    metrics: dict[str, dict[str, Any]],
-) -> list[tuple[str, float, float | None, str]]:
-    """Name, accuracy, macro-F1 where it is known, and a remark."""
-    audit, base = metrics["audit"], metrics["baseline"]
-    model, votes = metrics["evaluate"], metrics["ensemble"]
-    low, high = model["accuracy_interval"]
-    ceiling = best_possible(audit)
-    if ceiling < 1:
-        ceiling_remark = "the highest expected accuracy without leakage"
-    else:
-        ceiling_remark = "each paper has one label; how many are wrong is unknown"
-    return [
-        ("majority class", audit["task"]["majority_accuracy"], None, ""),
-        ("TF-IDF + linear", base["accuracy"], base["macro_f1"], ""),
-        (
-            "this model",
-            model["accuracy"],
-            model["macro_f1"],
-            f"interval {low:.1%} to {high:.1%}",
-        ),
-        ("ensemble", votes["accuracy"], votes["macro_f1"], f"{len(votes['members'])} members"),
-        ("oracle ceiling", ceiling, None, ceiling_remark),
-    ]
+def reliability_rows(
+    papers: pd.DataFrame, label_set: LabelSet, predictions: Predictions, bins: int
+) -> pd.DataFrame:
+    """Columns confidence and accuracy, one row per bin: of the likeliest class, or of all classes.
+
+    See `metrics.reliability` and `multi_label.reliability`.
+    """
+    p = predictions.probabilities
+    if label_set.multi_label:
+        listed = multi_hot(papers["labels"], len(label_set))
+        return pd.DataFrame(multi_label.reliability(listed, p, bins))
+    return pd.DataFrame(metrics.reliability(papers["label"].to_numpy(), p, bins))
+
+
+def majority_scores(
+    train: pd.DataFrame, test: pd.DataFrame, label_set: LabelSet
+) -> dict[str, float]:
+    """The measures of always assigning the class that most training papers list, and no other."""
+    listed = [multi_hot(papers["labels"], len(label_set)) for papers in (train, test)]
+    shares = np.tile(listed[0].mean(0), (len(test), 1))
+    nothing_else = np.full(len(label_set), np.inf)
+    outcome = multi_label.Outcome.of(listed[1], Predictions(shares, nothing_else))
+    measures = outcome.measures(np.ones((1, len(test))))
+    return {name: float(value[0]) for name, value in measures.items()}

@@ -14,7 +14,7 @@ from typing import IO, Any
 
 import pandas as pd
 
-from arxiv_hybrid.inference.checkpoint import Classifier
+from arxiv_hybrid.inference.checkpoint import CATEGORIES, CATEGORY, UNSURE, Classifier
 from arxiv_hybrid.inference.records import STANDARD, is_json_lines, read_records
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.files import atomic
@@ -42,8 +42,9 @@ def predict_file(
     """Classify the papers of a file, in order, and write the results to another file.
 
     source: see `read_records`. target: a CSV or JSON lines, depending on its name; `-` is
-    standard output. Each row has the id (if source has ids), the most probable category and the
-    probability of each class. The target is replaced only when all papers are classified.
+    standard output. Each row has the id (if source has ids) and what `Classifier.classify` says
+    of the paper; as JSON, categories are a list. The target is replaced only when all papers are
+    classified.
 
     skip: skip unreadable rows and pass the problem of each to `warn`. Otherwise the first one
     raises UserError, as does a file without papers.
@@ -72,7 +73,7 @@ def predict_file(
 def classify_chunks(
     classifier: Classifier, chunks: Iterable[pd.DataFrame]
 ) -> Iterator[pd.DataFrame]:
-    """For each chunk of papers, id (if there is one), category and probabilities."""
+    """For each chunk of papers, id (if there is one) and the columns of `Classifier.classify`."""
     for papers in chunks:
         table = classifier.classify(papers)
         if "id" in papers:
@@ -101,10 +102,14 @@ def _write_csv(file: IO[str], table: pd.DataFrame, *, first: bool) -> None:
 
 def _write_json_lines(file: IO[str], table: pd.DataFrame, *, first: bool) -> None:
     del first
-    classes = [name for name in table if name not in ("id", "category")]
-    for row in table.to_dict("records"):
+    others = [name for name in ("id", CATEGORY, CATEGORIES, UNSURE) if name in table]
+    probabilities = table.drop(columns=others).round(DECIMALS).to_dict("records")
+    for row, shares in zip(table[others].to_dict("records"), probabilities, strict=True):
         content: dict[str, Any] = {"id": row["id"]} if row.get("id") else {}
-        content["category"] = row["category"]
-        content["probabilities"] = {str(name): round(row[name], DECIMALS) for name in classes}
+        content[CATEGORY] = row[CATEGORY]
+        if CATEGORIES in row:
+            content[CATEGORIES] = row[CATEGORIES].split(";")
+        content[UNSURE] = row[UNSURE]
+        content["probabilities"] = shares
         file.write(json.dumps(content, ensure_ascii=False) + "\n")
     file.flush()

@@ -80,9 +80,10 @@ class TextEncoder(nn.Module):
 
 
 class PairedCNNLSTM(PaperClassifier):
-    """v5: a shared `TextEncoder`, LayerNorm of each text, softmax fusion, two linear layers."""
+    """v5: a shared `TextEncoder`, LayerNorm of each text, softmax fusion, two linear layers.
 
-    title_group, abstract_group = 1, 4
+    title_group and abstract_group: how many tokens of each text make one step of the LSTM.
+    """
 
     def __init__(
         self,
@@ -93,8 +94,11 @@ class PairedCNNLSTM(PaperClassifier):
         lstm_hidden: int = 192,
         num_classes: int = 3,
         dropout: float = 0.5,
+        title_group: int = 1,
+        abstract_group: int = 4,
     ) -> None:
         super().__init__()
+        self.title_group, self.abstract_group = title_group, abstract_group
         self.embedding = TokenEmbedding(
             vocab_size, embed_dim, dropout=0.5 * dropout, receptive_field=max(kernel_sizes)
         )

@@ -41,7 +41,19 @@ def resolve(content: dict[str, Any]) -> dict[str, Any]:
     values = recipe(name if name in NAMES else NAMES[0], model)  # validation reports a wrong name
     if model == PRETRAINABLE and content.get("pretrained"):
         values.pop("architecture")
+    if _is_multi_label(content.get("labels")):
+        values |= _recipes()["multi_label"]
+    if content.get("epochs") != AUTO:  # explicit epochs are neither more nor less
+        values["min_steps"] = 0
     return _filled(content, values)
+
+
+def _is_multi_label(labels: Any) -> bool:
+    """Whether papers may have several classes; see `schema.Labels.multi_label`."""
+    if not isinstance(labels, dict):
+        return False
+    separated = labels.get("from") == "column" and labels.get("separator") is not None
+    return labels.get("from") == "listed" or separated
 
 
 def _filled(content: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from arxiv_hybrid.evaluation.attention import Explanation, Part
 from arxiv_hybrid.reporting.page import render
 from arxiv_hybrid.text.tokenize import token_spans
 
+CLASSES_SHOWN = 12  # the likeliest, if there are more
+
 
 def attention_page(explanations: list[Explanation], model: str) -> str:
     """HTML with each paper's shaded text, head by head, its probabilities and fusion weights."""
@@ -20,7 +22,8 @@ def attention_page(explanations: list[Explanation], model: str) -> str:
         for paper in explanations
     ]
     heads = max(entry["heads"] for entry in papers)
-    return render("attention.html", {"papers": papers, "heads": heads, "model": model})
+    content = {"papers": papers, "heads": heads, "model": model, "classes_shown": CLASSES_SHOWN}
+    return render("attention.html", content)
 
 
 def pieces(part: Part) -> list[dict[str, Any]]:

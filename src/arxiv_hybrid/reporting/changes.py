@@ -15,13 +15,24 @@ from arxiv_hybrid.system.nested import flatten
 # name on the page: metrics file, key in it
 METRICS_SHOWN = {
     "accuracy": ("evaluate", "accuracy"),
+    "precision@1": ("evaluate", "precision_at_1"),
+    "micro-F1": ("evaluate", "micro_f1"),
     "macro-F1": ("evaluate", "macro_f1"),
+    "sample-F1": ("evaluate", "sample_f1"),
     "any listed category": ("evaluate", "accuracy_any_listed"),
     "calibration error": ("evaluate", "calibration_error"),
+    "called unsure": ("evaluate", "unsure.share"),
     "gain over the baseline": ("evaluate", "against_baseline.gain"),
+    "gain in precision@1": ("evaluate", "against_baseline.precision_at_1.gain"),
+    "gain in micro-F1": ("evaluate", "against_baseline.micro_f1.gain"),
     "validation accuracy": ("train", "val_accuracy"),
+    "validation precision@1": ("train", "val_precision_at_1"),
     "baseline": ("baseline", "accuracy"),
+    "baseline precision@1": ("baseline", "precision_at_1"),
+    "baseline micro-F1": ("baseline", "micro_f1"),
     "ensemble": ("ensemble", "accuracy"),
+    "ensemble precision@1": ("ensemble", "precision_at_1"),
+    "ensemble micro-F1": ("ensemble", "micro_f1"),
 }
 
 

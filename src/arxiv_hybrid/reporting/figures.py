@@ -5,12 +5,13 @@ from __future__ import annotations
 from io import BytesIO
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from arxiv_hybrid.evaluation.attention import TOKENS_SHOWN, Explanation, Part
+from arxiv_hybrid.evaluation.confusion import ConfusionTable
+from arxiv_hybrid.evaluation.measures import score_of_curves
 
 
 def png(figure: Figure) -> bytes:
@@ -23,23 +24,26 @@ def png(figure: Figure) -> bytes:
 def learning_curves(epochs: pd.DataFrame) -> Figure:
     """Loss and accuracy by epoch.
 
-    epochs: columns epoch, train_loss, val_loss, train_accuracy and val_accuracy.
+    epochs: columns epoch, train_loss, val_loss, train_accuracy and val_accuracy; or precision_at_1
+    in the place of accuracy.
     """
+    score = score_of_curves(epochs)
     figure = Figure(figsize=(9, 3.6), layout="constrained")
-    for axis, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+    for axis, name in zip(figure.subplots(1, 2), ("loss", score), strict=True):
         for part in ("train", "val"):
             axis.plot(epochs["epoch"], epochs[f"{part}_{name}"], marker="o", label=part)
-        axis.set(xlabel="epoch", ylabel=name)
+        axis.set(xlabel="epoch", ylabel=name.replace("_at_", "@"))
         axis.grid(alpha=0.3)
         axis.legend()
     return figure
 
 
-def confusion_matrix(counts: npt.NDArray[np.int64], class_names: list[str], title: str) -> Figure:
-    """Counts (C, C) as a heat map of the share of each actual class (row)."""
-    figure = Figure(figsize=(4.8, 4.2), layout="constrained")
+def confusion_matrix(table: ConfusionTable, title: str) -> Figure:
+    """A heat map of the shares of each actual class (row), with counts; larger for more classes."""
+    side = max(4.2, 0.75 * len(table.names) + 1.5)
+    figure = Figure(figsize=(side + 0.6, side), layout="constrained")
     axis = figure.subplots()
-    share = counts / counts.sum(1, keepdims=True).clip(min=1)
+    share, counts = table.shares, table.counts
     axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
     for row, column in np.ndindex(counts.shape):
         axis.text(
@@ -50,9 +54,11 @@ def confusion_matrix(counts: npt.NDArray[np.int64], class_names: list[str], titl
             va="center",
             color="white" if share[row, column] > 0.5 else "black",
         )
-    ticks = range(len(class_names))
-    axis.set_xticks(ticks, class_names, rotation=30, ha="right")
-    axis.set_yticks(ticks, class_names)
+    ticks = range(len(table.names))
+    axis.set_xticks(ticks, table.names, rotation=30, ha="right")
+    axis.set_yticks(ticks, table.names)
+    if not table.complete:
+        title = f"{title}: the {len(table.names)} most confused classes"
     axis.set(xlabel="predicted", ylabel="actual", title=title)
     return figure
 
@@ -83,8 +89,9 @@ def attention(paper: Explanation) -> Figure:
     axes = figure.subplots(2, 1, height_ratios=heights)
     for axis, part, limit in zip(axes, parts, TOKENS_SHOWN, strict=True):
         _draw_part(axis, part, limit)
-    actual = f", actual {paper.actual}" if paper.actual else ""
-    figure.suptitle(f"{paper.id}: predicted {paper.predicted} ({paper.confidence:.0%}){actual}")
+    predicted = ", ".join(f"{name} ({paper.probabilities[name]:.0%})" for name in paper.assigned)
+    actual = f", actual {', '.join(paper.actual)}" if paper.actual else ""
+    figure.suptitle(f"{paper.id}: predicted {predicted}{actual}")
     return figure
 
 

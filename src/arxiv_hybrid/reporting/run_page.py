@@ -8,8 +8,14 @@ from typing import Any
 import pandas as pd
 
 from arxiv_hybrid.audit.report import best_possible
+from arxiv_hybrid.data.class_groups import FEW, by_archive
+from arxiv_hybrid.data.label_set import LabelSet
 from arxiv_hybrid.evaluation.attention import Explanation
-from arxiv_hybrid.evaluation.label_issues import LabelIssue
+from arxiv_hybrid.evaluation.classes import worst_and_best
+from arxiv_hybrid.evaluation.confusion import ConfusionTable
+from arxiv_hybrid.evaluation.label_issues import LabelDoubt, LabelIssue
+from arxiv_hybrid.evaluation.measures import main_measure, score_of_curves, shown_measures
+from arxiv_hybrid.evaluation.summary import gains, majority
 from arxiv_hybrid.params import Params
 from arxiv_hybrid.reporting.attention_page import pieces
 from arxiv_hybrid.reporting.changes import Changes
@@ -18,6 +24,7 @@ from arxiv_hybrid.reporting.page import render
 
 PARAMS_SHOWN = ("model", "recipe", "seed", "dropout", "learning_rate", "batch_size", "epochs",
                 "class_weights", "loss", "embeddings", "pretrained", "precision")  # fmt: skip
+MORE_MEASURES = {"recall_at_3": "recall@3", "label_ranking_average_precision": "label ranking"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,50 +32,81 @@ class LastRun:
     """The outputs of a run.
 
     metrics: the content of metrics/NAME.json by name (audit, vocab, baseline, train, evaluate,
-    ensemble). curves, confusion, reliability: the tables behind the plots. wrong, hard: papers
-    whose label to check, see `evaluation.label_issues`.
+    ensemble). classes, baseline_classes: see `evaluation.classes.class_rows`. mistakes: see
+    `evaluation.confusion.frequent_mistakes`. curves, reliability: the tables behind the plots.
+    wrong, hard, or with several labels per paper missing, doubtful: papers whose labels to check,
+    see `evaluation.label_issues`.
     """
 
     params: Params
+    label_set: LabelSet
     metrics: dict[str, dict[str, Any]]
     curves: pd.DataFrame
-    confusion: pd.DataFrame
+    classes: pd.DataFrame
+    baseline_classes: pd.DataFrame
+    confusion: ConfusionTable
+    mistakes: list[tuple[int, int, int]]
     reliability: pd.DataFrame
     wrong: list[LabelIssue]
     hard: list[LabelIssue]
+    missing: list[LabelDoubt]
+    doubtful: list[LabelDoubt]
     explained: list[Explanation]
     changes: Changes | None
 
 
 def run_page(run: LastRun) -> str:
     """HTML about a run."""
-    names = list(run.metrics["evaluate"]["per_class"])
-    counts = pd.crosstab(run.confusion["actual"], run.confusion["predicted"])
     params = run.params.model_dump(mode="json")
+    model = run.metrics["evaluate"]
     content = {
         "run": run,
-        "names": names,
+        "several": run.label_set.multi_label,
+        "names": run.label_set.names,
+        "measures": shown_measures(model),
+        "main": next(iter(shown_measures(model))),
+        "more_measures": MORE_MEASURES if run.label_set.multi_label else {},
+        "score": main_measure(model),
+        "gains": gains(model),
+        "majority": majority(run.metrics),
         "ceiling": best_possible(run.metrics["audit"]),
         "charts": _learning_curves(run.curves),
         "reliability": _reliability_diagram(run.reliability),
-        "counts": counts.reindex(index=names, columns=names, fill_value=0),
         "papers": [
             (paper, [(part, pieces(part)) for part in (paper.title, paper.abstract)])
             for paper in run.explained
         ],
         "shown_params": {name: params[name] for name in PARAMS_SHOWN},
+        **_class_tables(run),
     }
     return render("run.html", content)
 
 
+def _class_tables(run: LastRun) -> dict[str, Any]:
+    """Scores by class: the worst and the best of many, and all by archive."""
+    other = run.baseline_classes.set_index("class")["f1"]
+    table = run.classes.assign(baseline=run.classes["class"].map(other))
+    worst, best = worst_and_best(table)
+    groups = {
+        archive: table[table["class"].isin(names)]
+        for archive, names in by_archive(run.label_set).items()
+    }
+    return {"worst": worst, "best": best, "groups": groups if len(table) > FEW else {}}
+
+
 def _learning_curves(curves: pd.DataFrame) -> list[Chart]:
+    """A chart of the loss, and one of the share of papers whose likeliest class is right."""
+    score = score_of_curves(curves)
     charts = []
-    for name, percent in (("loss", False), ("accuracy", True)):
+    for name, shown, percent in (
+        ("loss", "loss", False),
+        (score, score.replace("_at_", "@"), True),
+    ):
         lines = {
             label: list(zip(curves["epoch"], curves[f"{part}_{name}"], strict=True))
             for label, part in (("training", "train"), ("validation", "val"))
         }
-        charts.append(Chart(f"{name} by epoch", "epoch", name, lines, percent=percent))
+        charts.append(Chart(f"{shown} by epoch", "epoch", shown, lines, percent=percent))
     return charts
 
 

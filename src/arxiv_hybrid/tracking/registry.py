@@ -31,13 +31,27 @@ class ModelToServe:
         return {**os.environ, TRACKING_URI: self.store}
 
 
-def register(mlflow: Any, name: str, digest: str, accuracy: float, measured_on: str) -> str:
+@dataclass(frozen=True)
+class Score:
+    """The value of a metric, and the digest of the test papers that it was measured on."""
+
+    metric: str
+    value: float
+    measured_on: str
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """The score as tags of a registered version."""
+        return {self.metric: str(self.value), "measured_on": self.measured_on}
+
+
+def register(mlflow: Any, name: str, digest: str, score: Score) -> str:
     """Register the logged model of this digest under `name`; see `Run.register`."""
     client = mlflow.MlflowClient()
     run_id = _logged_model_run(client, digest)
     if run_id is None:
         return f"not registered: no run in this store logged model {digest} (tracking.log_model)"
-    tags = {"model.digest": digest, "accuracy": str(accuracy), "measured_on": measured_on}
+    tags = {"model.digest": digest, **score.tags}
     versions = client.search_model_versions(f"name = '{name}'")
     same = [version for version in versions if version.tags.get("model.digest") == digest]
     version = same[0] if same else mlflow.register_model(f"runs:/{run_id}/model", name, tags=tags)
@@ -45,13 +59,16 @@ def register(mlflow: Any, name: str, digest: str, accuracy: float, measured_on: 
         client.set_model_version_tag(name, version.version, key, value)
     number = _champion_version(client, name)
     champion = next((v for v in versions if str(v.version) == number), None)
-    result = f"registered as {name} version {version.version}, {accuracy:.2%}"
+    metric = "" if score.metric == "accuracy" else f"{score.metric.replace('_f1', '-F1')} "
+    result = f"registered as {name} version {version.version}, {metric}{score.value:.2%}"
     if champion is not None and champion.version != version.version:
-        if champion.tags.get("measured_on") != measured_on:
+        if champion.tags.get("measured_on") != score.measured_on:
             return f"{result}; the champion, version {number}, was measured on other test papers"
-        champion_accuracy = float(champion.tags["accuracy"])
-        if accuracy <= champion_accuracy:
-            return f"{result}; version {number} stays champion with {champion_accuracy:.2%}"
+        if score.metric not in champion.tags:
+            return f"{result}; the champion, version {number}, was measured by another metric"
+        best = float(champion.tags[score.metric])
+        if score.value <= best:
+            return f"{result}; version {number} stays champion with {best:.2%}"
     client.set_registered_model_alias(name, CHAMPION, version.version)
     return f"{result}: champion"
 

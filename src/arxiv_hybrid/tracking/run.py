@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from arxiv_hybrid.system.nested import flatten
 from arxiv_hybrid.tracking.lineage import run_tags
-from arxiv_hybrid.tracking.registry import register
+from arxiv_hybrid.tracking.registry import Score, register
 from arxiv_hybrid.tracking.store import import_mlflow, one_line, prepare_store, warn
 
 if TYPE_CHECKING:
@@ -101,27 +101,29 @@ class Run:
 
         self._log(log)
 
-    def model(self, folder: Path, classes: list[str]) -> None:
+    def model(self, folder: Path, classes: list[str], *, multi_label: bool = False) -> None:
         """Log a classifier folder as a model that MLflow can serve; see `served_model`."""
 
         def log(mlflow: Any) -> None:
             from arxiv_hybrid.tracking.served_model import log_served_model
 
-            log_served_model(mlflow, folder, classes)
+            log_served_model(mlflow, folder, classes, multi_label=multi_label)
 
         self._log(log)
 
-    def register(self, name: str, digest: str, accuracy: float, measured_on: str) -> str | None:
+    def register(
+        self, name: str, digest: str, value: float, measured_on: str, *, metric: str = "accuracy"
+    ) -> str | None:
         """Register the trained model of this digest under `name`; return one line about it.
 
-        It becomes the champion if there is none, or if its accuracy is above the champion's on
-        the same test papers (`measured_on` is their digest). Accuracies on different papers
-        cannot be compared, so the champion stays. Returns None if nothing is logged any more.
+        It becomes the champion if there is none, or if the value of its metric is above the
+        champion's on the same test papers (`measured_on` is their digest). Values of another metric
+        or on other papers cannot be compared, so the champion stays. Returns None if nothing is
+        logged any more.
         """
         results: list[str] = []
-        self._log(
-            lambda mlflow: results.append(register(mlflow, name, digest, accuracy, measured_on))
-        )
+        score = Score(metric, value, measured_on)
+        self._log(lambda mlflow: results.append(register(mlflow, name, digest, score)))
         return results[0] if results else None
 
     def end(self, status: str) -> None:

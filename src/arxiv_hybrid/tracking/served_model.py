@@ -20,11 +20,13 @@ EXAMPLE = {
 _HERE = Path(__file__).resolve().parent
 
 
-def log_served_model(mlflow: Any, folder: Path, classes: list[str]) -> None:
+def log_served_model(
+    mlflow: Any, folder: Path, classes: list[str], *, multi_label: bool = False
+) -> None:
     """Log a classifier folder as the pyfunc model `model` of the active run.
 
-    The model takes the columns title and abstract. It returns category and the probability of
-    each of `classes`.
+    The model takes the columns title and abstract. It returns category, categories if it is
+    `multi_label`, unsure, and the probability of each of `classes`.
     """
     with tempfile.TemporaryDirectory() as temporary:
         mlflow.pyfunc.log_model(
@@ -32,19 +34,21 @@ def log_served_model(mlflow: Any, folder: Path, classes: list[str]) -> None:
             python_model=str(_HERE / "model_code.py"),
             artifacts={"classifier": str(folder)},
             code_paths=[str(_copy_packages(Path(temporary)))],
-            signature=_signature(classes),
+            signature=_signature(classes, multi_label=multi_label),
             input_example=pd.DataFrame([EXAMPLE]),
             pip_requirements=[f"{name}=={_public_version(name)}" for name in REQUIREMENTS],
         )
 
 
-def _signature(classes: list[str]) -> Any:
+def _signature(classes: list[str], *, multi_label: bool) -> Any:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
 
     inputs: list[Any] = [ColSpec(DataType.string, name) for name in EXAMPLE]
-    probabilities: list[Any] = [ColSpec(DataType.double, name) for name in classes]
-    outputs = [ColSpec(DataType.string, "category"), *probabilities]
+    names = ["category", *(["categories"] if multi_label else [])]
+    outputs: list[Any] = [ColSpec(DataType.string, name) for name in names]
+    outputs.append(ColSpec(DataType.boolean, "unsure"))
+    outputs += [ColSpec(DataType.double, name) for name in classes]
     return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs))
 
 

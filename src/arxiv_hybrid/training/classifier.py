@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
@@ -11,22 +12,31 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
-from arxiv_hybrid.data.label_set import LabelSet
-from arxiv_hybrid.inference.calibration import fit_temperature
+from arxiv_hybrid.data.label_set import LabelSet, multi_hot
+from arxiv_hybrid.inference.calibration import (
+    fit_sigmoids,
+    fit_temperature,
+    sigmoid_probabilities,
+)
 from arxiv_hybrid.inference.checkpoint import Classifier, ModelConfig
 from arxiv_hybrid.inference.devices import DeviceConfig, choose_device
 from arxiv_hybrid.inference.encoding import Batch, EncodedPapers
+from arxiv_hybrid.inference.familiarity import fit_familiarity
 from arxiv_hybrid.inference.predict import predict
+from arxiv_hybrid.inference.thresholds import fit_thresholds
 from arxiv_hybrid.models import registry
 from arxiv_hybrid.models.base import PaperClassifier
 from arxiv_hybrid.params import PRETRAINABLE, Params
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.runtime import keep_freed_memory
+from arxiv_hybrid.taxonomy.categories import name_of
 from arxiv_hybrid.text.vocabulary import Vocabulary
+from arxiv_hybrid.training.batches import batch_size_for
 from arxiv_hybrid.training.distributed import SINGLE, Group
-from arxiv_hybrid.training.losses import class_weights, make_loss
+from arxiv_hybrid.training.losses import class_weights, make_loss, make_multi_label_loss
 from arxiv_hybrid.training.optimizers import OptimizerConfig
 from arxiv_hybrid.training.pretraining import load_encoder
 from arxiv_hybrid.training.regularizer import Regularizer
@@ -44,7 +54,7 @@ from arxiv_hybrid.vectors.pretrained import Pretrained
 
 
 class Classification(Task):
-    """Learning one class per paper, with word dropout and mixup."""
+    """Learning the class or classes of papers, with word dropout and mixup."""
 
     def __init__(
         self,
@@ -55,17 +65,20 @@ class Classification(Task):
         device_config: DeviceConfig,
         group: Group = SINGLE,
     ) -> None:
-        """labels (N,): of the training papers, for balanced class weights."""
+        """labels (N,) or (N, C): of the training papers, for balanced class weights."""
         self.model: PaperClassifier = model
         self.parallel = model
         self.device_config = device_config
+        self.multi_label = label_set.multi_label
+        self.score = "precision_at_1" if self.multi_label else "accuracy"
         self.class_weights = class_weights(params.class_weights, labels, label_set)
-        self.loss = make_loss(params.loss, self.class_weights, params.label_smoothing)
+        make = make_multi_label_loss if self.multi_label else make_loss
+        self.loss = make(params.loss, self.class_weights, params.label_smoothing)
         random = np.random.default_rng([params.seed, group.rank])
         self.regularizer = Regularizer(params.word_dropout, params.mixup, random)
 
     def training_step(self, batch: Batch) -> StepResult:
-        """Cross-entropy or focal loss of a batch, and how many papers were classified correctly."""
+        """The loss of a batch, and for how many papers the likeliest class is right."""
         batch = self.regularizer.drop_tokens(batch)
         labels = batch.labels
         mixup = self.regularizer.draw_mixup(labels)
@@ -76,22 +89,22 @@ class Classification(Task):
             logits, _ = batch.feed(self.parallel)
         loss = mixup.loss(self.loss, logits, labels) if mixup else self.loss(logits, labels)
         target = mixup.majority(labels) if mixup else labels
-        return StepResult(loss, (logits.detach().argmax(1) == target).sum())
+        return StepResult(loss, _hits(logits.detach(), target).sum())
 
     def lengths(self, papers: EncodedPapers) -> npt.NDArray[np.int64]:
         """Lengths of the text whose padding costs this model time."""
         return papers.lengths(self.model.bucket_by)
 
     def weight(self, labels: Tensor) -> Tensor | float:
-        """Papers, or the sum of their class weights."""
-        if self.class_weights is None:
+        """Papers, or with one label per paper the sum of their class weights."""
+        if self.class_weights is None or self.multi_label:
             return super().weight(labels)
         return self.class_weights[labels].sum()
 
     def validate(self, papers: EncodedPapers, group: Group) -> tuple[float, float]:
         """See `Task.validate`."""
         logits = self._predict(papers, group)
-        accuracy = (logits.argmax(1) == papers.labels).double().mean()
+        accuracy = _hits(logits, papers.labels).double().mean()
         return float(self.loss(logits, papers.labels)), float(accuracy)
 
     def _predict(self, papers: EncodedPapers, group: Group) -> Tensor:
@@ -102,6 +115,14 @@ class Classification(Task):
         shard = predict(self.model, papers.take(rows), self.device_config)
         logits = shard.new_zeros(len(papers), shard.shape[1])
         return group.sum(logits.index_copy_(0, torch.from_numpy(rows).to(shard.device), shard))
+
+
+def _hits(logits: Tensor, labels: Tensor) -> Tensor:
+    """Whether each paper's likeliest class is its class, or one of them; (B,) bool."""
+    likeliest = logits.argmax(1)
+    if labels.ndim == 1:
+        return likeliest == labels
+    return labels.gather(1, likeliest[:, None]).squeeze(1)
 
 
 def fit(
@@ -120,14 +141,20 @@ def fit(
     PyTorch's seed must be set by the caller. Raises UserError if training diverges.
     """
     task = Classification(model, train.labels, label_set, params, device_config, group)
-    trainer = Trainer(task, train, trainer_config(params), device_config, group)
+    trainer = Trainer(task, train, trainer_config(params, len(train)), device_config, group)
     if group.size > 1:  # processes agree on batches but draw their own dropout
         torch.manual_seed(params.seed + group.rank)
     return trainer.fit(val, on_epoch)
 
 
-def trainer_config(params: Params) -> TrainerConfig:
-    """The part of the parameters that the training loop needs."""
+def trainer_config(params: Params, papers: int) -> TrainerConfig:
+    """What the training loop needs of the parameters, for a number of training papers."""
+    if isinstance(params.batch_size, int):
+        size = params.batch_size
+    else:
+        size = max(batch_size_for(papers), 2 * params.processes)
+    steps = math.ceil(papers / size / params.accumulate)
+    epochs = max(params.epochs, math.ceil(params.min_steps / steps))
     optimizer = OptimizerConfig(
         name=params.optimizer,
         learning_rate=params.learning_rate,
@@ -138,9 +165,9 @@ def trainer_config(params: Params) -> TrainerConfig:
         accumulate=params.accumulate,
     )
     return TrainerConfig(
-        epochs=params.epochs,
-        batch_size=params.batch_size,
-        patience=params.patience,
+        epochs=epochs,
+        batch_size=size,
+        patience=math.ceil(params.patience * epochs / params.epochs),
         seed=params.seed,
         optimizer=optimizer,
     )
@@ -176,14 +203,73 @@ def train_classifier(
     model, config = _build(params, vocabulary, embeddings, label_set, pretrained)
     model.to(device_config.device)
     classifier = Classifier(model, vocabulary, config, device_config)
-    held_out = classifier.encode(val)
+    encoded, held_out = (_encode(classifier, papers, label_set) for papers in (train, val))
+    if label_set.multi_label:
+        start_at_shares(model, encoded.labels)
     history = fit(
-        model, classifier.encode(train), held_out, label_set, params, device_config,
-        group=group, on_epoch=on_epoch,
-    )  # fmt: skip
-    temperature = fit_temperature(predict(model, held_out, device_config), held_out.labels)
-    calibrated = replace(config, temperature=round(temperature, 6))
-    return replace(classifier, config=calibrated), history
+        model, encoded, held_out, label_set, params, device_config, group=group, on_epoch=on_epoch
+    )
+    logits = predict(model, held_out, device_config)
+    weights = class_weights(params.class_weights, encoded.labels, label_set)
+    config = fitted_config(config, logits, held_out.labels, weights, params.thresholds)
+    members = _membership(encoded.labels, len(label_set))
+    known = fit_familiarity(encoded, members, held_out, len(vocabulary))
+    return replace(classifier, config=config, familiarity=known), history
+
+
+def _encode(classifier: Classifier, papers: pd.DataFrame, label_set: LabelSet) -> EncodedPapers:
+    """Papers with their targets: class numbers (N,), or with several labels (N, C) bool."""
+    encoded = classifier.encode(papers)
+    if not label_set.multi_label:
+        return encoded
+    targets = torch.from_numpy(multi_hot(papers["labels"], len(label_set)))
+    return replace(encoded, labels=targets.to(encoded.labels.device))
+
+
+def start_at_shares(model: PaperClassifier, labels: Tensor) -> None:
+    """Let the untrained model predict each class with its share of the papers (Lin et al. 2017).
+
+    labels (N, C) bool. Otherwise it would begin with 50 % for each class, and spend its first steps
+    on learning that most papers have few of them.
+    """
+    shares = (labels.sum(0) + 1) / (len(labels) + 2)
+    layers = [layer for layer in model.head.modules() if isinstance(layer, nn.Linear)]
+    if layers and layers[-1].out_features == len(shares):
+        with torch.no_grad():
+            layers[-1].bias.copy_(shares.logit())
+
+
+def _membership(labels: Tensor, classes: int) -> npt.NDArray[np.bool_]:
+    """Targets (N,) or (N, C) as a matrix (N, C)."""
+    if labels.ndim == 1:
+        labels = F.one_hot(labels, classes).bool()
+    return labels.cpu().numpy()
+
+
+def fitted_config(
+    config: ModelConfig,
+    logits: Tensor,
+    labels: Tensor,
+    weights: Tensor | None,
+    thresholds: str,
+) -> ModelConfig:
+    """The configuration with what is fitted on validation papers after training.
+
+    logits (N, C) and labels, (N,) or (N, C) bool, of validation papers; weights (C,): of the
+    classes in the loss; thresholds: `per_class` or `global`. A class that the loss weighs by w gets
+    logits that are too high by log w; its bias takes that back.
+    """
+    if not config.multi_label:
+        return replace(config, temperature=round(fit_temperature(logits, labels), 6))
+    shift = torch.zeros(logits.shape[1]) if weights is None else -weights.cpu().log()
+    temperature, bias = fit_sigmoids(logits.cpu() + shift, labels)
+    biases = [round(value, 6) for value in (bias + shift / temperature).tolist()]
+    config = replace(config, temperature=round(temperature, 6), biases=biases)
+    probabilities = sigmoid_probabilities(logits, config.temperature, biases).numpy()
+    fitted = fit_thresholds(
+        labels.cpu().numpy(), probabilities, per_class=thresholds == "per_class"
+    )
+    return replace(config, thresholds=[round(value, 6) for value in fitted.tolist()])
 
 
 def _build(
@@ -213,20 +299,38 @@ def _build(
             model.embedding.weight.mul_(EMBEDDING_STD)
     if encoder:
         load_encoder(model, encoder)
-    lengths = params.vocab.title_length, params.vocab.abstract_length
-    return model, ModelConfig(params.model, arguments, classes, *lengths)
+    config = ModelConfig(
+        params.model,
+        arguments,
+        classes,
+        params.vocab.title_length,
+        params.vocab.abstract_length,
+        multi_label=label_set.multi_label,
+        titles=_titles(label_set),
+    )
+    return model, config
+
+
+def _titles(label_set: LabelSet) -> dict[str, str]:
+    """The full names of classes: of a class's archive, or of its one or two categories."""
+    names = {
+        name: name_of(name) or ", ".join(map(name_of, parts[:2]))
+        for name, parts in label_set.categories.items()
+        if name_of(name) or len(parts) <= 2
+    }
+    return {name: title for name, title in names.items() if title}
 
 
 def report(classifier: Classifier, history: History) -> dict[str, Any]:
     """The content of metrics/train.json: the best epoch's metrics, and what `auto` chose."""
     best = history.best_epoch
+    metrics = {name: best.metrics[name] for name in _curve_names(best)}
+    del metrics["learning_rate"]
     return {
         "best_epoch": best.epoch,
         "epochs": len(history.epochs),
-        "train_accuracy": best.train_accuracy,
-        "train_loss": best.train_loss,
-        "val_accuracy": best.val_accuracy,
-        "val_loss": best.val_loss,
+        "batch_size": history.batch_size,
+        **metrics,
         "parameters": sum(p.numel() for p in classifier.model.parameters()),
         "device": classifier.device_config.device.type,
         "precision": classifier.device_config.precision,
@@ -236,9 +340,15 @@ def report(classifier: Classifier, history: History) -> dict[str, Any]:
 
 def curves(history: History) -> pd.DataFrame:
     """One row per epoch, without timings: plots must not change between equal runs."""
-    columns = (
-        "epoch", "train_loss", "val_loss", "train_accuracy", "val_accuracy", "learning_rate",
-    )  # fmt: skip
     return pd.DataFrame(
-        [{name: getattr(epoch, name) for name in columns} for epoch in history.epochs]
+        [
+            {"epoch": epoch.epoch} | {name: epoch.metrics[name] for name in _curve_names(epoch)}
+            for epoch in history.epochs
+        ]
     )
+
+
+def _curve_names(epoch: Epoch) -> list[str]:
+    """The metrics of an epoch, in the order of the columns of learning_curves.csv."""
+    scores = [f"{part}_{epoch.score}" for part in ("train", "val")]
+    return ["train_loss", "val_loss", *scores, "learning_rate"]

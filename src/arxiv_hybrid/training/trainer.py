@@ -26,6 +26,8 @@ from arxiv_hybrid.training.batches import shuffled_batches
 from arxiv_hybrid.training.distributed import SINGLE, Group, keep_gradients_local
 from arxiv_hybrid.training.optimizers import ModelOptimizer, OptimizerConfig
 
+OVERFITTING = 0.05  # accuracy on training papers above that on validation papers
+
 
 @dataclass(frozen=True)
 class StepResult:
@@ -39,11 +41,12 @@ class Task(ABC):
     """What is learned: a model and what one step of training computes.
 
     parallel: what `training_step` calls instead of `model`; the trainer wraps the model for several
-    processes.
+    processes. score: the name of the share of correct predictions.
     """
 
     model: nn.Module
     parallel: nn.Module
+    score: str = "accuracy"
 
     @abstractmethod
     def training_step(self, batch: Batch) -> StepResult:
@@ -81,7 +84,9 @@ class TrainerConfig:
 class Epoch:
     """The metrics of one epoch; `documents_per_second` covers training, not validation.
 
-    Without validation papers, `val_loss` and `val_accuracy` are NaN.
+    train_accuracy, val_accuracy: the share of papers whose likeliest class is right. score: what
+    this share is called: accuracy, or precision_at_1 if a paper may have several classes. Without
+    validation papers, `val_loss` and `val_accuracy` are NaN.
     """
 
     epoch: int
@@ -91,24 +96,55 @@ class Epoch:
     val_accuracy: float
     learning_rate: float
     documents_per_second: float
+    score: str = "accuracy"
 
     @property
     def metrics(self) -> dict[str, float]:
-        """Everything except the number of the epoch, by name."""
-        return {name: value for name, value in asdict(self).items() if name != "epoch"}
+        """Everything except the number of the epoch, by name; accuracies are named `score`."""
+        values = asdict(self)
+        del values["epoch"], values["score"]
+        return {name.replace("accuracy", self.score): value for name, value in values.items()}
 
 
 @dataclass
 class History:
-    """All epochs of a run, and the index of the one whose weights the model has."""
+    """All epochs of a run, and the index of the one whose weights the model has.
+
+    val_papers: the number of papers that validation scores were measured on.
+    """
 
     epochs: list[Epoch] = field(default_factory=list)
     best: int = 0
+    val_papers: int = 0
+    batch_size: int = 0
 
     @property
     def best_epoch(self) -> Epoch:
         """The epoch whose weights were kept."""
         return self.epochs[self.best]
+
+    @property
+    def still_rising(self) -> bool:
+        """Whether longer training would probably have helped.
+
+        The last epoch is the best, by more than a standard error, and the model does not overfit.
+        """
+        if self.best + 1 < len(self.epochs) or len(self.epochs) < 2:
+            return False
+        last = self.epochs[-1]
+        before = max(epoch.val_accuracy for epoch in self.epochs[:-1])
+        error = math.sqrt(last.val_accuracy * (1 - last.val_accuracy) / max(self.val_papers, 1))
+        overfits = last.train_accuracy - last.val_accuracy > OVERFITTING
+        return last.val_accuracy - before > error and not overfits
+
+    @property
+    def summary(self) -> str:
+        """The best epoch and its score on validation papers, in a line."""
+        best = self.best_epoch
+        text = f"best epoch {best.epoch}, val {shown(best.score)} {best.val_accuracy:.2%}"
+        if self.still_rising:
+            text += f"; it still rose in the last epoch: try epochs={2 * len(self.epochs)}"
+        return text
 
 
 class BestWeights:
@@ -174,7 +210,8 @@ class Trainer:
         With `val`, the model ends with the weights of its best epoch. Raises UserError if the loss
         is no longer finite.
         """
-        history, best = History(), BestWeights(self.task.model)
+        history = History(batch_size=self.config.batch_size)
+        best = BestWeights(self.task.model)
         for index in range(self.config.epochs):
             epoch = self.run_epoch(index + 1, val)
             history.epochs.append(epoch)
@@ -187,7 +224,7 @@ class Trainer:
                 break
         if val is not None:
             best.restore()
-            history.best = best.index
+            history.best, history.val_papers = best.index, len(val)
         return history
 
     def run_epoch(self, number: int, val: EncodedPapers | None = None) -> Epoch:
@@ -212,6 +249,7 @@ class Trainer:
             val_accuracy=val_accuracy,
             learning_rate=learning_rate,
             documents_per_second=len(self.train) / seconds,
+            score=self.task.score,
         )
 
     def evaluate(self, papers: EncodedPapers) -> tuple[float, float]:
@@ -260,8 +298,8 @@ class Trainer:
                 correct += result.correct
                 seen += len(self.group.shard(rows))
                 if bar.update(len(rows)):  # only when drawn: reading the loss waits for a GPU
-                    means = {"loss": total_loss.item() / seen, "accuracy": correct.item() / seen}
-                    bar.set_postfix({name: f"{mean:.3f}" for name, mean in means.items()})
+                    loss, score = total_loss.item() / seen, correct.item() / seen
+                    bar.set_postfix({"loss": f"{loss:.3f}", shown(self.task.score): f"{score:.3f}"})
         total_loss, correct = self.group.sum(torch.stack([total_loss, correct]))
         return total_loss.item() / len(self.train), correct.item() / len(self.train)
 
@@ -272,11 +310,17 @@ class Trainer:
         )
 
 
+def shown(score: str) -> str:
+    """The name of a score as people write it: `precision@1` for `precision_at_1`."""
+    return score.replace("_at_", "@")
+
+
 def print_epoch(epoch: Epoch) -> None:
     """Print one line about an epoch with validation to standard error."""
+    score = shown(epoch.score)
     print(
-        f"epoch {epoch.epoch:>3}  loss {epoch.train_loss:.4f}  accuracy {epoch.train_accuracy:.4f}"
-        f"  val loss {epoch.val_loss:.4f}  val accuracy {epoch.val_accuracy:.4f}"
+        f"epoch {epoch.epoch:>3}  loss {epoch.train_loss:.4f}  {score} {epoch.train_accuracy:.4f}"
+        f"  val loss {epoch.val_loss:.4f}  val {score} {epoch.val_accuracy:.4f}"
         f"  lr {epoch.learning_rate:.2g}  {epoch.documents_per_second:,.0f} docs/s",
         file=sys.stderr,
         flush=True,

@@ -22,6 +22,8 @@ MIN_FREQ = 2
 MAX_WORDS = 200_000  # of word2vec; a few hundred thousand papers have more
 NEGATIVE_SAMPLES, SUBSAMPLING = 10, 1e-4  # of word2vec
 MAX_CONTEXTS = 50_000  # of PPMI, whose matrix has a row and a column per word
+FEWEST_PASSES, MOST_PASSES = 5, 20
+DOCUMENTS_READ = 25_000  # by word2vec in all passes, if the corpus is small
 SMOOTHING = 0.75  # exponent of the context distribution (Levy, Goldberg and Dagan 2015)
 
 
@@ -45,8 +47,18 @@ def word_vectors(
         return read.words, read.vectors
     settings = {"dim": glove.dim, "window": glove.window, "min_freq": MIN_FREQ, "seed": seed}
     if glove.method == "word2vec":
-        return word2vec(documents, epochs=glove.epochs, **settings)
+        epochs = passes(len(documents)) if glove.epochs == "auto" else glove.epochs
+        return word2vec(documents, epochs=epochs, **settings)
     return ppmi_svd(documents, **settings)
+
+
+def passes(documents: int) -> int:
+    """Passes of word2vec over a corpus: `FEWEST_PASSES`, more if it has few documents.
+
+    5 passes over 1,260 papers teach the vectors nothing, 20 do (docs/results.md).
+    """
+    needed = -(-DOCUMENTS_READ // max(documents, 1))
+    return min(max(needed, FEWEST_PASSES), MOST_PASSES)
 
 
 def word2vec(

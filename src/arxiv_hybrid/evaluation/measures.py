@@ -1,0 +1,34 @@
+"""The measures of a report that summaries show."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+# measures of one class per paper, and of several, with their headings
+ONE_CLASS = {"accuracy": "accuracy", "macro_f1": "macro-F1"}
+SEVERAL = {"precision_at_1": "precision@1", "micro_f1": "micro-F1", "macro_f1": "macro-F1",
+           "sample_f1": "sample-F1"}  # fmt: skip
+
+
+def score_of_curves(epochs: pd.DataFrame) -> str:
+    """The name of the share of right predictions in learning curves."""
+    return "precision_at_1" if "val_precision_at_1" in epochs else "accuracy"
+
+
+def shown_measures(report: dict[str, Any]) -> dict[str, str]:
+    """The measures of a report that summaries show, with their headings; the main one first."""
+    return SEVERAL if "precision_at_1" in report else ONE_CLASS
+
+
+def main_measure(report: dict[str, Any]) -> float:
+    """How often the likeliest class is right: accuracy, or precision@1."""
+    score: float = report[next(iter(shown_measures(report)))]
+    return score
+
+
+def headline(report: dict[str, Any]) -> str:
+    """The main measures of a report in one line."""
+    measures = shown_measures(report)
+    return ", ".join(f"{heading} {report[name]:.2%}" for name, heading in measures.items())

@@ -1,0 +1,144 @@
+"""`python -m arxiv_hybrid predict` for many classes, several of which may apply."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from arxiv_hybrid.__main__ import main
+from arxiv_hybrid.inference import checkpoint
+from arxiv_hybrid.inference.familiarity import Familiarity
+from arxiv_hybrid.models import registry
+from arxiv_hybrid.text.vocabulary import Vocabulary
+
+WORDS = Vocabulary(("<PAD>", "<UNK>", "deep", "learning", "words"))
+ONE = ["predict", "--title", "Deep learning", "--abstract", "words words deep"]
+LIKELY = {"c007": 0.9, "c003": 0.6, "c100": 0.3, "c050": 0.2, "c051": 0.1}
+
+
+def save(folder: Path, classes: int, probabilities: dict[str, float]) -> Path:
+    """A multi-label model that gives every paper these probabilities, and 1 % to the others."""
+    torch.manual_seed(0)
+    names = [f"c{number:03}" for number in range(classes)]
+    arguments = {"vocab_size": len(WORDS), "embed_dim": 8, "num_classes": classes,
+                 "num_filters": 4, "lstm_hidden": 4}  # fmt: skip
+    p = np.array([probabilities.get(name, 0.01) for name in names])
+    config = checkpoint.ModelConfig(
+        "v1", arguments, names, 30, 300, 1e6, multi_label=True,
+        biases=np.log(p / (1 - p)).tolist(), thresholds=[0.5] * classes,
+        titles={names[7]: "Seventh Field", names[3]: "Third Field"},
+    )  # fmt: skip
+    checkpoint.save(folder, registry.build("v1", **arguments), WORDS, config)
+    return folder
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    return save(tmp_path / "many", 150, LIKELY)
+
+
+def test_the_likely_classes_are_shown_with_their_names(
+    many: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*ONE, "--model", str(many)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("c007  Seventh Field  90.0% ####")
+    assert lines[1].startswith("c003  Third Field    60.0% ####")
+    assert lines[2].startswith("c100                 30.0% ####")
+    assert [line.split()[0] for line in lines[:5]] == list(LIKELY)
+    assert lines[5] == "145 more, each at most 1.0%"
+    assert lines[6] == "categories: c007, c003"
+    assert len([line for line in lines if "unsure" in line]) == 0
+
+
+def test_json_has_the_assigned_and_the_likely_classes(
+    many: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*ONE, "--model", str(many), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["category"] == "c007"
+    assert result["categories"] == ["c007", "c003"]
+    assert result["probabilities"] == pytest.approx(LIKELY, abs=1e-4)
+    assert (result["sure"], result["doubts"]) == (True, [])
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "shown"),
+    [
+        ({}, 3),
+        ({"c001": 0.9}, 3),
+        ({f"c{number:03}": 0.06 for number in range(4)}, 4),
+        ({f"c{number:03}": 0.4 for number in range(40)}, 8),
+    ],
+)
+def test_at_least_three_and_at_most_eight_classes_are_shown(
+    probabilities: dict[str, float], shown: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = save(tmp_path / "model", 150, probabilities)
+    assert main([*ONE, "--model", str(folder), "--sure", "0"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[shown].startswith(f"{150 - shown} more")
+
+
+def test_an_assigned_class_is_shown_however_small_its_probability(
+    many: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    classifier = checkpoint.load(many)
+    thresholds = [0.5] * 150
+    thresholds[140] = 0.005
+    config = replace(classifier.config, thresholds=thresholds)
+    checkpoint.save(many, classifier.model, WORDS, config)
+    assert main([*ONE, "--model", str(many)]) == 0
+    out = capsys.readouterr().out
+    assert "categories: c007, c003, c140" in out
+    assert [line.split()[0] for line in out.splitlines()[:6]] == [*LIKELY, "c140"]
+
+
+def test_all_of_a_few_classes_are_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = save(tmp_path / "model", 8, {"c001": 0.9})
+    assert main([*ONE, "--model", str(folder)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[8] == "categories: c001"
+
+
+def test_a_paper_unlike_the_training_papers_is_unsure(
+    many: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    classifier = checkpoint.load(many)
+    known = Familiarity(
+        idf=np.ones(5, np.float32), means=np.full((5, 150), 0.4, np.float32), unknown=3.0,
+        curve=np.array([[4], [0.5], [0.1]], np.float32), threshold=0.0,
+    )  # fmt: skip
+    replace(classifier, familiarity=known).save(many)
+    strange = ["predict", "--title", "asdf qwer", "--abstract", "deep yxcv uiop words deep"]
+    given = ["--model", str(many)]
+    assert main([*ONE, *given]) == 0
+    assert "unsure" not in capsys.readouterr().out
+    assert main([*strange, *given]) == 0
+    assert "unsure: unlike the papers it was trained on" in capsys.readouterr().out
+    assert main([*strange, *given, "--sure", "0.95", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["sure"] is False
+    assert result["doubts"] == ["unlike the papers it was trained on", "below 95%"]
+
+    papers = pd.DataFrame([("Deep learning", "words deep"), ("asdf", "qwer")],
+                          columns=["title", "abstract"])  # fmt: skip
+    papers.to_csv(tmp_path / "in.csv", index=False)
+    for name in ("out.csv", "out.jsonl"):
+        files = ["--input", str(tmp_path / "in.csv"), "--output", str(tmp_path / name)]
+        assert main(["predict", *files, *given]) == 0
+    table = pd.read_csv(tmp_path / "out.csv")
+    assert table.columns[:4].tolist() == ["category", "categories", "unsure", "c000"]
+    assert table["unsure"].tolist() == [False, True]
+    assert table["categories"].tolist() == ["c007;c003"] * 2
+    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [row["unsure"] for row in rows] == [False, True]
+    assert rows[0]["categories"] == ["c007", "c003"]
+    assert len(rows[0]["probabilities"]) == 150
+    assert classifier.classify(papers.head(0)).columns.tolist() == table.columns.tolist()

@@ -1,0 +1,123 @@
+"""The summary of a run, and the lines that stages print."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import pytest
+from random_predictions import at, label_set, one_class, papers_listing, several_classes
+
+from arxiv_hybrid.data.class_groups import FEW
+from arxiv_hybrid.evaluation.classes import class_rows
+from arxiv_hybrid.evaluation.measures import headline, main_measure
+from arxiv_hybrid.evaluation.predictions import Predictions
+from arxiv_hybrid.evaluation.report import full_report, majority_scores
+from arxiv_hybrid.evaluation.summary import evaluation_line, summary_table
+from arxiv_hybrid.params import Params
+
+PLACES = {"model": "models/main/"}
+
+
+@pytest.fixture
+def report(tiny_params: Params) -> dict[str, Any]:
+    labels, p = one_class()
+    papers = pd.DataFrame({"label": labels, "labels": [[label] for label in labels]})
+    predictions = Predictions(p, unsure=p.max(1) < 0.5)
+    baseline = Predictions(one_class(skill=1.0)[1])
+    return full_report(papers, label_set(3, multi_label=False), predictions, baseline, tiny_params)
+
+
+def several(params: Params, classes: int) -> dict[str, Any]:
+    listed, p = several_classes(classes=classes)
+    papers = papers_listing(listed)
+    baseline = at(0.5, several_classes(skill=2.0, classes=classes)[1])
+    return full_report(papers, label_set(classes, multi_label=True), at(0.5, p), baseline, params)
+
+
+def table(report: dict[str, Any], task: dict[str, Any], **baseline: Any) -> str:
+    metrics = {
+        "audit": {"task": task},
+        "baseline": baseline,
+        "evaluate": report,
+        "ensemble": {**report, "members": {"main": {}, "x": {}}},
+    }
+    return summary_table(metrics, class_rows(report["per_class"]), PLACES)
+
+
+def test_the_summary_compares_the_model_with_baseline_and_ceiling(report: dict[str, Any]) -> None:
+    task = {"majority_accuracy": 0.4, "oracle_accuracy": 1.0, "label_ceiling": 0.88}
+    text = table(report, task, accuracy=0.8, macro_f1=0.79)
+    for part in ("TF-IDF + linear", "80.00%", "79.00%", "88.00%", "models/main/", "McNemar",
+                 "majority class", "40.00%", "2 members", "oracle ceiling"):  # fmt: skip
+        assert part in text
+    assert f"{report['accuracy']:.2%}" in text
+    assert "lowest F1" not in text, "few classes"
+
+
+def test_without_a_known_limit_there_is_no_ceiling(report: dict[str, Any]) -> None:
+    task = {"majority_accuracy": 0.4, "oracle_accuracy": 1.0, "label_ceiling": None}
+    text = table(report, task, accuracy=0.8, macro_f1=0.79)
+    assert "ceiling" not in text
+    assert "100.00%" not in text
+
+
+def test_unsure_papers_are_counted(report: dict[str, Any]) -> None:
+    unsure = report["unsure"]
+    assert 0 < unsure["share"] < 1
+    assert unsure["right_if_unsure"] < report["accuracy"] < unsure["right_otherwise"]
+    task = {"majority_accuracy": 0.4, "oracle_accuracy": 1.0, "label_ceiling": None}
+    text = table(report, task, accuracy=0.8, macro_f1=0.79)
+    assert f"unsure about {unsure['share']:.1%} of the papers" in text
+
+
+def test_the_summary_of_several_classes_shows_its_measures(tiny_params: Params) -> None:
+    report = several(tiny_params, 5)
+    papers = papers_listing(several_classes()[0])
+    majority = majority_scores(papers, papers, label_set(5, multi_label=True))
+    scores = {"precision_at_1": 0.61, "micro_f1": 0.62, "macro_f1": 0.63, "sample_f1": 0.64}
+    text = table(report, {}, **scores, majority=majority)
+    for part in ("precision@1", "micro-F1", "macro-F1", "sample-F1", "61.00%", "64.00%",
+                 f"{report['micro_f1']:.2%}", f"{majority['sample_f1']:.2%}"):  # fmt: skip
+        assert part in text
+    assert "oracle" not in text
+    gain = report["against_baseline"]["micro_f1"]
+    assert f"micro-F1 {gain['gain']:+.2%}" in text
+    lines = [line for line in text.splitlines() if "%" in line and "against" not in line]
+    assert all(line.count("%") >= 4 for line in lines)
+    assert max(map(len, text.splitlines())) < 140
+
+
+def test_the_worst_and_best_of_many_classes_are_named(tiny_params: Params) -> None:
+    report = several(tiny_params, FEW + 6)
+    scores = dict.fromkeys(("precision_at_1", "micro_f1", "macro_f1", "sample_f1"), 0.5)
+    text = table(report, {}, **scores, majority=scores)
+    lowest, highest = (
+        next(line for line in text.splitlines() if line.startswith(name))
+        for name in ("lowest F1", "highest F1")
+    )
+    worst = min(report["per_class"], key=lambda name: report["per_class"][name]["f1"])
+    best = max(report["per_class"], key=lambda name: report["per_class"][name]["f1"])
+    assert lowest.split()[2] == worst
+    assert highest.split()[2] == best
+
+
+def test_majority_scores() -> None:
+    listed = several_classes()[0]
+    papers = papers_listing(listed)
+    largest = listed.sum(0).argmax()
+    scores = majority_scores(papers, papers, label_set(5, multi_label=True))
+    assert scores["precision_at_1"] == pytest.approx(listed[:, largest].mean())
+    hits = listed[:, largest].sum()
+    assert scores["micro_f1"] == pytest.approx(2 * hits / (len(listed) + listed.sum()))
+
+
+def test_one_line_says_how_a_model_did(report: dict[str, Any], tiny_params: Params) -> None:
+    line = evaluation_line(report)
+    assert line.startswith(f"accuracy {report['accuracy']:.2%}, macro-F1 ")
+    assert f"{report['against_baseline']['gain']:+.2%} over the baseline (p = " in line
+    assert main_measure(report) == report["accuracy"]
+    line = evaluation_line(several(tiny_params, 5))
+    assert line.startswith("precision@1 ")
+    assert line.count("micro-F1") == 2
+    assert headline(report) in evaluation_line(report)

@@ -1,0 +1,38 @@
+"""The tables that the evaluate stage writes."""
+
+from __future__ import annotations
+
+import pandas as pd
+from random_predictions import at, label_set, one_class, papers_listing, several_classes
+
+from arxiv_hybrid.data.class_groups import FEW
+from arxiv_hybrid.evaluation.predictions import Predictions
+from arxiv_hybrid.evaluation.report import scores
+from arxiv_hybrid.evaluation.tables import full_tables, plot_tables
+from arxiv_hybrid.params import Params
+
+MANY = FEW + 10
+
+
+def test_plots_show_some_of_many_classes_and_full_tables_all(tiny_params: Params) -> None:
+    listed, p = several_classes(number=1000, classes=MANY)
+    run = papers_listing(listed), label_set(MANY, multi_label=True), at(0.5, p)
+    report = scores(*run, tiny_params.evaluate)
+    full, plots = full_tables(*run, report), plot_tables(*run, report, 10)
+    assert len(full["classes"]) == MANY
+    assert len(plots["classes"]) == FEW
+    assert plots["classes"]["f1"].is_monotonic_increasing
+    assert full["confusion"]["papers"].sum() == (listed.sum(1) * run[2].assigned.sum(1)).sum()
+    assert set(plots["reliability"]) == {"confidence", "accuracy", "probabilities"}
+
+
+def test_few_classes_are_plotted_as_they_are(tiny_params: Params) -> None:
+    labels, p = one_class()
+    papers = pd.DataFrame({"label": labels, "labels": [[label] for label in labels]})
+    run = papers, label_set(3, multi_label=False), Predictions(p)
+    report = scores(*run, tiny_params.evaluate)
+    plots = plot_tables(*run, report, 10)
+    assert plots["classes"].equals(full_tables(*run, report)["classes"])
+    assert plots["classes"]["class"].tolist() == ["c0", "c1", "c2"]
+    assert len(plots["confusion"]) == len(papers)
+    assert plots["reliability"]["papers"].sum() == len(papers)
