@@ -2,8 +2,8 @@
 
     python benchmarks/speed.py [--only text,training] [--data CSV] [--dump DUMP]
 
-Parts: text, inference, training, sources, scratch, pipeline, growth; gpu if there is one; stages
-with --dump. --data: papers instead of synthetic ones. Run it on an idle machine. Nothing is
+Parts: text, inference, training, classes, sources, scratch, pipeline, growth; gpu if there is one;
+stages with --dump. --data: papers instead of synthetic ones. Run it on an idle machine. Nothing is
 asserted: the table shows each measurement beside the project's aim.
 """
 
@@ -122,11 +122,29 @@ def training(options: Namespace) -> Iterator[Speed]:
         yield from throughput.measure(options.data, precision=precision)
 
 
+def classes(options: Namespace) -> Iterator[Speed]:
+    """Inference and training with 150 classes, several per paper, beside four."""
+    papers = repeated_papers(options.data, 2_048)
+    vocabulary, config = workload.build_vocabulary(papers), choose_device("cpu", "auto")
+    encoded = workload.encode(papers, vocabulary, config)
+    for model in ("v1", "v5"):
+        speeds: dict[str, list[float]] = {"inference": [], "training": []}
+        for count in (4, 150):
+            classifier = workload.untrained(model, vocabulary, config, classes=count)
+            seconds = shortest(functools.partial(classifier.classify, papers))
+            speeds["inference"].append(len(papers) / seconds)
+            speeds["training"].append(workload.training_speed(classifier, encoded))
+        for what, (few, many) in speeds.items():
+            measured, reference = f"{many:,.0f} papers/s", f"4 classes: {few:,.0f}"
+            yield Speed(f"{model}: {what} with 150 classes", measured, reference, many / few, "0.9")
+
+
 def on_device(csv: Path | None, device: str, count: int = 60_000) -> Iterator[Speed]:
     """Training by the published protocol and bulk inference from ids, on one device."""
     config = choose_device(device, "auto")
     yield from throughput.measure(csv, papers=10**9, device=device)
-    params = workload.params_with(["labels.from=query", "labels.classes=3", "split.by=row"])
+    settings = "labels.from=query labels.classes=3 split.by=row epochs=6 batch_size=64"
+    params = workload.params_with(settings.split())
     splits, _ = workload.split_papers(workload.load_papers(csv), params)
     vocabulary = workload.build_vocabulary(splits["train"])
     train, val = (workload.encode(splits[name], vocabulary, config) for name in ("train", "val"))
@@ -215,7 +233,8 @@ def pipeline(_: Namespace) -> Iterator[Speed]:
 def train_once(csv: Path | None, count: int) -> tuple[float, float]:
     """Seconds of one epoch of v1 over `count` papers, and this process's peak memory in GB."""
     keep_freed_memory()
-    params, config = workload.params_with(["epochs=1", "patience=1"]), choose_device("cpu", "auto")
+    params = workload.params_with(["epochs=1", "patience=1", "batch_size=64"])
+    config = choose_device("cpu", "auto")
     papers = repeated_papers(csv, count).assign(label=np.arange(count) % 3)
     vocabulary = workload.build_vocabulary(papers)
     train = workload.encode(papers, vocabulary, config)
@@ -265,6 +284,7 @@ PARTS: dict[str, Callable[[Namespace], Iterable[Speed]]] = {
     "text": text,
     "inference": inference,
     "training": training,
+    "classes": classes,
     "gpu": lambda options: on_device(options.data, "cuda") if torch.cuda.is_available() else (),
     "sources": lambda _: chain(vectors.measure(), snapshot.measure_generated()),
     "scratch": lambda _: scratch.measure(),

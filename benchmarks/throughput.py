@@ -36,7 +36,7 @@ Floats = npt.NDArray[np.float32]
 # the plain loop has neither word dropout nor a learning rate of its own for word vectors; nearly
 # half of the papers are for validation: on 360 an accuracy would be good to 2 points only
 SETTINGS = (
-    "model=v1 word_dropout=0 glove.learning_rate_scale=1 labels.from=primary"
+    "model=v1 batch_size=64 word_dropout=0 glove.learning_rate_scale=1 labels.from=primary"
     " split.by=paper split.val=0.45 split.test=0.05"
 )
 

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 import torch
 from dvc.utils.hydra import apply_overrides
 from runner import ROOT, Stopwatch
+from torch.nn import functional as F
 
 from arxiv_hybrid.data.label_set import LabelSet
 from arxiv_hybrid.data.labels import label_papers
@@ -99,11 +101,18 @@ def train(
     return train_classifier(*inputs, pretrained=pretrained, on_epoch=print_epoch)
 
 
-def untrained(model: str, vocabulary: Vocabulary, device_config: DeviceConfig) -> Classifier:
-    """A new classifier with four classes; it is as fast as a trained one."""
+def untrained(
+    model: str, vocabulary: Vocabulary, device_config: DeviceConfig, *, classes: int = 4
+) -> Classifier:
+    """A new classifier, as fast as a trained one; of more than four classes, a paper has several."""
     torch.manual_seed(0)
-    arguments = {"vocab_size": len(vocabulary), "embed_dim": 300, "num_classes": 4, "dropout": 0.5}
+    arguments = {"vocab_size": len(vocabulary), "embed_dim": 300, "num_classes": classes,
+                 "dropout": 0.5}  # fmt: skip
     config = ModelConfig(model, arguments, list(FOUR_CLASSES.names), TITLE_LENGTH, ABSTRACT_LENGTH)
+    if classes > len(FOUR_CLASSES):
+        names = [f"class {number}" for number in range(classes)]
+        even = {"biases": [0.0] * classes, "thresholds": [0.5] * classes}
+        config = replace(config, classes=names, multi_label=True, **even)
     network = registry.build(model, **arguments).to(device_config.device).eval()
     return Classifier(network, vocabulary, config, device_config)
 
@@ -124,3 +133,20 @@ def fit_seconds(
     with Stopwatch() as watch:
         fit(model, papers, val, FOUR_CLASSES, params, device_config)
     return watch.seconds
+
+
+def training_speed(classifier: Classifier, papers: EncodedPapers) -> float:
+    """Papers per second of an epoch over papers with random classes."""
+    names, several = tuple(classifier.config.classes), classifier.config.multi_label
+    random = torch.Generator().manual_seed(0)
+    labels = torch.randint(len(names), (len(papers),), generator=random)
+    if several:
+        more = torch.randint(len(names), (len(papers),), generator=random)
+        labels = (F.one_hot(labels, len(names)) + F.one_hot(more, len(names))).bool()
+    papers = replace(papers, labels=labels.to(papers.labels.device))
+    params = params_with(["epochs=1", "patience=1", "batch_size=64", "embeddings=random"])
+    history = fit(
+        classifier.model, papers, papers.take(np.arange(100)), LabelSet(names, several), params,
+        classifier.device_config,
+    )  # fmt: skip
+    return history.epochs[0].documents_per_second

@@ -12,6 +12,7 @@ from arxiv_hybrid.evaluation.confusion import confusion_rows
 from arxiv_hybrid.evaluation.ensemble import (
     TestTimeAugmentation,
     Vote,
+    calibrated,
     classes_of,
     diversity,
     member_predictions,
@@ -56,7 +57,9 @@ def main(params: Params) -> None:
             member_probabilities(voters, papers, augmentation) for papers in parts.values()
         )
         if settings.linear:
-            val["linear"], test["linear"] = (linear[part].probabilities for part in parts)
+            val["linear"], test["linear"] = calibrated(
+                classes["val"], linear["val"], linear["test"]
+            )
         vote = Vote.fit(classes["val"], val, settings.weights, per_class=per_class)
         votes = vote.predict(test)
         members = member_predictions(classes["val"], val, test, per_class=per_class)

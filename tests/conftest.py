@@ -41,6 +41,7 @@ SEVERAL = LabelSet(  # of labels.from=listed, labels.classes=4
 )
 TINY: dict[str, Any] = {
     "epochs": 2,
+    "min_steps": 0,
     "batch_size": 16,
     "architecture": {"num_filters": 8, "lstm_hidden": 8},
     "fetch": {"papers": 160},

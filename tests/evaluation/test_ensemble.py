@@ -10,6 +10,7 @@ from random_predictions import at, label_set, one_class, papers_listing, several
 
 from arxiv_hybrid.evaluation import ensemble
 from arxiv_hybrid.evaluation.ensemble import Vote
+from arxiv_hybrid.evaluation.metrics import expected_calibration_error
 from arxiv_hybrid.evaluation.predictions import Predictions
 from arxiv_hybrid.text.augment import augment
 
@@ -159,3 +160,14 @@ def test_members_get_thresholds_of_their_own_from_validation_papers() -> None:
     assert (members["y"].thresholds < members["x"].thresholds).all()
     labels, q = one_class()
     assert ensemble.member_predictions(labels, {"x": q}, {"x": q})["x"].thresholds is None
+
+
+def test_the_linear_model_is_calibrated_before_it_votes() -> None:
+    labels, p = one_class(number=4000, skill=2.0)
+    timid = p**0.2 / (p**0.2).sum(1, keepdims=True)
+    val, test = (Predictions(timid[part]) for part in (slice(2000), slice(2000, None)))
+    fitted, new = ensemble.calibrated(labels[:2000], val, test)
+    for before, after, known in ((val, fitted, labels[:2000]), (test, new, labels[2000:])):
+        assert expected_calibration_error(known, before.probabilities, 15) > 0.1
+        assert expected_calibration_error(known, after, 15) < 0.05
+        assert (after.argmax(1) == before.probabilities.argmax(1)).all()

@@ -226,7 +226,7 @@ def test_values_in_force_are_those_that_training_gets(default_content: dict[str,
     assert yaml.safe_load(to_yaml(values)) == values
     text = to_yaml(values)
     unresolved = {line.split(":")[0].strip() for line in text.splitlines() if line.endswith("auto")}
-    assert unresolved == {"precision", "device"}, "what the machine decides at run time"
+    assert unresolved == {"precision", "device", "batch_size"}, "what is decided at run time"
 
 
 def test_a_pretrained_encoder_brings_its_own_widths(default_content: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ from arxiv_hybrid.inference.predict import predict
 from arxiv_hybrid.models import registry
 from arxiv_hybrid.params import Params, parse
 from arxiv_hybrid.text.vocabulary import Vocabulary
-from arxiv_hybrid.training.classifier import train_classifier
+from arxiv_hybrid.training.classifier import train_classifier, trainer_config
 from arxiv_hybrid.training.losses import make_loss
 from arxiv_hybrid.training.optimizers import (
     ModelOptimizer,
@@ -191,3 +191,19 @@ def test_every_model_trains_with_its_recipe(
     torch.testing.assert_close(
         loaded.probabilities(splits["test"]), classifier.probabilities(splits["test"])
     )
+
+
+def test_few_papers_train_more_epochs_unless_epochs_are_given(
+    default_content: dict[str, Any],
+) -> None:
+    def planned(papers: int, **changes: Any) -> tuple[int, int, int]:
+        config = trainer_config(parse(merged(default_content, changes), "params.yaml"), papers)
+        return config.batch_size, config.epochs, config.patience
+
+    assert planned(5306) == (64, 6, 7)
+    assert planned(1260) == (32, 6, 7)
+    assert planned(210) == (16, 12, 14)
+    assert planned(100_000) == (64, 6, 7)
+    assert planned(210, epochs=6) == (64, 6, 7)
+    assert planned(210, recipe="published") == (64, 30, 7)
+    assert planned(210, batch_size=64, min_steps=8) == (64, 6, 7)

@@ -106,6 +106,17 @@ class Vote:
         return Predictions(p.numpy(), self.thresholds)
 
 
+def calibrated(classes: Classes, val: Predictions, test: Predictions) -> tuple[Floats, Floats]:
+    """Probabilities (N, C) of validation and test papers, calibrated on the validation papers.
+
+    Networks are calibrated when they are trained. The linear model is not: unless it is, its
+    timid probabilities hardly count in a vote.
+    """
+    alone = Vote.fit(classes, {"linear": val.probabilities}, "equal")
+    first, second = (alone.predict({"linear": p.probabilities}).probabilities for p in (val, test))
+    return first, second
+
+
 def weighted_mean(members: Mapping[str, Floats], weights: Mapping[str, float]) -> Floats:
     """The weighted mean of the members' probabilities (N, C); weights sum to 1."""
     total: Floats = sum(weights[name] * p for name, p in members.items())  # type: ignore[assignment]

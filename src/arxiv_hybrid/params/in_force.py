@@ -13,9 +13,9 @@ from arxiv_hybrid.params.schema import Params
 _TRAINING: dict[str, Any] = {
     **dict.fromkeys((
         "seed", "model", "dropout", "word_dropout", "learning_rate", "batch_size", "accumulate",
-        "epochs", "patience", "weight_decay", "gradient_clip", "label_smoothing", "class_weights",
-        "loss", "thresholds", "mixup", "embeddings", "pretrained", "optimizer", "scheduler",
-        "precision", "device", "processes", "architecture",
+        "epochs", "min_steps", "patience", "weight_decay", "gradient_clip", "label_smoothing",
+        "class_weights", "loss", "thresholds", "mixup", "embeddings", "pretrained", "optimizer",
+        "scheduler", "precision", "device", "processes", "architecture",
     ), True),
     "glove": {"learning_rate_scale"},
     "vocab": {"title_length", "abstract_length"},

@@ -43,6 +43,8 @@ def resolve(content: dict[str, Any]) -> dict[str, Any]:
         values.pop("architecture")
     if _is_multi_label(content.get("labels")):
         values |= _recipes()["multi_label"]
+    if content.get("epochs") != AUTO:  # explicit epochs are neither more nor less
+        values["min_steps"] = 0
     return _filled(content, values)
 
 

@@ -230,7 +230,7 @@ class Glove(Strict):
 
     source: str
     method: Literal["word2vec", "ppmi_svd"]
-    epochs: int = Field(ge=1, le=1000)
+    epochs: Annotated[int, Field(ge=1, le=1000)] | Literal["auto"]
     dim: int = Field(ge=2, le=1024)
     window: int = Field(ge=1, le=50)
     extra_text: str | None
@@ -342,9 +342,10 @@ class Params(Strict):
     dropout: float = Field(ge=0, le=0.99)
     word_dropout: float = Field(ge=0, lt=1)
     learning_rate: float = Field(gt=0, le=10)
-    batch_size: int = Field(ge=2, le=65536)
+    batch_size: Annotated[int, Field(ge=2, le=65536)] | Literal["auto"]
     accumulate: int = Field(ge=1, le=1024)
     epochs: int = Field(ge=1, le=10_000)
+    min_steps: int = Field(0, ge=0, le=10_000_000)
     patience: int = Field(ge=1)
     weight_decay: float = Field(ge=0, le=1)
     gradient_clip: float = Field(gt=0)
@@ -431,7 +432,7 @@ class Params(Strict):
             raise ValueError(
                 f"device: {self.device} is a single GPU; several processes need cuda or auto"
             )
-        if self.batch_size < 2 * self.processes:
+        if isinstance(self.batch_size, int) and self.batch_size < 2 * self.processes:
             raise ValueError(
                 f"batch_size: {self.batch_size} is too small: each of {self.processes} processes "
                 "needs two papers per batch"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
@@ -33,6 +34,7 @@ from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.runtime import keep_freed_memory
 from arxiv_hybrid.taxonomy.categories import name_of
 from arxiv_hybrid.text.vocabulary import Vocabulary
+from arxiv_hybrid.training.batches import batch_size_for
 from arxiv_hybrid.training.distributed import SINGLE, Group
 from arxiv_hybrid.training.losses import class_weights, make_loss, make_multi_label_loss
 from arxiv_hybrid.training.optimizers import OptimizerConfig
@@ -139,14 +141,20 @@ def fit(
     PyTorch's seed must be set by the caller. Raises UserError if training diverges.
     """
     task = Classification(model, train.labels, label_set, params, device_config, group)
-    trainer = Trainer(task, train, trainer_config(params), device_config, group)
+    trainer = Trainer(task, train, trainer_config(params, len(train)), device_config, group)
     if group.size > 1:  # processes agree on batches but draw their own dropout
         torch.manual_seed(params.seed + group.rank)
     return trainer.fit(val, on_epoch)
 
 
-def trainer_config(params: Params) -> TrainerConfig:
-    """The part of the parameters that the training loop needs."""
+def trainer_config(params: Params, papers: int) -> TrainerConfig:
+    """What the training loop needs of the parameters, for a number of training papers."""
+    if isinstance(params.batch_size, int):
+        size = params.batch_size
+    else:
+        size = max(batch_size_for(papers, params.epochs, params.min_steps), 2 * params.processes)
+    steps = math.ceil(papers / size / params.accumulate)
+    epochs = max(params.epochs, math.ceil(params.min_steps / steps))
     optimizer = OptimizerConfig(
         name=params.optimizer,
         learning_rate=params.learning_rate,
@@ -157,9 +165,9 @@ def trainer_config(params: Params) -> TrainerConfig:
         accumulate=params.accumulate,
     )
     return TrainerConfig(
-        epochs=params.epochs,
-        batch_size=params.batch_size,
-        patience=params.patience,
+        epochs=epochs,
+        batch_size=size,
+        patience=math.ceil(params.patience * epochs / params.epochs),
         seed=params.seed,
         optimizer=optimizer,
     )
@@ -321,6 +329,7 @@ def report(classifier: Classifier, history: History) -> dict[str, Any]:
     return {
         "best_epoch": best.epoch,
         "epochs": len(history.epochs),
+        "batch_size": history.batch_size,
         **metrics,
         "parameters": sum(p.numel() for p in classifier.model.parameters()),
         "device": classifier.device_config.device.type,

@@ -116,6 +116,7 @@ class History:
     epochs: list[Epoch] = field(default_factory=list)
     best: int = 0
     val_papers: int = 0
+    batch_size: int = 0
 
     @property
     def best_epoch(self) -> Epoch:
@@ -209,7 +210,8 @@ class Trainer:
         With `val`, the model ends with the weights of its best epoch. Raises UserError if the loss
         is no longer finite.
         """
-        history, best = History(), BestWeights(self.task.model)
+        history = History(batch_size=self.config.batch_size)
+        best = BestWeights(self.task.model)
         for index in range(self.config.epochs):
             epoch = self.run_epoch(index + 1, val)
             history.epochs.append(epoch)
