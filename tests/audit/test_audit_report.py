@@ -18,12 +18,11 @@ from arxiv_hybrid.audit.report import (
     leakage,
     listed_together,
     oracle_accuracy,
+    text_hashes,
 )
 from arxiv_hybrid.data.class_groups import FEW
-from arxiv_hybrid.data.identifiers import text_key
 from arxiv_hybrid.data.label_set import LabelSet
 from arxiv_hybrid.data.splits import split_documents
-from arxiv_hybrid.data.table import texts_of
 from arxiv_hybrid.params import Labels, Split
 from arxiv_hybrid.taxonomy.categories import categories
 
@@ -46,22 +45,18 @@ def test_contradicting_share_and_oracle() -> None:
     assert oracle_accuracy(ids, labels) == 0.75
 
 
-def keys(part: pd.DataFrame) -> pd.Series:
-    return texts_of(part).map(text_key)
-
-
 def test_leakage_counts_papers_by_id_and_by_text() -> None:
     papers = random_papers(count=200)
     papers["title"], papers["abstract"] = "Title " + papers["id"], "Words"
     twice = pd.concat([papers, papers], ignore_index=True)
     parts = split_documents(twice, Split(by="row", val=0.15, test=0.15, seed=1), CLASSES)
     train, test = parts["train"], parts["test"]
-    leaked = leakage(train["id"], test["id"], keys(train), keys(test))
+    leaked = leakage(train["id"], test["id"], text_hashes(train), text_hashes(test))
     assert leaked["rows"] == test["id"].isin(set(train["id"])).sum()
     assert leaked["share"] == leaked["rows"] / len(test)
     assert leaked["rows_with_same_text"] == 0, "the same paper does not count as another one"
     renamed = test.assign(id="other", title=test["title"].str.upper() + "!")
-    hidden = leakage(train["id"], renamed["id"], keys(train), keys(renamed))
+    hidden = leakage(train["id"], renamed["id"], text_hashes(train), text_hashes(renamed))
     assert hidden["rows"] == 0
     assert hidden["rows_with_same_text"] == leaked["rows"] > 0
 

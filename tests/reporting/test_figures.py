@@ -67,10 +67,3 @@ def test_a_paper_of_several_classes_is_named_with_all_of_them() -> None:
     several = replace(paper(), assigned=("b", "a"), actual=("a", "b"))
     title = figures.attention(several).get_suptitle()
     assert title == "1: predicted b (75%), a (25%), actual a, b"
-
-
-def test_learning_curves_of_several_classes_show_precision() -> None:
-    curves = pd.DataFrame({"epoch": [1, 2]})
-    for part in ("train", "val"):
-        curves[f"{part}_loss"], curves[f"{part}_precision_at_1"] = [1.0, 0.5], [0.5, 0.7]
-    assert figures.learning_curves(curves).axes[1].get_ylabel() == "precision@1"

@@ -152,7 +152,7 @@ def last_run(
     pair = {"disagreement": 0.1, "q_statistic": None}
     curves = {"epoch": [1, 2]}
     for part in ("train", "val"):
-        curves |= {f"{part}_loss": [1, 0.5], f"{part}_{score}": [0.5, 0.6]}  # type: ignore[list-item]
+        curves |= {f"{part}_loss": [1, 0.5], f"{part}_accuracy": [0.5, 0.6]}  # type: ignore[list-item]
     name = classes.names[1]
     texts = (Part(part, "two words", ["two", "words"], np.full((1, 2), 0.5), 0.5)
              for part in ("title", "abstract"))  # fmt: skip
@@ -245,7 +245,8 @@ def test_a_run_of_several_classes_per_paper(tiny_params: Params, count: int) -> 
     report = run.metrics["evaluate"]
     assert f"precision@1 {report['precision_at_1'] * 100:.1f}" in page
     for heading in ("micro-F1", "sample-F1", "recall@3", "Predicted beside listed",
-                    "Possibly missing", "Doubtful", "threshold"):  # fmt: skip
+                    "Possibly missing", "Doubtful", "threshold",
+                    "precision@1 by epoch"):  # fmt: skip
         assert heading in page
     for gone in ("Confidently wrong", "Confusion matrix", "oracle"):
         assert gone not in page

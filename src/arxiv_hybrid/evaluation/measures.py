@@ -5,17 +5,10 @@ from __future__ import annotations
 from collections.abc import Container
 from typing import Any
 
-import pandas as pd
-
 # measures of one class per paper, and of several, with their headings
 ONE_CLASS = {"accuracy": "accuracy", "macro_f1": "macro-F1"}
 SEVERAL = {"precision_at_1": "precision@1", "micro_f1": "micro-F1", "macro_f1": "macro-F1",
            "sample_f1": "sample-F1"}  # fmt: skip
-
-
-def score_of_curves(epochs: pd.DataFrame) -> str:
-    """The name of the share of right predictions in learning curves."""
-    return "precision_at_1" if "val_precision_at_1" in epochs else "accuracy"
 
 
 def shown_measures(report: Container[str]) -> dict[str, str]:

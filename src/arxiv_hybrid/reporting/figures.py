@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 
 from arxiv_hybrid.evaluation.attention import TOKENS_SHOWN, Explanation, Part
 from arxiv_hybrid.evaluation.confusion import ConfusionTable
-from arxiv_hybrid.evaluation.measures import score_of_curves
 
 
 def png(figure: Figure) -> bytes:
@@ -24,15 +23,13 @@ def png(figure: Figure) -> bytes:
 def learning_curves(epochs: pd.DataFrame) -> Figure:
     """Loss and accuracy by epoch.
 
-    epochs: columns epoch, train_loss, val_loss, train_accuracy and val_accuracy; or precision_at_1
-    in the place of accuracy.
+    epochs: columns epoch, train_loss, val_loss, train_accuracy and val_accuracy.
     """
-    score = score_of_curves(epochs)
     figure = Figure(figsize=(9, 3.6), layout="constrained")
-    for axis, name in zip(figure.subplots(1, 2), ("loss", score), strict=True):
+    for axis, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         for part in ("train", "val"):
             axis.plot(epochs["epoch"], epochs[f"{part}_{name}"], marker="o", label=part)
-        axis.set(xlabel="epoch", ylabel=name.replace("_at_", "@"))
+        axis.set(xlabel="epoch", ylabel=name)
         axis.grid(alpha=0.3)
         axis.legend()
     return figure

@@ -14,7 +14,7 @@ from arxiv_hybrid.evaluation.attention import Explanation
 from arxiv_hybrid.evaluation.classes import worst_and_best
 from arxiv_hybrid.evaluation.confusion import ConfusionTable
 from arxiv_hybrid.evaluation.label_issues import LabelDoubt, LabelIssue
-from arxiv_hybrid.evaluation.measures import main_measure, score_of_curves, shown_measures
+from arxiv_hybrid.evaluation.measures import main_measure, shown_measures
 from arxiv_hybrid.evaluation.summary import gains, majority
 from arxiv_hybrid.params import Params
 from arxiv_hybrid.reporting.attention_page import pieces
@@ -70,7 +70,7 @@ def run_page(run: LastRun) -> str:
         "gains": gains(model),
         "majority": majority(run.metrics),
         "ceiling": best_possible(run.metrics["audit"]),
-        "charts": _learning_curves(run.curves),
+        "charts": _learning_curves(run.curves, next(iter(shown_measures(model).values()))),
         "reliability": _reliability_diagram(run.reliability),
         "papers": [
             (paper, [(part, pieces(part)) for part in (paper.title, paper.abstract)])
@@ -94,14 +94,10 @@ def _class_tables(run: LastRun) -> dict[str, Any]:
     return {"worst": worst, "best": best, "groups": groups if len(table) > FEW else {}}
 
 
-def _learning_curves(curves: pd.DataFrame) -> list[Chart]:
-    """A chart of the loss, and one of the share of papers whose likeliest class is right."""
-    score = score_of_curves(curves)
+def _learning_curves(curves: pd.DataFrame, score: str) -> list[Chart]:
+    """A chart of the loss, and one of the score: the share of right predictions."""
     charts = []
-    for name, shown, percent in (
-        ("loss", "loss", False),
-        (score, score.replace("_at_", "@"), True),
-    ):
+    for name, shown, percent in (("loss", "loss", False), ("accuracy", score, True)):
         lines = {
             label: list(zip(curves["epoch"], curves[f"{part}_{name}"], strict=True))
             for label, part in (("training", "train"), ("validation", "val"))

@@ -324,13 +324,12 @@ def _titles(label_set: LabelSet) -> dict[str, str]:
 def report(classifier: Classifier, history: History) -> dict[str, Any]:
     """The content of metrics/train.json: the best epoch's metrics, and what `auto` chose."""
     best = history.best_epoch
-    metrics = {name: best.metrics[name] for name in _curve_names(best)}
-    del metrics["learning_rate"]
+    names = ("train_loss", "val_loss", f"train_{best.score}", f"val_{best.score}")
     return {
         "best_epoch": best.epoch,
         "epochs": len(history.epochs),
         "batch_size": history.batch_size,
-        **metrics,
+        **{name: best.metrics[name] for name in names},
         "parameters": sum(p.numel() for p in classifier.model.parameters()),
         "device": classifier.device_config.device.type,
         "precision": classifier.device_config.precision,
@@ -339,16 +338,14 @@ def report(classifier: Classifier, history: History) -> dict[str, Any]:
 
 
 def curves(history: History) -> pd.DataFrame:
-    """One row per epoch, without timings: plots must not change between equal runs."""
+    """One row per epoch, without timings: plots must not change between equal runs.
+
+    The columns have the same names in every run, because DVC's plots name them: `accuracy` is the
+    share of papers whose likeliest class is right, also where the score is called precision@1.
+    """
+    columns = (
+        "epoch", "train_loss", "val_loss", "train_accuracy", "val_accuracy", "learning_rate",
+    )  # fmt: skip
     return pd.DataFrame(
-        [
-            {"epoch": epoch.epoch} | {name: epoch.metrics[name] for name in _curve_names(epoch)}
-            for epoch in history.epochs
-        ]
+        [{name: getattr(epoch, name) for name in columns} for epoch in history.epochs]
     )
-
-
-def _curve_names(epoch: Epoch) -> list[str]:
-    """The metrics of an epoch, in the order of the columns of learning_curves.csv."""
-    scores = [f"{part}_{epoch.score}" for part in ("train", "val")]
-    return ["train_loss", "val_loss", *scores, "learning_rate"]
