@@ -11,6 +11,7 @@ papers: the largest probability, and the likeness that is behind `unsure`
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from runner import ROOT, new_parser
 from sklearn.metrics import roc_auc_score
@@ -40,7 +41,8 @@ def outside(dump: Path, label_set: LabelSet, seed: int) -> dict[str, pd.DataFram
     archives = listed.map(lambda names: {archive_of(name) for name in names})
     near = sorted({archive_of(category) for category in own})
     groups = {"other archives": archives.map(set(near).isdisjoint)}
-    groups |= {f"{name}, other categories": archives.map(lambda a, n=name: n in a) for name in near}
+    for name in near:
+        groups[f"{name}, other categories"] = archives.map({name}.issubset)
     return {
         name: papers[chosen].sample(min(PAPERS, int(chosen.sum())), random_state=seed)
         for name, chosen in groups.items()
@@ -48,7 +50,7 @@ def outside(dump: Path, label_set: LabelSet, seed: int) -> dict[str, pd.DataFram
     }
 
 
-def scores(classifier: Classifier, papers: pd.DataFrame) -> dict[str, np.ndarray]:
+def scores(classifier: Classifier, papers: pd.DataFrame) -> dict[str, npt.NDArray[np.float64]]:
     """Two scores of each paper (N,): low for a paper unlike the training papers."""
     if classifier.familiarity is None:
         raise UserError(f"{MODEL}: was trained before predictions could be unsure; train it again")
