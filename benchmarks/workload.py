@@ -89,7 +89,7 @@ def train(
 def untrained(
     model: str, vocabulary: Vocabulary, device_config: DeviceConfig, *, classes: int = 4
 ) -> Classifier:
-    """A new classifier, as fast as a trained one; of more than four classes, a paper has several."""
+    """A new classifier, as fast as a trained one; of more than four classes papers have several."""
     torch.manual_seed(0)
     arguments = {"vocab_size": len(vocabulary), "embed_dim": 300, "num_classes": classes,
                  "dropout": 0.5}  # fmt: skip
