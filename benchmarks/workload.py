@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from arxiv_hybrid.data.label_set import LabelSet
 from arxiv_hybrid.data.labels import label_papers
-from arxiv_hybrid.data.splits import split_documents
+from arxiv_hybrid.data.splits import papers_needed, split_documents
 from arxiv_hybrid.data.table import texts_of
 from arxiv_hybrid.inference.checkpoint import Classifier, ModelConfig
 from arxiv_hybrid.inference.devices import DeviceConfig
@@ -30,7 +30,9 @@ from arxiv_hybrid.text.vocabulary import Vocabulary
 from arxiv_hybrid.training.classifier import fit, train_classifier
 from arxiv_hybrid.training.seed import seed_everything
 from arxiv_hybrid.training.trainer import History, print_epoch
+from arxiv_hybrid.vectors.matrix import embedding_matrix
 from arxiv_hybrid.vectors.pretrained import Pretrained
+from arxiv_hybrid.vectors.train import word_vectors
 
 TITLE_LENGTH, ABSTRACT_LENGTH = 30, 300  # tokens
 FOUR_CLASSES = LabelSet(tuple(PUBLISHED[4]))
@@ -55,7 +57,9 @@ def load_papers(csv: Path | None, *, synthetic_papers: int = 2400) -> pd.DataFra
 
 def split_papers(papers: pd.DataFrame, params: Params) -> tuple[Splits, LabelSet]:
     """Label papers and split them into train, val and test; the splits and the classes."""
-    labelled = label_papers(papers, params.labels)
+    minimum = params.labels.min_papers
+    needed = papers_needed(params.split) if minimum == "auto" else minimum
+    labelled = label_papers(papers, params.labels, minimum=needed)
     label_set = labelled.label_set
     return split_documents(labelled.documents, params.split, label_set), label_set
 
@@ -63,6 +67,17 @@ def split_papers(papers: pd.DataFrame, params: Params) -> tuple[Splits, LabelSet
 def build_vocabulary(papers: pd.DataFrame) -> Vocabulary:
     """The vocabulary of titles and abstracts, with the default limits."""
     return Vocabulary.build(tokenize_all(texts_of(papers)), max_size=50_000, min_freq=2)
+
+
+def vocabulary_and_vectors(
+    params: Params, papers: pd.DataFrame
+) -> tuple[Vocabulary, npt.NDArray[np.float32]]:
+    """The vocabulary of training papers and its word vectors, as the stages make them."""
+    tokens, limits = tokenize_all(texts_of(papers)), params.vocab
+    vocabulary = Vocabulary.build(tokens, max_size=limits.max_size, min_freq=limits.min_freq)
+    words, vectors = word_vectors(tokens, params.glove, seed=params.seed)
+    matrix, _ = embedding_matrix(vocabulary, words, vectors, dim=params.glove.dim, seed=params.seed)
+    return vocabulary, matrix
 
 
 def encode(
@@ -89,15 +104,20 @@ def train(
 def untrained(
     model: str, vocabulary: Vocabulary, device_config: DeviceConfig, *, classes: int = 4
 ) -> Classifier:
-    """A new classifier, as fast as a trained one; of more than four classes papers have several."""
+    """A new classifier, as fast as a trained one; with over four classes, a paper has several."""
     torch.manual_seed(0)
     arguments = {"vocab_size": len(vocabulary), "embed_dim": 300, "num_classes": classes,
                  "dropout": 0.5}  # fmt: skip
     config = ModelConfig(model, arguments, list(FOUR_CLASSES.names), TITLE_LENGTH, ABSTRACT_LENGTH)
     if classes > len(FOUR_CLASSES):
         names = [f"class {number}" for number in range(classes)]
-        even = {"biases": [0.0] * classes, "thresholds": [0.5] * classes}
-        config = replace(config, classes=names, multi_label=True, **even)
+        config = replace(
+            config,
+            classes=names,
+            multi_label=True,
+            biases=[0.0] * classes,
+            thresholds=[0.5] * classes,
+        )
     network = registry.build(model, **arguments).to(device_config.device).eval()
     return Classifier(network, vocabulary, config, device_config)
 

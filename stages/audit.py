@@ -37,7 +37,7 @@ def main(params: Params) -> None:
         report,
         splits,
         label_set,
-        source=origin["source"],
+        origin=origin,
         pairs=pairs,
         months=months,
         rising=rising,

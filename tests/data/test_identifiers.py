@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from arxiv_hybrid.data.identifiers import canonical, made_of, submitted, text_key
+from arxiv_hybrid.data.identifiers import canonical, made_of, submission_order, submitted, text_key
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,11 @@ def test_ids_sort_by_submission() -> None:
     assert None not in order
     assert order == sorted(order, key=lambda s: s or (0, 0, 0))
     assert order[0] == (1999, 12, 1)
+    keys = [submission_order(i) for i in ids]
+    assert keys == sorted(keys)
+    assert submission_order("hep-th/9912001") > submission_order("cs/9912001")
+    with pytest.raises(ValueError, match="not an arXiv id"):
+        submission_order("synthetic.000001")
     assert submitted("synthetic.000001") is None
 
 

@@ -49,8 +49,15 @@ def page_about(
     pairs = near_duplicates(splits, multi_label=label_set.multi_label)
     report = audit_report(rows, splits, labels, label_set, ceiling=ceiling, pairs=pairs)
     months, rising = by_month(splits), rising_words(splits["train"], splits["test"])
+    origin = {
+        "source": "csv",
+        "ceiling": ceiling,
+        "lines": 9999,
+        "relabelled_rows": 7,
+        "missing": 0,
+    }
     page = audit_page(
-        report, splits, label_set, source="csv", pairs=pairs, months=months, rising=rising
+        report, splits, label_set, origin=origin, pairs=pairs, months=months, rising=rising
     )
     tags = Tags()
     tags.feed(page)
@@ -72,6 +79,7 @@ def test_page_shows_the_audit_and_loads_nothing() -> None:
     assert "https://arxiv.org/abs/2505.00004" in page
     assert "&lt;b&gt;mine&lt;/b&gt;" in page
     assert "2025-06" in page
+    assert "When they were read: 7 relabelled rows." in page
     assert "several labels" not in page
 
 

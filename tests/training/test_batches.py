@@ -24,7 +24,7 @@ def test_no_batch_is_a_single_row() -> None:
 
 
 @pytest.mark.parametrize(
-    ("papers", "size"), [(2, 16), (300, 16), (1260, 16), (2400, 32), (5306, 64), (10**6, 64)]
+    ("papers", "size"), [(2, 16), (300, 16), (1260, 32), (1680, 64), (10**6, 64)]
 )
 def test_few_papers_train_in_small_batches(papers: int, size: int) -> None:
-    assert batch_size_for(papers) == size
+    assert batch_size_for(papers, epochs=6, min_steps=160) == size

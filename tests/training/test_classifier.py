@@ -201,9 +201,9 @@ def test_few_papers_train_more_epochs_unless_epochs_are_given(
         return config.batch_size, config.epochs, config.patience
 
     assert planned(5306) == (64, 6, 7)
-    assert planned(1260) == (16, 7, 9)
-    assert planned(210) == (16, 35, 41)
+    assert planned(1260) == (32, 6, 7)
+    assert planned(210) == (16, 12, 14)
     assert planned(100_000) == (64, 6, 7)
-    assert planned(210, epochs=6) == (16, 6, 7)
+    assert planned(210, epochs=6) == (64, 6, 7)
     assert planned(210, recipe="published") == (64, 30, 7)
     assert planned(210, batch_size=64, min_steps=8) == (64, 6, 7)

@@ -73,6 +73,11 @@ def test_coverage_counts_tokens_not_types() -> None:
     assert report == {"size": 4, "words_with_vector": 0.5, "out_of_vocabulary": {"test": 0.5}}
 
 
-@pytest.mark.parametrize(("documents", "number"), [(100, 20), (1260, 20), (2500, 10), (7042, 5)])
-def test_word2vec_passes_more_often_over_few_documents(documents: int, number: int) -> None:
+@pytest.mark.parametrize(
+    ("words", "repeats", "number"), [(10, 1000, 5), (1000, 60, 5), (1000, 25, 12), (1000, 2, 20)]
+)
+def test_word2vec_passes_more_often_where_words_are_rare(
+    words: int, repeats: int, number: int
+) -> None:
+    documents = [[f"word{i}" for i in range(words)]] * repeats + [["once"]]
     assert train.passes(documents) == number

@@ -16,7 +16,7 @@ from arxiv_hybrid.data.table import texts_of
 from arxiv_hybrid.params import Labels
 from arxiv_hybrid.taxonomy.label_sets import CATEGORIES, PUBLISHED
 
-PAIRS_KEPT = 25  # classes listed together most often
+PAIRS_KEPT = 12  # classes listed together most often
 
 
 def audit_report(
@@ -77,7 +77,8 @@ def _describe_rows(papers: pd.DataFrame, labels: Labels) -> dict[str, Any]:
         column = papers["label"] if labels.from_ == "column" else papers["category"]
         report["rows_contradicting"] = contradicting_share(papers["id"], column)
     if (papers["category"] != "").any():
-        report["rows_per_category"] = _counts(papers["category"])
+        few = papers["category"].nunique() <= FEW
+        report["rows_per_category"] = (_counts if few else _top)(papers["category"])
         report["papers_per_primary_category"] = _top(
             papers.drop_duplicates("id")["primary_category"]
         )

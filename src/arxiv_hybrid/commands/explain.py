@@ -32,7 +32,7 @@ def run(options: Namespace) -> None:
         write_text(page, attention_page([paper], classifier.config.model))
         write_bytes(options.output / f"{name}.png", figures.png(figures.attention(paper)))
         if options.json:
-            _print_json(paper, page)
+            _print_json(paper, page, multi_label=classifier.config.multi_label)
         else:
             _print_text(paper)
             print(f"  -> {page}, .png")
@@ -44,12 +44,13 @@ def _strongest(part: Part) -> list[tuple[str, float]]:
     return [(token, weight) for weight, token in pairs[:TOKENS_SHOWN]]
 
 
-def _print_json(paper: Explanation, page: Path) -> None:
+def _print_json(paper: Explanation, page: Path, *, multi_label: bool) -> None:
     parts = (paper.title, paper.abstract)
     print_json(
         id=paper.id,
         category=paper.predicted,
         probability=paper.confidence,
+        **({"categories": list(paper.assigned)} if multi_label else {}),
         fusion={part.name: part.fusion for part in parts},
         words={part.name: dict(_strongest(part)) for part in parts},
         page=str(page),
@@ -57,7 +58,10 @@ def _print_json(paper: Explanation, page: Path) -> None:
 
 
 def _print_text(paper: Explanation) -> None:
-    print(f"{paper.id}: {coloured(paper.predicted, '1')} ({paper.confidence:.0%})")
+    predicted = (
+        f"{coloured(name, '1')} ({paper.probabilities[name]:.0%})" for name in paper.assigned
+    )
+    print(f"{paper.id}: {', '.join(predicted)}")
     for part in (paper.title, paper.abstract):
         tokens = ", ".join(f"{token} {weight:.0%}" for token, weight in _strongest(part))
         print(f"  {part.name}, fusion weight {part.fusion:.2f}: {tokens or 'no words'}")

@@ -18,6 +18,7 @@ _ARXIV = re.compile(
     rf"^(?:https?://(?:www\.|export\.)?arxiv\.org/(?:abs|pdf)/|arxiv:)?(?P<id>{_NEW_ID}|{_OLD_ID})(?:v\d+)?$",
     re.IGNORECASE,
 )
+_CANONICAL = re.compile(r"\d\d(?:0[1-9]|1[0-2])\.\d{4,5}\Z", re.ASCII)  # nearly all are
 UNKNOWN_MONTH = "unknown"
 _NON_WORD = re.compile(r"[^a-z0-9]+")
 _NON_WORD_OF_ANY_SCRIPT = re.compile(r"[\W_]+")
@@ -33,6 +34,8 @@ class Submitted(NamedTuple):
 
 def canonical(identifier: str) -> str:
     """Return `2401.00001` for `arXiv:2401.00001v2` or its URL; of others only collapse spaces."""
+    if _CANONICAL.match(identifier):
+        return identifier
     identifier = " ".join(identifier.split())
     match = _ARXIV.match(identifier)
     return match["id"] if match else identifier
@@ -44,27 +47,33 @@ def made_of(title: str, abstract: str) -> str:
     return f"text-{digest.hexdigest()}"
 
 
+def is_arxiv_id(identifier: str) -> bool:
+    """Whether an id is one of arXiv's, in any form."""
+    return bool(_CANONICAL.match(identifier) or _ARXIV.match(identifier))
+
+
 def submitted(identifier: str) -> Submitted | None:
     """Parse the submission from an arXiv id; None if the id is not one.
 
     In ids before April 2007 (`cs.LG/0101002`) the number counts per archive.
     """
-    parsed = parse_arxiv_id(identifier)
-    return parsed[1] if parsed else None
-
-
-def parse_arxiv_id(identifier: str) -> tuple[str, Submitted] | None:
-    """The canonical form and the submission of an arXiv id; None if the id is not one."""
     match = _ARXIV.match(identifier)
     if match is None:
         return None
     if match["ny"]:
-        order = Submitted(2000 + int(match["ny"]), int(match["nm"]), int(match["nn"]))
-    else:
-        year = int(match["oy"])
-        year += 1900 if year > 90 else 2000
-        order = Submitted(year, int(match["om"]), int(match["on"]))
-    return match["id"], order
+        return Submitted(2000 + int(match["ny"]), int(match["nm"]), int(match["nn"]))
+    year = int(match["oy"])
+    return Submitted((1900 if year > 90 else 2000) + year, int(match["om"]), int(match["on"]))
+
+
+def submission_order(identifier: str) -> str:
+    """A string that sorts canonical arXiv ids by time of submission, equal times by id."""
+    if _CANONICAL.match(identifier):  # numbers have had five digits since 2015
+        return identifier if len(identifier) == 10 else f"{identifier[:5]}0{identifier[5:]}"
+    order = submitted(identifier)
+    if order is None:
+        raise ValueError(f"{identifier!r} is not an arXiv id")
+    return f"-{order.year}{order.month:02}{order.number:03} {identifier}"  # "-" sorts before digits
 
 
 def month_of(identifier: str, published: str) -> str:

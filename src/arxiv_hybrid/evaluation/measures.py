@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Any
 
 import pandas as pd
@@ -17,7 +18,7 @@ def score_of_curves(epochs: pd.DataFrame) -> str:
     return "precision_at_1" if "val_precision_at_1" in epochs else "accuracy"
 
 
-def shown_measures(report: dict[str, Any]) -> dict[str, str]:
+def shown_measures(report: Container[str]) -> dict[str, str]:
     """The measures of a report that summaries show, with their headings; the main one first."""
     return SEVERAL if "precision_at_1" in report else ONE_CLASS
 

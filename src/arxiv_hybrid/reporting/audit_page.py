@@ -24,12 +24,15 @@ def audit_page(
     splits: dict[str, pd.DataFrame],
     label_set: LabelSet,
     *,
-    source: str,
+    origin: dict[str, Any],
     pairs: pd.DataFrame,
     months: pd.DataFrame,
     rising: RisingWords,
 ) -> str:
-    """HTML with the results of `audit`, `near_duplicates`, `by_month` and `rising_words`."""
+    """HTML with the results of `audit`, `near_duplicates`, `by_month` and `rising_words`.
+
+    origin: the source and what it counted, see `sources.fetch.FetchResult`.
+    """
     names = [name for name in months.columns if name not in ("month", "unknown_words")]
     known = months[months["month"] != UNKNOWN_MONTH]
     task = report["task"]
@@ -37,7 +40,12 @@ def audit_page(
     largest = max(sum(counts.values()) for counts in sizes.values())
     content = {
         "report": report,
-        "source": source,
+        "source": origin["source"],
+        "counts": [
+            f"{count:,} {name.replace('_', ' ')}"
+            for name, count in origin.items()
+            if isinstance(count, int) and count and name != "lines"
+        ],
         "ceiling": best_possible(report),
         "together": _together(splits, label_set),
         "sizes": sizes,

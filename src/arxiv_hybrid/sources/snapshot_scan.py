@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from datetime import date
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import orjson
 
-from arxiv_hybrid.data.identifiers import Submitted, parse_arxiv_id
+from arxiv_hybrid.data.identifiers import canonical, is_arxiv_id, month_of
 from arxiv_hybrid.data.schema import is_text, one_line
 from arxiv_hybrid.sources.tables import Paper
 from arxiv_hybrid.system.errors import UserError
@@ -27,11 +27,12 @@ _KEY = b'"categories"'
 _CATEGORIES = re.compile(rb'"categories"\s*:\s*("(?:[^"\\]|\\.)*"|\[[^\]]*\])')
 _LISTINGS_KEPT = 1 << 17
 
+Line: TypeAlias = bytes | memoryview
+
 
 class RawPaper(NamedTuple):
     """One line of the dump; its date stays raw, because most papers are dropped later."""
 
-    order: Submitted
     id: str
     title: str  # as in the dump, or on one line
     abstract: str
@@ -47,10 +48,6 @@ class RawPaper(NamedTuple):
             return parsedate_to_datetime(self.created).date().isoformat()
         except ValueError:
             raise UserError(f"paper {self.id}: not a date: {self.created!r}") from None
-
-    def on_one_line(self) -> RawPaper:
-        """The same with title and abstract on one line each."""
-        return self._replace(title=one_line(self.title), abstract=one_line(self.abstract))
 
     def paper(self) -> Paper:
         """The paper as a row of a table."""
@@ -75,8 +72,7 @@ class Window:
         """Compare the date of the first version, or the month of the id if there is no date."""
         if self.since is None and self.until is None:
             return True
-        month = date(paper.order.year, paper.order.month, 1)
-        day = date.fromisoformat(paper.published) if paper.published else month
+        day = date.fromisoformat(paper.published or f"{month_of(paper.id, '')}-01")
         return (self.since is None or self.since <= day) and (
             self.until is None or day <= self.until
         )
@@ -131,7 +127,7 @@ def scan(block: bytes, first_line: int, request: Request) -> ScannedBlock:
     """
     scanned = ScannedBlock()
     names = request.names()
-    lines: Iterable[tuple[int, bytes]]
+    lines: Iterable[tuple[int, Line]]
     if names is None:
         lines = _every_line(block)
     else:
@@ -152,18 +148,21 @@ def scan(block: bytes, first_line: int, request: Request) -> ScannedBlock:
     return scanned
 
 
-def _every_line(block: bytes) -> Iterator[tuple[int, bytes]]:
-    """Start and content of each line that is not empty."""
+def _every_line(block: bytes) -> Iterator[tuple[int, Line]]:
+    """Start and content of each line that is not empty; nothing is copied."""
+    view = memoryview(block)
     start = 0
-    for line in block.split(b"\n"):
-        if line.strip():
-            yield start, line
-        start += len(line) + 1
+    while start < len(block):
+        stop = block.find(b"\n", start)
+        stop = stop if stop >= 0 else len(block)
+        if not block[start : start + 1].isspace() or block[start:stop].strip():
+            yield start, view[start:stop]
+        start = stop + 1
 
 
-def _lines_listing(names: frozenset[str], block: bytes) -> tuple[int, list[tuple[int, bytes]]]:
+def _lines_listing(names: frozenset[str], block: bytes) -> tuple[int, list[tuple[int, Line]]]:
     """The number of keys `categories`, and start and content of each line that lists a name."""
-    lines: list[tuple[int, bytes]] = []
+    lines: list[tuple[int, Line]] = []
     keys = end = 0
     # bytes.find skips to the next key several times faster than a regular expression
     while (key := block.find(_KEY, end)) >= 0:
@@ -198,7 +197,7 @@ def _joined(categories: Any) -> str:
 
 
 def _read(
-    line: bytes, names: frozenset[str] | None, request: Request, scanned: ScannedBlock
+    line: Line, names: frozenset[str] | None, request: Request, scanned: ScannedBlock
 ) -> tuple[str, ...]:
     """Add a line to what was scanned; return the names that are no category."""
     record = _load(line)
@@ -207,33 +206,35 @@ def _read(
         scanned.lines += 1
     elif names.isdisjoint(listing.categories):  # the key found is inside another value
         return ()
-    paper = _parse(record, listing.categories)
+    paper = _parse(record, listing.categories, tidy=request.all_kept)
     if not listing.categories:
         scanned.uncategorized += 1
     elif not (is_text(paper.title) and is_text(paper.abstract)):
         scanned.unreadable += 1
     elif request.window.includes(paper):
-        scanned.papers.append(paper.on_one_line() if request.all_kept else paper)
+        scanned.papers.append(paper)
     return listing.unknown
 
 
-def _parse(record: dict[str, Any], categories: tuple[str, ...]) -> RawPaper:
+def _parse(record: dict[str, Any], categories: tuple[str, ...], *, tidy: bool) -> RawPaper:
     for key in ("id", "title", "abstract"):
         if not isinstance(record.get(key), str):
             raise _LineError(f"{key} is missing or not a string")
-    parsed = parse_arxiv_id(record["id"].strip())
-    if parsed is None:
+    identifier = canonical(record["id"])
+    if not is_arxiv_id(identifier):
         raise _LineError(f"id {record['id']!r} is not an arXiv id")
     try:
         versions = record.get("versions")
         created = versions[0]["created"] + "" if versions else ""
     except (LookupError, TypeError) as error:
         raise _LineError(f"versions is malformed: {error}") from None
-    identifier, order = parsed
-    return RawPaper(order, identifier, record["title"], record["abstract"], categories, created)
+    title, abstract = record["title"], record["abstract"]
+    if tidy:
+        title, abstract = one_line(title), one_line(abstract)
+    return RawPaper(identifier, title, abstract, categories, created)
 
 
-def _load(line: bytes) -> dict[str, Any]:
+def _load(line: Line) -> dict[str, Any]:
     try:
         record = orjson.loads(line)
     except ValueError:
@@ -243,10 +244,10 @@ def _load(line: bytes) -> dict[str, Any]:
     return record
 
 
-def _load_slowly(line: bytes) -> Any:
+def _load_slowly(line: Line) -> Any:
     """Parse what orjson refuses, such as half of a surrogate pair; _LineError if it is no JSON."""
     try:
-        return json.loads(line)
+        return json.loads(bytes(line))
     except ValueError as error:
         raise _LineError(f"invalid JSON: {error}") from None
 

@@ -21,6 +21,7 @@ from typing import Any
 
 import pandas as pd
 
+from arxiv_hybrid.data.identifiers import submission_order
 from arxiv_hybrid.sources import tables
 from arxiv_hybrid.sources.snapshot_scan import RawPaper, Request, ScannedBlock, Window, scan
 from arxiv_hybrid.system.errors import UserError
@@ -91,9 +92,9 @@ class Selection:
         if not self._uses[identifier]:
             del self._uses[identifier], self._papers[identifier]
 
-    def _rank(self, paper: RawPaper) -> Any:
+    def _rank(self, paper: RawPaper) -> str | bytes:
         if self.sample == "newest":
-            return paper.order, paper.id
+            return submission_order(paper.id)
         return _random_rank(paper.id, self.seed)
 
     def _queries(self, paper: RawPaper) -> list[str]:
@@ -129,8 +130,8 @@ class Selection:
         if per_query:
             found = self._found().items()
             return tables.by_query({name: (p.paper() for p in papers) for name, papers in found})
-        newest = sorted(self._papers.values(), key=lambda p: (p.order, p.id), reverse=True)
-        return tables.by_paper(paper.paper() for paper in newest)
+        newest = sorted(self._papers, key=submission_order, reverse=True)
+        return tables.by_paper(self._papers[identifier].paper() for identifier in newest)
 
 
 def read_snapshot(

@@ -7,19 +7,19 @@ import numpy.typing as npt
 
 POOL = 50  # batches sorted by length together: little padding, and still random enough
 
-STEPS = 75  # of an epoch, at least
 SMALLEST, LARGEST = 16, 64
 
 
-def batch_size_for(papers: int) -> int:
-    """The batch size for a number of papers: a power of two.
+def batch_size_for(papers: int, epochs: int, min_steps: int) -> int:
+    """The batch size for a number of papers: `LARGEST`, halved until there are enough steps.
 
-    `LARGEST`, or less so that an epoch has `STEPS` steps. Few papers then train as many steps as
-    many do in the same epochs, at little more cost: with batches of 64, six epochs of 1,260 papers
-    end before the model has learned anything.
+    Few papers then train as many steps as they need, at little more cost: with batches of 64, six
+    epochs of 1,260 papers end before the model has learned anything.
     """
-    largest = max(papers // STEPS, 1)
-    return min(max(1 << (largest.bit_length() - 1), SMALLEST), LARGEST)
+    size = LARGEST
+    while size > SMALLEST and epochs * -(-papers // size) < min_steps:
+        size //= 2
+    return size
 
 
 def shuffled_batches(

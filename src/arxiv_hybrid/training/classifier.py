@@ -152,7 +152,7 @@ def trainer_config(params: Params, papers: int) -> TrainerConfig:
     if isinstance(params.batch_size, int):
         size = params.batch_size
     else:
-        size = max(batch_size_for(papers), 2 * params.processes)
+        size = max(batch_size_for(papers, params.epochs, params.min_steps), 2 * params.processes)
     steps = math.ceil(papers / size / params.accumulate)
     epochs = max(params.epochs, math.ceil(params.min_steps / steps))
     optimizer = OptimizerConfig(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +26,7 @@ MAX_WORDS = 200_000  # of word2vec; a few hundred thousand papers have more
 NEGATIVE_SAMPLES, SUBSAMPLING = 10, 1e-4  # of word2vec
 MAX_CONTEXTS = 50_000  # of PPMI, whose matrix has a row and a column per word
 FEWEST_PASSES, MOST_PASSES = 5, 20
-DOCUMENTS_READ = 25_000  # by word2vec in all passes, if the corpus is small
+READINGS = 300  # of a word, in all passes
 SMOOTHING = 0.75  # exponent of the context distribution (Levy, Goldberg and Dagan 2015)
 
 
@@ -47,17 +50,20 @@ def word_vectors(
         return read.words, read.vectors
     settings = {"dim": glove.dim, "window": glove.window, "min_freq": MIN_FREQ, "seed": seed}
     if glove.method == "word2vec":
-        epochs = passes(len(documents)) if glove.epochs == "auto" else glove.epochs
+        epochs = passes(documents) if glove.epochs == "auto" else glove.epochs
         return word2vec(documents, epochs=epochs, **settings)
     return ppmi_svd(documents, **settings)
 
 
-def passes(documents: int) -> int:
-    """Passes of word2vec over a corpus: `FEWEST_PASSES`, more if it has few documents.
+def passes(documents: Sequence[Sequence[str]]) -> int:
+    """Passes of word2vec over a corpus: `FEWEST_PASSES`, more if its words are rare in it.
 
-    5 passes over 1,260 papers teach the vectors nothing, 20 do (docs/results.md).
+    Each word is then read `READINGS` times on average, as in 5 passes over 7,000 papers. 5 passes
+    over 1,260 papers teach the vectors next to nothing.
     """
-    needed = -(-DOCUMENTS_READ // max(documents, 1))
+    counts = Counter(chain.from_iterable(documents))
+    frequent = [count for count in counts.values() if count >= MIN_FREQ]
+    needed = math.ceil(READINGS * len(frequent) / max(sum(frequent), 1))
     return min(max(needed, FEWEST_PASSES), MOST_PASSES)
 
 
