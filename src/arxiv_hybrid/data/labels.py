@@ -72,8 +72,8 @@ def label_papers(papers: pd.DataFrame, labels: Labels, *, minimum: int = 1) -> L
         kept = [*kept, OTHER]
     if taken := sorted({*kept} & {*_COLUMNS}):
         raise UserError(
-            f"papers.csv: a class cannot be called {taken[0]}, as a column of predictions is; rename "
-            "it in the file, or map it to another name in labels.classes"
+            f"papers.csv: a class cannot be called {taken[0]}, as a column of predictions is; "
+            "rename it in the file, or map it to another name in labels.classes"
         )
     sets = labels.definitions or {}
     label_set = LabelSet(
