@@ -28,6 +28,7 @@ from arxiv_hybrid.models import ReferenceV1
 from arxiv_hybrid.params import Params
 from arxiv_hybrid.text.tokenize import tokenize_all
 from arxiv_hybrid.text.vocabulary import Vocabulary
+from arxiv_hybrid.training.classifier import trainer_config
 from arxiv_hybrid.training.seed import seed_everything
 from arxiv_hybrid.vectors.matrix import embedding_matrix
 from arxiv_hybrid.vectors.train import word_vectors
@@ -52,10 +53,11 @@ def train_plain(
     model.embedding.weight.data.copy_(torch.from_numpy(embeddings))
     model.to(config.device)
     batches: dict[str, DataLoader[tuple[Tensor, ...]]] = {}
+    size = trainer_config(params, len(papers["train"])).batch_size
     for part in ("train", "val"):
         ids = encode(papers[part], vocabulary, config)
         data = TensorDataset(ids.title_ids, ids.abstract_ids, ids.labels)
-        batches[part] = DataLoader(data, params.batch_size, shuffle=part == "train")
+        batches[part] = DataLoader(data, size, shuffle=part == "train")
     rate, steps = params.learning_rate, params.epochs * len(batches["train"])
     optimizer = torch.optim.AdamW(model.parameters(), rate, weight_decay=params.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps)

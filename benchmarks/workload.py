@@ -104,15 +104,20 @@ def train(
 def untrained(
     model: str, vocabulary: Vocabulary, device_config: DeviceConfig, *, classes: int = 4
 ) -> Classifier:
-    """A new classifier, as fast as a trained one; of more than four classes, a paper has several."""
+    """A new classifier, as fast as a trained one; with over four classes, a paper has several."""
     torch.manual_seed(0)
     arguments = {"vocab_size": len(vocabulary), "embed_dim": 300, "num_classes": classes,
                  "dropout": 0.5}  # fmt: skip
     config = ModelConfig(model, arguments, list(FOUR_CLASSES.names), TITLE_LENGTH, ABSTRACT_LENGTH)
     if classes > len(FOUR_CLASSES):
         names = [f"class {number}" for number in range(classes)]
-        even = {"biases": [0.0] * classes, "thresholds": [0.5] * classes}
-        config = replace(config, classes=names, multi_label=True, **even)
+        config = replace(
+            config,
+            classes=names,
+            multi_label=True,
+            biases=[0.0] * classes,
+            thresholds=[0.5] * classes,
+        )
     network = registry.build(model, **arguments).to(device_config.device).eval()
     return Classifier(network, vocabulary, config, device_config)
 

@@ -53,9 +53,7 @@ def main(params: Params) -> None:
             for name, folder in folders.items()
         }
         augmentation = TestTimeAugmentation(settings.tta, params.augment.alpha, params.seed)
-        val, test = (
-            member_probabilities(voters, papers, augmentation) for papers in parts.values()
-        )
+        val, test = (member_probabilities(voters, p, augmentation) for p in parts.values())
         if settings.linear:
             val["linear"], test["linear"] = calibrated(
                 classes["val"], linear["val"], linear["test"]
@@ -64,11 +62,9 @@ def main(params: Params) -> None:
         votes = vote.predict(test)
         members = member_predictions(classes["val"], val, test, per_class=per_class)
         report = full_report(parts["test"], label_set, votes, linear["test"], params)
-        report |= {
-            "members": member_scores(classes["test"], members, vote.weights),
-            "temperature": vote.temperature,
-            "diversity": diversity(classes["test"], members),
-        }
+        report["members"] = member_scores(classes["test"], members, vote.weights)
+        report["temperature"] = vote.temperature
+        report["diversity"] = diversity(classes["test"], members)
         if several:
             report["bias"] = vote.bias
         write_json(METRICS / "ensemble.json", without_many(report))

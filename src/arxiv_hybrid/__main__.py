@@ -41,6 +41,9 @@ examples:
 A CSV needs the columns title and abstract, a JSON object the keys title and abstract. An id is
 optional and copied to the output. Files may be compressed as .gz. The output file is replaced
 only when all papers are classified.
+
+A paper is unsure if it is unlike the papers that the model was trained on. One paper is also unsure
+below --sure.
 """
 EXPLAIN = """\
 examples:

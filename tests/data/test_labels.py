@@ -126,3 +126,12 @@ def test_labels_from_a_column_need_one() -> None:
 def test_multi_hot() -> None:
     matrix = multi_hot(pd.Series([[0, 2], [], [1]]), 3)
     assert matrix.astype(int).tolist() == [[1, 0, 1], [0, 0, 0], [0, 1, 0]]
+
+
+def test_a_class_cannot_have_the_name_of_a_column_of_predictions() -> None:
+    rows = OWN.assign(label=["unsure", "sure", "sure", "unsure"])
+    with pytest.raises(UserError, match="a class cannot be called unsure"):
+        label_papers(rows, labels(**{"from": "column"}))
+    mapped = {"doubtful": ["unsure"], "sure": ["sure"]}
+    result = label_papers(rows, labels(**{"from": "column"}, classes=mapped))
+    assert result.label_set.names == ("doubtful", "sure")

@@ -49,7 +49,7 @@ def test_a_classifier_survives_a_round_trip(
         assert paper.title.tokens == tokenize(row["title"])[:12]  # tiny_params' title_length
         assert paper.title.heads.shape == (4, len(paper.title.tokens))
         assert paper.abstract.heads.sum(1) == pytest.approx(1.0, abs=1e-4)
-        assert paper.actual == loaded.config.classes[row["label"]]
+        assert paper.actual == (loaded.config.classes[row["label"]],)
         _, maps = exact.encode(row.to_frame().T).batch(np.array([0])).feed(exact.model)
         fusion = [paper.title.fusion, paper.abstract.fusion]
         assert fusion == pytest.approx(maps["fusion_weights"][0].tolist(), abs=1e-5)

@@ -51,9 +51,8 @@ def report(
     labelled, splits = split(papers, settings)
     pairs = near_duplicates(splits)
     audit = audit_report(
-        papers, splits, scheme=settings.labels.from_, label_set=labelled.label_set, ceiling=None,
-        pairs=pairs,
-    )  # fmt: skip
+        papers, splits, settings.labels, labelled.label_set, ceiling=None, pairs=pairs
+    )
     return audit, pairs, labelled.documents
 
 

@@ -103,7 +103,7 @@ def test_corpus_is_neither_trivial_nor_hopeless(classes: int | list[str]) -> Non
     split = Split(by="paper", val=0.15, test=0.15, seed=42)
     parts = split_documents(result.documents, split, result.label_set)
     number = len(result.label_set)
-    fitted = fit_linear(parts["train"], parts["val"], parts["test"], classes=number)
+    fitted = fit_linear(parts["train"], parts["val"], parts["test"], result.label_set)
     labels = pd.concat([parts["val"]["label"], parts["test"]["label"]]).to_numpy()
     predicted = [*fitted.val.argmax(1), *fitted.test.argmax(1)]
     accuracy = float((labels == predicted).mean())

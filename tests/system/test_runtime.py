@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
@@ -43,21 +42,3 @@ def test_cores_without_an_affinity_mask(
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: count)
     assert cores() == expected
-
-
-@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs Linux")
-def test_large_blocks_come_from_the_heap_which_keeps_them() -> None:
-    """In a process of its own, because the setting cannot be taken back."""
-    script = """
-import re
-import sys
-import torch
-from arxiv_hybrid.system.runtime import keep_freed_memory
-
-keep_freed_memory()
-address = torch.empty(12 << 20).data_ptr()  # 48 MiB
-heap = next(line for line in open("/proc/self/maps") if line.rstrip().endswith("[heap]"))
-first, last = (int(part, 16) for part in re.match("(.+?)-(.+?) ", heap).groups())
-sys.exit(not first <= address < last)
-"""
-    subprocess.run([sys.executable, "-c", script], check=True)

@@ -16,6 +16,7 @@ from arxiv_hybrid.taxonomy.categories import split_categories, unaliased
 from arxiv_hybrid.taxonomy.label_sets import OTHER
 
 _SHOWN = 5  # classes named in a message
+_COLUMNS = ("id", "label", "category", "categories", "unsure")  # of predictions, beside the classes
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,11 @@ def label_papers(papers: pd.DataFrame, labels: Labels, *, minimum: int = 1) -> L
                                 labels, minimum)  # fmt: skip
     if labels.outside == OTHER:
         kept = [*kept, OTHER]
+    if taken := sorted({*kept} & {*_COLUMNS}):
+        raise UserError(
+            f"papers.csv: a class cannot be called {taken[0]}, as a column of predictions is; "
+            "rename it in the file, or map it to another name in labels.classes"
+        )
     sets = labels.definitions or {}
     label_set = LabelSet(
         tuple(kept), labels.multi_label, {name: sets[name] for name in kept if name in sets}

@@ -187,10 +187,11 @@ def train_classifier(
 ) -> tuple[Classifier, History]:
     """Train `params.model` on papers with the columns title, abstract and label.
 
+    If papers may have several classes, as `label_set` says, they need the column labels, too.
     embeddings (V, D): initial word vectors, used if `params.embeddings` is `pretrained`; None means
     random vectors of width `params.glove.dim`. pretrained: an encoder that v5 starts from;
     `vocabulary` and `embeddings` must then be the encoder's. Returns the classifier with its best
-    epoch's weights; its probabilities are calibrated on `val`.
+    epoch's weights; probabilities, thresholds and familiarity are fitted on `val`.
     """
     if pretrained is not None and pretrained.vocabulary != vocabulary:
         raise UserError(
@@ -234,7 +235,7 @@ def start_at_shares(model: PaperClassifier, labels: Tensor) -> None:
     """
     shares = (labels.sum(0) + 1) / (len(labels) + 2)
     layers = [layer for layer in model.head.modules() if isinstance(layer, nn.Linear)]
-    if layers and layers[-1].out_features == len(shares):
+    if layers and layers[-1].bias is not None and layers[-1].out_features == len(shares):
         with torch.no_grad():
             layers[-1].bias.copy_(shares.logit())
 
