@@ -29,7 +29,7 @@ from arxiv_hybrid.system.runtime import cores
 from arxiv_hybrid.system.streams import line_blocks
 from arxiv_hybrid.taxonomy.categories import unaliased
 
-MIN_PARALLEL_SIZE = 256 << 20  # bytes; smaller files take less time than starting processes
+MIN_PARALLEL_SIZE = 1 << 30  # bytes; smaller files take less time than starting processes
 MAX_PROCESSES = 8  # one parent decompresses for all of them
 
 
