@@ -67,3 +67,11 @@ def test_words_are_those_behind_the_likeliest_class(several: Classifier) -> None
     without = PAPERS.assign(title="unknown words")
     drop = float(whole - several.probabilities(without)[0, 1])
     assert dict(result.drops)["deep"] == pytest.approx(drop, abs=1e-6)
+
+
+def test_ids_and_labels_bring_no_tags_into_plots(several: Classifier) -> None:
+    config = replace(several.config, classes=["</script>", "b", "c"])
+    papers = PAPERS.assign(id="</script><script>alert(1)</script>", label=0, labels=[[0]])
+    table = attention_table(explain(replace(several, config=config), papers))
+    assert "<" not in table.to_csv()
+    assert set(table["id"]) == {"\u2039/script>\u2039script>alert(1)\u2039/script>"}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pandas as pd
+import pytest
 from random_predictions import at, label_set, one_class, papers_listing, several_classes
 
 from arxiv_hybrid.data.class_groups import FEW
+from arxiv_hybrid.data.label_set import LabelSet
 from arxiv_hybrid.evaluation.predictions import Predictions
 from arxiv_hybrid.evaluation.report import scores
 from arxiv_hybrid.evaluation.tables import full_tables, plot_tables
@@ -36,3 +38,19 @@ def test_few_classes_are_plotted_as_they_are(tiny_params: Params) -> None:
     assert plots["classes"]["class"].tolist() == ["c0", "c1", "c2"]
     assert len(plots["confusion"]) == len(papers)
     assert plots["reliability"]["papers"].sum() == len(papers)
+
+
+@pytest.mark.parametrize("classes", [5, MANY])
+@pytest.mark.parametrize("multi_label", [True, False])
+def test_labels_bring_no_tags_into_plots_and_no_formulas_into_spreadsheets(
+    tiny_params: Params, classes: int, multi_label: bool
+) -> None:
+    names = LabelSet(tuple(f"=<b>{number}" for number in range(classes)), multi_label)
+    listed, p = several_classes(number=300, classes=classes)
+    run = papers_listing(listed), names, at(0.5, p) if multi_label else Predictions(p)
+    report = scores(*run, tiny_params.evaluate)
+    for table in plot_tables(*run, report, 10).values():
+        assert "<" not in table.to_csv()
+    for table in full_tables(*run, report).values():
+        assert ",=" not in table.to_csv()
+        assert "'=<b>0" in table.to_csv()

@@ -49,6 +49,20 @@ def test_predictions_are_in_order_whatever_the_chunk_size(
     np.testing.assert_allclose(whole[PROBABILITIES], direct[PROBABILITIES], atol=2e-6, rtol=0)
 
 
+def test_a_csv_has_no_formulas_and_json_lines_have_the_ids_as_given(
+    model_folder: Path, tmp_path: Path
+) -> None:
+    ids = ["=1+1", "@SUM(A1)", "+cmd|' /C calc'!A0", "-2.5", "plain"]
+    PAPERS.assign(id=ids).to_csv(tmp_path / "in.csv", index=False)
+    classifier = checkpoint.load(model_folder)
+    for name in ("out.csv", "out.jsonl"):
+        predict_file.predict_file(classifier, tmp_path / "in.csv", tmp_path / name)
+    expected = [f"'{text}" for text in ids[:3]] + ids[3:]
+    assert pd.read_csv(tmp_path / "out.csv", dtype={"id": str})["id"].tolist() == expected
+    lines = (tmp_path / "out.jsonl").read_text().splitlines()
+    assert [json.loads(line)["id"] for line in lines] == ids
+
+
 def test_title_and_abstract_are_enough(model_folder: Path, tmp_path: Path) -> None:
     PAPERS[["abstract", "title"]].to_csv(tmp_path / "in.csv", index=False)
     classifier = checkpoint.load(model_folder)

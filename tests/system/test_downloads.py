@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from conftest import ROOT
 from fake_server import FakeServer, serving, vectors_zip
 
 from arxiv_hybrid.system import downloads
 from arxiv_hybrid.system.downloads import RemoteFile, download
 from arxiv_hybrid.system.errors import UserError
+from arxiv_hybrid.system.http import _explain as explain
+from arxiv_hybrid.system.http import new_session
 from arxiv_hybrid.system.retry import RetryPolicy
 
 FAST = RetryPolicy(attempts=3, first_wait=0.01, timeout=0.5)
@@ -256,6 +259,62 @@ def test_file_damaged_later_is_downloaded_again(server: FakeServer, tmp_path: Pa
         path = get(remote(server, known=known), tmp_path / str(known))
         path.write_bytes(CONTENT[:-1])
         assert get(remote(server, known=known), tmp_path / str(known)).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("lost", ["changed", "deleted", "truncated"])
+def test_without_a_published_checksum_that_of_the_first_download_counts(
+    server: FakeServer, tmp_path: Path, lost: str
+) -> None:
+    path = get(remote(server, known=False), tmp_path)
+    kept = tmp_path / "f.zip.sha256"
+    if lost == "deleted":
+        path.unlink()
+    else:
+        path.write_bytes(vectors_zip(5000) if lost == "changed" else CONTENT[:1000])
+    other = vectors_zip(7000)
+    server.files = dict.fromkeys(server.files, other)
+    expected = (
+        rf"sha256 is {hashlib.sha256(other).hexdigest()}, that of the first download {SHA256}"
+    )
+    with pytest.raises(UserError, match=rf"{expected}; to accept .* delete .*f\.zip\.sha256"):
+        get(remote(server, known=False), tmp_path)
+    assert kept.read_text().strip() == SHA256
+    kept.unlink()
+    assert get(remote(server, known=False), tmp_path).read_bytes() == other
+
+
+@pytest.mark.parametrize("content", [b"", b"abc", b"\xff\xfe", SHA256.upper().encode()])
+def test_a_kept_checksum_that_is_none_is_an_error(
+    server: FakeServer, tmp_path: Path, content: bytes
+) -> None:
+    get(remote(server, known=False), tmp_path)
+    (tmp_path / "f.zip.sha256").write_bytes(content)
+    with pytest.raises(UserError, match=r"f\.zip\.sha256: does not contain a SHA-256"):
+        get(remote(server, known=False), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("location", "refused"),
+    [
+        ("http://example.org/f.zip", True),
+        ("HTTP://example.org/f.zip", True),
+        ("ftp://example.org/f.zip", True),
+        ("https://example.org/f.zip", False),
+        ("//example.org/f.zip", False),
+        ("/other/f.zip", False),
+    ],
+)
+def test_a_redirect_never_leaves_https(location: str, refused: bool) -> None:
+    response = requests.Response()
+    response.status_code, response.url = 302, "https://example.com/f.zip"
+    response.headers["Location"] = location
+    session = new_session()
+    if not refused:
+        assert session.get_redirect_target(response) == location
+        return
+    with pytest.raises(requests.RequestException) as caught:
+        session.get_redirect_target(response)
+    assert str(explain(caught.value)) == "redirects from https to http"
 
 
 def test_full_disk_is_reported_before_the_download(

@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 
 from arxiv_hybrid.inference.checkpoint import Classifier
+from arxiv_hybrid.system.files import plot_safe
 from arxiv_hybrid.text.tokenize import tokenize
 
 PARTS = ("title", "abstract")
@@ -146,4 +147,4 @@ def attention_table(explanations: list[Explanation]) -> pd.DataFrame:
             zip(part.tokens[:limit], part.mean.tolist(), strict=False)
         )
     ]
-    return pd.DataFrame(rows)
+    return plot_safe(pd.DataFrame(rows))

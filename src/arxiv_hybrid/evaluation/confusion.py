@@ -12,6 +12,7 @@ from arxiv_hybrid.data.class_groups import FEW
 from arxiv_hybrid.data.label_set import LabelSet, multi_hot
 from arxiv_hybrid.evaluation.metrics import confusion
 from arxiv_hybrid.evaluation.predictions import Floats, Labels, Predictions
+from arxiv_hybrid.system.files import plot_safe
 
 Counts = npt.NDArray[np.int64]
 CONFUSED = 12  # of many classes, those in a matrix
@@ -114,7 +115,8 @@ def confusion_rows(
     names = np.array([*label_set.names, OTHERS], dtype=object)
     if not label_set.multi_label and len(label_set) <= FEW:
         labels = papers["label"].to_numpy()
-        return pd.DataFrame({"actual": names[labels], "predicted": names[predictions.likeliest]})
+        pairs = {"actual": names[labels], "predicted": names[predictions.likeliest]}
+        return plot_safe(pd.DataFrame(pairs))
     counts = predicted_beside_actual(papers, label_set, predictions)
     if len(label_set) > FEW:
         shown = most_confused(mistakes(papers, label_set, predictions))
@@ -123,9 +125,8 @@ def confusion_rows(
         names = names[[*shown, len(label_set)]]
     rows, columns = np.nonzero(counts)
     times = counts[rows, columns]
-    return pd.DataFrame(
-        {"actual": np.repeat(names[rows], times), "predicted": np.repeat(names[columns], times)}
-    )
+    pairs = {"actual": np.repeat(names[rows], times), "predicted": np.repeat(names[columns], times)}
+    return plot_safe(pd.DataFrame(pairs))
 
 
 def count_rows(counts: Counts, class_names: list[str]) -> pd.DataFrame:

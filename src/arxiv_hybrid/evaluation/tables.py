@@ -11,6 +11,7 @@ from arxiv_hybrid.evaluation.classes import class_rows, worst_and_best
 from arxiv_hybrid.evaluation.confusion import confusion_rows, count_rows, predicted_beside_actual
 from arxiv_hybrid.evaluation.predictions import Predictions
 from arxiv_hybrid.evaluation.report import reliability_rows
+from arxiv_hybrid.system.files import plot_safe, spreadsheet_safe
 
 
 def full_tables(
@@ -22,8 +23,8 @@ def full_tables(
     """
     counts = predicted_beside_actual(papers, label_set, predictions)
     return {
-        "classes": class_rows(report["per_class"]),
-        "confusion": count_rows(counts, list(label_set.names)),
+        "classes": spreadsheet_safe(class_rows(report["per_class"])),
+        "confusion": spreadsheet_safe(count_rows(counts, list(label_set.names))),
     }
 
 
@@ -36,7 +37,7 @@ def plot_tables(
 ) -> dict[str, pd.DataFrame]:
     """By name, the data of the plots; of many classes they have the worst and the best."""
     return {
-        "classes": pd.concat(worst_and_best(class_rows(report["per_class"]))),
+        "classes": plot_safe(pd.concat(worst_and_best(class_rows(report["per_class"])))),
         "confusion": confusion_rows(papers, label_set, predictions),
         "reliability": reliability_rows(papers, label_set, predictions, calibration_bins),
     }

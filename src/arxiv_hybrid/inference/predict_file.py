@@ -17,7 +17,7 @@ import pandas as pd
 from arxiv_hybrid.inference.checkpoint import CATEGORIES, CATEGORY, UNSURE, Classifier
 from arxiv_hybrid.inference.records import STANDARD, is_json_lines, read_records
 from arxiv_hybrid.system.errors import UserError
-from arxiv_hybrid.system.files import atomic
+from arxiv_hybrid.system.files import atomic, spreadsheet_safe
 from arxiv_hybrid.system.nested import DECIMALS
 
 CHUNK = 4096  # papers in memory at a time
@@ -97,7 +97,7 @@ def _open_target(target: Path) -> Iterator[IO[str]]:
 
 
 def _write_csv(file: IO[str], table: pd.DataFrame, *, first: bool) -> None:
-    table.to_csv(file, index=False, header=first, float_format=f"%.{DECIMALS}f")
+    spreadsheet_safe(table).to_csv(file, index=False, header=first, float_format=f"%.{DECIMALS}f")
 
 
 def _write_json_lines(file: IO[str], table: pd.DataFrame, *, first: bool) -> None:

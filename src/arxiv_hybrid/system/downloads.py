@@ -31,6 +31,7 @@ MIN_SPEED = 2048  # bytes per second over `SPEED_WINDOW`; slower hosts are aband
 SPEED_WINDOW = 60.0  # seconds
 MIN_PROGRESS = 1 << 20  # an attempt that received this many bytes does not count as a failure
 _BLOCK_SIZE = 1 << 20
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 
@@ -57,13 +58,14 @@ def download(
 
     An interrupted download is kept as `NAME.part` and resumes: from any host if the checksum
     is known, else from the same URL if its file has not changed. Without a known checksum,
-    that of the first download is stored and printed. option, checksum_option: the options
-    that name the file and its checksum, for messages. Raises UserError if no host provides
-    the correct file.
+    that of the first download is kept and printed, and no other file is accepted later.
+    option, checksum_option: the options that name the file and its checksum, for messages.
+    Raises UserError if no host provides the correct file.
     """
     waiting = f"{remote.name}: another process is downloading it; waiting"
     with file_lock(folder / f"{remote.name}.lock", log, waiting):
-        job = _Download(remote, folder, option, checksum_option, policy, log)
+        kept = _kept_checksum(folder / f"{remote.name}.sha256")
+        job = _Download(remote, kept, folder, option, checksum_option, policy, log)
         if job.is_complete():
             return job.target
         job.check_disk_space(max(0, (remote.size or 0) - job.part.size))
@@ -135,6 +137,7 @@ class _Download:
     """One download: its files on disk, and the hosts that failed with the reason."""
 
     remote: RemoteFile
+    kept: str | None  # SHA-256 of the first download
     folder: Path
     option: str
     checksum_option: str
@@ -152,21 +155,18 @@ class _Download:
         return _PartialFile(self.folder / f"{self.remote.name}.part")
 
     @property
-    def stored_checksum(self) -> Path:
-        return self.folder / f"{self.remote.name}.sha256"
+    def expected(self) -> str | None:
+        """The checksum that the file must have: the known one, or that of the first download."""
+        return self.remote.sha256 or self.kept
 
     def is_complete(self) -> bool:
         """Whether the target exists and matches its checksum; a damaged target is deleted."""
         if not self.target.is_file():
             return False
-        stored = None
-        if self.stored_checksum.is_file():
-            stored = self.stored_checksum.read_text(encoding="utf-8").strip()
-        expected = self.remote.sha256 or stored
-        actual = sha256_of(self.target)
+        expected, actual = self.expected, sha256_of(self.target)
         if expected in (None, actual):
             return True
-        if actual == stored:  # the file is intact: the expected checksum must be wrong
+        if actual == self.kept:  # the file is intact: the expected checksum must be wrong
             raise UserError(
                 f"{self.target}: sha256 is {actual}, unchanged since the download, expected "
                 f"{expected}; correct {self.checksum_option}, or delete the file to download "
@@ -204,7 +204,7 @@ class _Download:
             self.part.delete()
             bar.n = 0
             bar.refresh()
-            if resumed and self.remote.sha256:  # perhaps an earlier part was wrong, not this host
+            if resumed and self.expected:  # perhaps an earlier part was wrong, not this host
                 self.log(f"{self.remote.name}: {problem}; downloading the whole file again")
             else:
                 self._give_up(url, problem)
@@ -249,7 +249,7 @@ class _Download:
                 return
             if start == 0:  # delete before writing the origin: the two must never mismatch
                 self.part.delete()
-            if self.remote.sha256 is None:
+            if self.expected is None:
                 self.part.write_origin(url, _version(response))
             bar.n = start
             bar.refresh()
@@ -263,7 +263,7 @@ class _Download:
         headers = {"Accept-Encoding": "identity"}
         if not size:
             return headers
-        if self.remote.sha256:
+        if self.expected:
             return {**headers, "Range": f"bytes={size}-"}
         origin = self.part.origin()
         if origin.get("url") == url and origin.get("version"):
@@ -286,9 +286,8 @@ class _Download:
             match = _CONTENT_RANGE.match(content_range)
             if match is None or int(match[1]) != size:
                 self._restart("sent another range than requested")
-            if self.remote.sha256 is None and _version(response) != self.part.origin().get(
-                "version"
-            ):
+            changed = _version(response) != self.part.origin().get("version")
+            if self.expected is None and changed:
                 self._restart("sent a range of another version")
         start = size if response.status_code == 206 else 0
         length = headers.get("Content-Length", "")
@@ -307,23 +306,41 @@ class _Download:
 
     def _verify(self) -> str | None:
         """What is wrong with the downloaded file; None if nothing is."""
-        if self.remote.sha256:
+        if self.expected:
             actual = sha256_of(self.part.path)
-            if actual != self.remote.sha256:
+            if actual == self.expected:
+                return None
+            if self.remote.sha256:
                 return f"sha256 is {actual}, expected {self.remote.sha256}"
-        elif self.remote.name.endswith(".zip") and not _is_intact_zip(self.part.path):
+            return (
+                f"sha256 is {actual}, that of the first download {self.kept}; to accept the new "
+                f"file, delete {self.target}.sha256"
+            )
+        if self.remote.name.endswith(".zip") and not _is_intact_zip(self.part.path):
             return "is not a complete .zip"
         return None
 
     def _finish(self) -> None:
-        if self.remote.sha256 is None:
+        if self.expected is None:
             checksum = sha256_of(self.part.path)
-            write_lines(self.stored_checksum, [checksum])
+            write_lines(self.target.with_name(f"{self.remote.name}.sha256"), [checksum])
             self.log(
                 f"{self.remote.name}: sha256 is {checksum}; no published checksum is known, pin "
                 f"this one with {self.checksum_option}"
             )
         self.part.move_to(self.target)
+
+
+def _kept_checksum(path: Path) -> str | None:
+    """The checksum of the first download; None before it. UserError if the file holds none."""
+    if not path.is_file():
+        return None
+    content = path.read_text(encoding="utf-8", errors="replace").strip()
+    if not _SHA256.fullmatch(content):
+        raise UserError(
+            f"{path}: does not contain a SHA-256; delete it to accept the next download"
+        )
+    return content
 
 
 def _is_intact_zip(path: Path) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import pandas as pd
 
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.nested import DECIMALS, rounded
+
+_FORMULA = re.compile(r"[=@\t\r]|[+-](?![\d.]+$)")
 
 
 @contextmanager
@@ -63,6 +66,33 @@ def write_csv(path: Path, frame: pd.DataFrame) -> None:
     """Write a CSV with floats of `DECIMALS` places and Unix line endings."""
     with atomic(path) as temporary:
         frame.to_csv(temporary, index=False, float_format=f"%.{DECIMALS}f", lineterminator="\n")
+
+
+def plot_safe(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table without `<`, which would start a tag in the page of `dvc plots`.
+
+    DVC escapes nothing, and ids and labels come from other people's files.
+    """
+    return _map_texts(frame, lambda text: text.replace("<", "\u2039"))
+
+
+def spreadsheet_safe(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table with an apostrophe before texts that a spreadsheet would run as a formula.
+
+    Numbers such as -1 stay as they are.
+    """
+    return _map_texts(frame, lambda text: f"'{text}" if _FORMULA.match(text) else text)
+
+
+def _map_texts(frame: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFrame:
+    """Apply `change` to every text of a table, column names included."""
+
+    def mapped(value: Any) -> Any:
+        return change(value) if isinstance(value, str) else value
+
+    texts = frame.select_dtypes(exclude=["number", "bool", "datetime"]).columns
+    result = frame.assign(**{name: frame[name].map(mapped) for name in texts})
+    return result.rename(columns=mapped)
 
 
 def write_parquet(path: Path, frame: pd.DataFrame) -> None:

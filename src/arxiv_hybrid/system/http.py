@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -29,9 +29,22 @@ CHUNK = 1 << 18  # bytes
 _TRANSIENT_STATUS = (408, 425, 429, 500, 502, 503, 504)
 
 
+class _InsecureRedirectError(requests.RequestException):
+    """A redirect from https to a connection that anyone on the way can alter."""
+
+
+class _Session(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        target = super().get_redirect_target(resp)
+        schemes = [urlsplit(url).scheme for url in (resp.url, urljoin(resp.url, target or ""))]
+        if schemes[0] == "https" != schemes[1]:
+            raise _InsecureRedirectError
+        return target
+
+
 def new_session() -> requests.Session:
-    """A session with this project's user agent and one connection."""
-    session = requests.Session()
+    """A session with this project's user agent and one connection; https stays https."""
+    session = _Session()
     session.headers["User-Agent"] = USER_AGENT
     session.max_redirects = 3
     for scheme in ("http://", "https://"):
@@ -123,6 +136,7 @@ _INVALID_URL = (
 )
 _CAUSES: tuple[tuple[tuple[type[Exception], ...], type[RequestError], str], ...] = (
     (_INVALID_URL, RequestError, "the URL, a redirect or a proxy is not http or https"),
+    ((_InsecureRedirectError,), RequestError, "redirects from https to http"),
     ((requests.TooManyRedirects,), RequestError, "too many redirects"),
     ((requests.exceptions.SSLError, SSLError), UnreachableError, "the TLS connection failed"),
     ((requests.exceptions.ProxyError, ProxyError), UnreachableError, "the proxy does not respond"),
