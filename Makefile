@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help repro report serve ui test lint bench experiments ablations collapse clean
+.PHONY: help repro report serve ui test lint bench faults experiments ablations collapse clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -37,6 +37,9 @@ lint: $(VENV)/installed  ## run ruff and mypy
 
 bench: $(VENV)/installed  ## measure speed, each part against a plain reference
 	python benchmarks/speed.py
+
+faults: $(VENV)/installed  ## break things on purpose and count what is lost, 15 minutes
+	python benchmarks/faults.py
 
 DATA ?= synthetic
 
