@@ -23,7 +23,7 @@ import time
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -112,10 +112,8 @@ class Workspace:
     def kill_after(self, command: str, seconds: float) -> None:
         """Start a command and kill it, with all that it started, after some seconds."""
         process = self.start(command)
-        try:
+        with suppress(subprocess.TimeoutExpired):
             process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            pass
         self.kill_all()
         process.wait()
 
@@ -253,6 +251,15 @@ def dvc(_: Namespace) -> Iterator[Case]:
             )
 
 
+LIMITED = """
+import resource, runpy, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
+sys.argv = ["stages/{script}.py", *{options}]
+sys.path.insert(0, "stages")
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
 def disk(_: Namespace) -> Iterator[Case]:
     """Each stage where no file may grow beyond a size, as on a full disk."""
     with workspace() as space:
@@ -261,11 +268,7 @@ def disk(_: Namespace) -> Iterator[Case]:
             wrong, told = [], 0
             for stage in STAGES:
                 script, *options = stage.split()
-                code = (
-                    f"import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, "
-                    f"({limit}, {limit})); sys.argv = ['stages/{script}.py', *{options}]; "
-                    f"sys.path.insert(0, 'stages'); runpy.run_path(sys.argv[0], run_name='__main__')"
-                )
+                code = LIMITED.format(limit=limit, script=script, options=options)
                 process = subprocess.run(
                     [sys.executable, "-c", code], cwd=space.folder, capture_output=True, text=True,
                     env=space.environment | {"MLFLOW_TRACKING_URI": ""},
@@ -353,12 +356,13 @@ def mlflow(_: Namespace) -> Iterator[Case]:
     with workspace() as space:
         before = space.files()
         usual = min(space.run(command, MLFLOW_TRACKING_URI="")[2] for _ in range(2))
-        states = [(how, server(how)) for how in ("silent", "trickles", "closes", *HTTP)]
-        states += [
-            (f"database: {how}", store(space, how)) for how in ("folder", "no database", "locked")
-        ]
-        states.append(("nobody listens", nullcontext("http://127.0.0.1:9")))
-        for how, state in states:
+        databases = ("folder", "no database", "locked")
+        states: dict[str, AbstractContextManager[str]] = {
+            "nobody listens": nullcontext("http://127.0.0.1:9"),
+            **{how: server(how) for how in ("silent", "trickles", "closes", *HTTP)},
+            **{f"database: {how}": store(space, how) for how in databases},
+        }
+        for how, state in states.items():
             with state as uri:
                 status, output, seconds = space.run(command, MLFLOW_TRACKING_URI=uri)
             cost = seconds - usual
@@ -374,7 +378,7 @@ def mlflow(_: Namespace) -> Iterator[Case]:
 def models(_: Namespace) -> Iterator[Case]:
     """Model folders with one damage each: none may answer as if it were sound."""
     sys.path.insert(0, str(ROOT / "tests"))
-    from damaged_models import model_damages
+    from damaged_models import model_damages  # type: ignore[import-not-found]
 
     with workspace() as space:
         sound = space.folder / "models/main"
@@ -437,7 +441,7 @@ def one_line(path: Path, start: str) -> None:
 BOMBS: dict[str, Callable[[Path], None]] = {
     "line.csv.gz": lambda path: one_line(path, "title,abstract\nx,"),
     "line.jsonl.gz": lambda path: one_line(path, '{"title": "x", "abstract": "'),
-    "deep.jsonl": lambda path: path.write_text('{"title": ' + "[" * 10**6 + "\n") and None,
+    "deep.jsonl": lambda path: write_text(path, '{"title": ' + "[" * 10**6 + "\n"),
 }
 
 
