@@ -96,6 +96,8 @@ def explain(classifier: Classifier, papers: pd.DataFrame) -> list[Explanation]:
     papers: columns id, title and abstract; label, and labels if papers may have several, are
     optional.
     """
+    if papers.empty:
+        return []
     classifier.model.eval()
     encoded, classes = classifier.encode(papers), classifier.config.classes
     batch = encoded.batch(np.arange(len(papers)))

@@ -25,6 +25,8 @@ class Vocabulary:
         if self.words[:2] != SPECIAL:
             raise ValueError(f"a vocabulary starts with {SPECIAL}, not with {self.words[:2]}")
         object.__setattr__(self, "index", {word: i for i, word in enumerate(self.words)})
+        if len(self.index) < len(self.words):
+            raise ValueError("a word of the vocabulary appears twice")
 
     def __len__(self) -> int:
         return len(self.words)
