@@ -128,10 +128,13 @@ def write_json(path: Path, content: dict[str, Any], *, bind: Collection[Path] = 
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON file that an earlier stage wrote."""
+    """Read a JSON object that an earlier stage wrote; UserError if it is missing or damaged."""
     require(path)
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content
+    with _explain_damage(path):
+        content: dict[str, Any] = json.loads(_read_file(path))
+        if not isinstance(content, dict):
+            raise ValueError("not an object")
+        return content
 
 
 def read_bound(
@@ -266,10 +269,8 @@ def write_lines(path: Path, lines: list[str]) -> None:
 def read_lines(path: Path) -> list[str]:
     """Read a file written by `write_lines`; UserError if it is missing or not UTF-8."""
     require(path)
-    try:
-        return lines_of(path.read_bytes())
-    except ValueError as error:
-        raise UserError(f"{path}: {error}") from None
+    with _explain_damage(path):
+        return lines_of(_read_file(path))
 
 
 def lines_of(content: bytes) -> list[str]:

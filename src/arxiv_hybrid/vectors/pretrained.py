@@ -69,6 +69,6 @@ def load_pretrained(folder: Path) -> Pretrained:
             raise ValueError(f"{CONFIG} describes another model than {PRETRAINABLE}")
         if len(vocabulary) != len(weights[EMBEDDING]):
             raise ValueError(f"{len(vocabulary)} words but {len(weights[EMBEDDING])} vectors")
-    except (SafetensorError, ValueError, TypeError, LookupError, RuntimeError) as error:
+    except (SafetensorError, UserError, ValueError, TypeError, LookupError, RuntimeError) as error:
         raise UserError(f"{folder}: not a valid encoder (pretrained): {error}") from None
     return Pretrained(vocabulary, weights, arguments, papers)

@@ -25,8 +25,8 @@ def load_vectors(folder: Path) -> tuple[list[str], FloatMatrix]:
 
     Raises UserError if one of them is damaged, or the words belong to other vectors.
     """
-    words = read_lines(folder / WORDS)
-    return words, read_arrays(folder / VECTORS)["vectors"]
+    vectors = read_arrays(folder / VECTORS)["vectors"]
+    return read_lines(folder / WORDS), vectors
 
 
 def select_words(
