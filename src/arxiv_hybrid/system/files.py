@@ -245,8 +245,8 @@ def _explain_damage(path: Path) -> Iterator[None]:
         yield
     except (SafetensorError, ValueError, TypeError, LookupError, OSError, RuntimeError) as error:
         raise UserError(
-            f"{path}: not as a stage wrote it: {str(error)[:200]}; run `dvc repro -f` for the "
-            "stage that writes it"
+            f"{path}: not as a stage wrote it: {str(error)[:200]}; delete its copy in "
+            "DVC's cache, if there is one, and run `dvc repro -f` for the stage that writes it"
         ) from None
 
 
