@@ -79,7 +79,7 @@ def test_a_classifier_survives_a_round_trip(
         ({"multi_label": False}, "2 biases, expected 0"),
         ({"temperature": 0.0}, "temperature 0.0 is not positive"),
         ({"classes": ["a", "a"]}, "classes must be at least two different names"),
-        ({"classes": ["a", "b", "c"]}, "3 classes, but another number of outputs"),
+        ({"classes": ["a", "b", "c"]}, "3 classes for 2 outputs"),
         ({"abstract_length": 10**9}, "abstract_length must be an integer from 1 to"),
         ({"temperature": "warm"}, "not a sound model"),
         ({"titles": {"c": "Third"}}, "titles of unknown classes: c"),

@@ -79,8 +79,8 @@ class ModelConfig:
             raise ValueError(f"temperature {self.temperature} is not positive")
         if not isinstance(self.multi_label, bool):
             raise ValueError("multi_label must be true or false")
-        if self.arguments.get("num_classes") != len(self.classes):
-            raise ValueError(f"{len(self.classes)} classes, but another number of outputs")
+        if (outputs := self.arguments.get("num_classes")) != len(self.classes):
+            raise ValueError(f"{len(self.classes)} classes for {outputs} outputs")
         for name, value in self.arguments.items():
             _check_argument(name, value)
         expected = len(self.classes) if self.multi_label else 0
@@ -125,7 +125,7 @@ def _check_argument(name: str, value: Any) -> None:
     elif isinstance(value, float):
         sound = _is_number(value) and value >= 0
     else:
-        sound = isinstance(value, bool) or _is_integer(value, WIDEST)
+        sound = isinstance(value, (bool, str)) or _is_integer(value, WIDEST)
     if not sound:
         raise ValueError(f"arguments: {name} cannot be {value!r}")
 
@@ -302,26 +302,29 @@ def _build(
     vectors = config.arguments.get("vocab_size")
     if words != vectors:
         raise ValueError(f"{words} words for {vectors} vectors")
-    with suppress(RuntimeError), torch.device("meta"):  # sizes are compared before they cost memory
-        _check_weights(registry.build(config.model, **config.arguments), weights)
+    for name, value in weights.items():
+        if not value.isfinite().all():
+            raise ValueError(f"{name} has values that are not finite")
+    # sizes are compared before they cost memory; a model of your own may not allow that
+    with suppress(RuntimeError), torch.device("meta"):
+        _check_shapes(registry.build(config.model, **config.arguments), weights)
     model = registry.build(config.model, **config.arguments)
-    _check_weights(model, weights)
+    _check_shapes(model, weights)
     model.load_state_dict(weights)
     return model.to(device_config.device).eval()
 
 
-def _check_weights(model: PaperClassifier, weights: dict[str, Tensor]) -> None:
-    """Raise ValueError unless a model has these weights, in name and shape, and all are finite."""
+def _check_shapes(model: PaperClassifier, weights: dict[str, Tensor]) -> None:
+    """Raise ValueError unless a model has these weights, by name, shape and type."""
     expected = model.state_dict()
     if different := expected.keys() ^ weights.keys():
         raise ValueError(f"the weights {min(different)} are missing or of another model")
     for name, value in weights.items():
         if (value.shape, value.dtype) != (expected[name].shape, expected[name].dtype):
             raise ValueError(f"{name} has the shape {tuple(value.shape)} of {value.dtype}")
-        if not value.isfinite().all():
-            raise ValueError(f"{name} has values that are not finite")
 
 
 def digest(folder: Path) -> str:
     """The first 16 hex digits of the weights' SHA-256, which identify a model in MLflow."""
+    require(folder / WEIGHTS)
     return digests.of_file(folder / WEIGHTS)[:16]
