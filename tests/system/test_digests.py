@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -143,6 +144,25 @@ def test_other_labels_beside_a_split_are_named(tmp_path: Path) -> None:
     CLASSES.write(tmp_path / "labels.json")
     with pytest.raises(UserError, match=r"belongs to another labels\.json"):
         read_parquet(tmp_path / "train.parquet")
+
+
+@pytest.mark.parametrize(
+    ("name", "config"), [("encoder", "encoder.json"), ("next word", "model.json")]
+)
+def test_models_of_older_versions_are_read_and_one_line_says_so(
+    name: str, config: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write, read = SETS[name]
+    write(tmp_path, 0)
+    content = json.loads((tmp_path / config).read_text())
+    del content[digests.KEY]
+    write_json(tmp_path / config, content)
+    read(tmp_path)
+    error = capsys.readouterr().err
+    assert error == (
+        f"{tmp_path}: written by an older version, without digests: damage may go unnoticed; "
+        "train it again\n"
+    )
 
 
 def test_metrics_hold_no_digests(tmp_path: Path) -> None:
