@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -87,6 +88,21 @@ def test_without_the_right_to_keep_the_group_another_group_gains_nothing(
     monkeypatch.setattr(os, "chown", forbidden)
     files.write_text(tmp_path / "out.csv", "after")
     assert stat.S_IMODE((tmp_path / "out.csv").stat().st_mode) == 0o644
+
+
+def test_a_file_mounted_by_itself_is_written_into(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(*_: object) -> None:  # what the kernel says of a mounted file
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+
+    path = tmp_path / "out.csv"
+    path.write_text("before, and longer")
+    before = path.stat().st_ino
+    monkeypatch.setattr(os, "replace", busy)
+    files.write_text(path, "after")
+    assert (path.read_text(), path.stat().st_ino) == ("after", before)
+    assert [p.name for p in tmp_path.iterdir()] == ["out.csv"]
 
 
 def test_a_new_file_has_the_usual_mode(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import mmap
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 KEY = "sha256"  # under which a file holds the digests
 OWN = "this file"
@@ -32,10 +32,16 @@ def binding(path: Path, others: Iterable[Path]) -> Digests:
 
 def seal(path: Path) -> None:
     """Replace the last `BLANK` in a file by the file's digest."""
-    with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as content:
-        place = content.rfind(BLANK.encode())
-        digest = of(content).encode()
-        content[place : place + len(digest)] = digest
+    with path.open("r+b") as file:
+        with _mapped(file) as content:
+            place, digest = content.rfind(BLANK.encode()), of(content)
+        file.seek(place)
+        file.write(digest.encode())
+
+
+def _mapped(file: IO[bytes]) -> mmap.mmap:
+    """The content of a file, which need not fit into memory; a private map works everywhere."""
+    return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
 
 
 def of(content: bytes | mmap.mmap) -> str:
@@ -78,7 +84,7 @@ def check_file(path: Path, held: Any) -> None:
     """Raise ValueError unless a file, and those beside it, are what its digests `held` say."""
     if not isinstance(held, dict):
         raise ValueError("has no digests: written by an older version or another program")
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+    with path.open("rb") as file, _mapped(file) as content:
         check_own(content, held)
     for name in held.keys() - {OWN}:
         other = path.parent / name

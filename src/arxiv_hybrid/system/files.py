@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import stat
 import sys
 from collections.abc import Collection, Iterable, Iterator
@@ -50,7 +51,7 @@ def atomic(path: Path) -> Iterator[Path]:
             yield temporary
             if before:
                 _keep_access(temporary, before)
-            os.replace(temporary, target)
+            _replace(temporary, target)
         finally:
             with suppress(FileNotFoundError):
                 temporary.unlink()
@@ -84,6 +85,16 @@ def _target(path: Path) -> tuple[Path, os.stat_result | None]:
             return path, None
         return Path(os.path.realpath(path)), found
     return path, found
+
+
+def _replace(temporary: Path, target: Path) -> None:
+    """Put a file in the place of another one; one that is mounted by itself is written into."""
+    try:
+        os.replace(temporary, target)
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        shutil.copyfile(temporary, target)
 
 
 def _keep_access(path: Path, before: os.stat_result) -> None:
