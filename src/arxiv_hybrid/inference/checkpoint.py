@@ -303,7 +303,8 @@ def _build(
     if words != vectors:
         raise ValueError(f"{words} words for {vectors} vectors")
     for name, value in weights.items():
-        if not value.isfinite().all():
+        # one pass without a copy: a NaN is both the smallest and the largest value
+        if value.numel() and not torch.stack(value.aminmax()).isfinite().all():
             raise ValueError(f"{name} has values that are not finite")
     # sizes are compared before they cost memory; a model of your own may not allow that
     with suppress(RuntimeError), torch.device("meta"):
