@@ -5,7 +5,7 @@ from _stage import prepare, run
 prepare()
 
 from arxiv_hybrid.params import Params
-from arxiv_hybrid.paths import AUGMENTED, SPLITS, VECTORS
+from arxiv_hybrid.paths import AUGMENTED, LABELS, SPLITS, VECTORS
 from arxiv_hybrid.system.files import read_parquet, write_parquet
 from arxiv_hybrid.text.augment import add_variants, neighbours
 from arxiv_hybrid.vectors.storage import load_vectors
@@ -23,7 +23,7 @@ def main(params: Params) -> None:
         seed=params.seed,
         extra_synonyms=near,
     )
-    write_parquet(AUGMENTED, augmented)
+    write_parquet(AUGMENTED, augmented, bind=[LABELS])
     print(f"{len(train):,} papers + {len(augmented) - len(train):,} EDA variants -> {AUGMENTED}")
 
 

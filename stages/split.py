@@ -20,7 +20,7 @@ def main(params: Params) -> None:
     parts = split_documents(labelled.documents, split, label_set)
     label_set.write(LABELS)
     for name, part in parts.items():
-        write_parquet(SPLITS / f"{name}.parquet", part)
+        write_parquet(SPLITS / f"{name}.parquet", part, bind=[LABELS])
     if labelled.left_out:
         print(f"left out: {labelled.left_out}")
     for name, part in parts.items():

@@ -40,7 +40,7 @@ def main(params: Params) -> None:
         dim = params.glove.dim
     matrix, known = embedding_matrix(vocabulary, words, vectors, dim=dim, seed=params.seed)
     write_lines(VOCABULARY, list(vocabulary.words))
-    save_matrix(EMBEDDINGS, matrix)
+    save_matrix(EMBEDDINGS, matrix, words=VOCABULARY)
     report = coverage(vocabulary, tokens, known)
     write_json(METRICS / "vocab.json", report)
     print(

@@ -105,3 +105,36 @@ def test_help_loads_nothing_large(tmp_path: Path) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
     )
     assert done.stdout.strip() == "[]"
+
+
+# What `pip install arxiv-hybrid` does not install; argv: such a package, then the command.
+WITHOUT = """
+import sys
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == sys.argv[1]:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Missing())
+from arxiv_hybrid.__main__ import main
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("package", "command"),
+    [
+        ("matplotlib", ["explain", "--title", "deep"]),
+        ("jinja2", ["explain", "--title", "deep"]),
+        ("jinja2", ["report"]),
+    ],
+)
+def test_a_package_that_a_command_needs_is_named(
+    package: str, command: list[str], tmp_path: Path
+) -> None:
+    done = subprocess.run([sys.executable, "-c", WITHOUT, package, *command], cwd=tmp_path,
+                          capture_output=True, text=True, check=False)  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"error: {command[0]} needs {package}, which is not installed; run `pip install "
+        "'arxiv-hybrid[pipeline]'`\n"
+    )

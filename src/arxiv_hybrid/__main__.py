@@ -40,7 +40,7 @@ examples:
 
 A CSV needs the columns title and abstract, a JSON object the keys title and abstract. An id is
 optional and copied to the output. Files may be compressed as .gz. The output file is replaced
-only when all papers are classified.
+only when all papers are classified; a pipe or a device is written into.
 
 A paper is unsure if it is unlike the papers that the model was trained on. One paper is also unsure
 below --sure.
@@ -186,6 +186,13 @@ def main(arguments: list[str] | None = None) -> int:
         import_module(f"arxiv_hybrid.commands.{options.command}").run(options)
     except UserError as error:
         return _print_error(str(error))
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] in ("", "arxiv_hybrid"):
+            raise
+        return _print_error(
+            f"{options.command.replace('_', '-')} needs {error.name}, which is not installed; "
+            "run `pip install 'arxiv-hybrid[pipeline]'`"
+        )
     except OSError as error:
         return _print_error(f"{error.filename or 'a file'}: {error.strerror or error}")
     except KeyboardInterrupt:

@@ -23,21 +23,25 @@ def accuracy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     return module
 
 
-@pytest.fixture
-def files(tmp_path: Path) -> dict[str, Path]:
-    """Papers, an encoder that knows a few of their words, and vectors in MiniLM's place."""
+def save_encoder(folder: Path, papers: list[str]) -> None:
     import torch
 
     from arxiv_hybrid.models.paired import PairedCNNLSTM
     from arxiv_hybrid.text.vocabulary import SPECIAL, Vocabulary
     from arxiv_hybrid.training.pretraining import save_pretrained
 
-    papers = synthetic.generate(papers=200, label_noise=0.05, seed=3)[0]
-    papers.to_csv(tmp_path / "papers.csv", index=False)
     words = Vocabulary((*SPECIAL, "the", "of", "and", "data", "with"))
     torch.manual_seed(0)
     sizes = {"num_filters": 4, "lstm_hidden": 4}
-    save_pretrained(tmp_path / "encoder", PairedCNNLSTM(len(words), 8, **sizes), words, sizes, [])
+    save_pretrained(folder, PairedCNNLSTM(len(words), 8, **sizes), words, sizes, papers)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, Path]:
+    """Papers, an encoder that knows a few of their words, and vectors in MiniLM's place."""
+    papers = synthetic.generate(papers=200, label_noise=0.05, seed=3)[0]
+    papers.to_csv(tmp_path / "papers.csv", index=False)
+    save_encoder(tmp_path / "encoder", [])
     ids = papers["id"].drop_duplicates().to_numpy(dtype=str)
     vectors = np.random.default_rng(0).normal(size=(len(ids), 5)).astype(np.float32)
     np.savez(tmp_path / "minilm.npz", id=ids, vectors=vectors, seconds=2.0)
@@ -173,7 +177,7 @@ def test_an_encoder_that_read_the_test_papers_is_refused(
     accuracy: ModuleType, files: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     papers = pd.read_csv(files["data"])["id"].drop_duplicates()
-    (files["pretrained"] / "papers.txt").write_text("\n".join(papers) + "\n")
+    save_encoder(files["pretrained"], papers.tolist())
     command = ["--data", str(files["data"]), "--pretrained", str(files["pretrained"])]
     assert scripts.status(accuracy.main, [*command, "--members", "1", "--protocols", "time"]) == 2
     assert "it was trained on 60 validation or test papers" in capsys.readouterr().err

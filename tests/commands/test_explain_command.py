@@ -69,3 +69,13 @@ def test_unreadable_input_and_output_give_one_line(
 def test_explain_needs_ids_or_a_text(given: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", *given]) == 2
     assert "either --id or --title" in capsys.readouterr().err
+
+
+def test_a_page_that_is_a_link_stays_one(model_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "page").write_text("before")
+    (tmp_path / "out" / "deep-words.html").symlink_to(tmp_path / "page")
+    command = ["explain", "--model", str(model_folder), "--output", str(tmp_path / "out")]
+    assert main([*command, "--title", "Deep", "--abstract", "words"]) == 0
+    assert (tmp_path / "out" / "deep-words.html").is_symlink()
+    assert "<html" in (tmp_path / "page").read_text()

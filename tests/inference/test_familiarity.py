@@ -110,7 +110,8 @@ def test_a_round_trip(
     fitted: Familiarity, splits: Splits, vocabulary: Vocabulary, tmp_path: Path
 ) -> None:
     familiarity.save(tmp_path / "f.safetensors", fitted)
-    loaded = familiarity.load(tmp_path / "f.safetensors", words=len(vocabulary), classes=3)
+    content = (tmp_path / "f.safetensors").read_bytes()
+    loaded = familiarity.parse(content, words=len(vocabulary), classes=3)
     encoded = encode(splits["test"], vocabulary)
     assert np.array_equal(loaded.scores(encoded), fitted.scores(encoded))
 
@@ -135,4 +136,4 @@ def test_a_damaged_file_is_refused(
     familiarity.save(path, fitted)
     save_file(load_file(path) | change, path)
     with pytest.raises(ValueError, match=message):
-        familiarity.load(path, words=len(vocabulary), classes=3)
+        familiarity.parse(path.read_bytes(), words=len(vocabulary), classes=3)

@@ -32,6 +32,8 @@ WITHOUT_EFFECT = {
     "params": "stages track the values in force; stage resolve lists the package itself",
     "paths": "paths are the outputs in dvc.yaml",
     "tracking": "a log: DVC's outputs do not depend on it",
+    "system.digests": "checks that files are as they were written, the same for all stages",
+    "system.cells": "how texts of tables are escaped, the same for all stages",
     "system.errors": "messages",
     "system.files": "how outputs are written, the same for all stages",
     "system.git": "describes the repository",

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.text.vocabulary import PAD, UNK, Vocabulary
 
 
@@ -19,5 +20,7 @@ def test_encode_truncates_pads_and_never_leaves_a_row_empty() -> None:
 
 
 def test_vocabulary_without_specials_is_refused() -> None:
-    with pytest.raises(ValueError, match="starts with"):
+    with pytest.raises(UserError, match="starts with"):
         Vocabulary(("a", "b"))
+    with pytest.raises(UserError, match="appears twice"):
+        Vocabulary(("<PAD>", "<UNK>", "a", "a"))

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-import numpy as np
-
 from arxiv_hybrid.commands.papers import typed_paper
 from arxiv_hybrid.commands.terminal import bar, coloured, note, print_json
 from arxiv_hybrid.evaluation.occlusion import Occlusion, occlusion
 from arxiv_hybrid.inference import checkpoint
-from arxiv_hybrid.inference.checkpoint import Classifier, ModelConfig
-from arxiv_hybrid.inference.predict_file import predict_file
-from arxiv_hybrid.inference.records import STANDARD
+from arxiv_hybrid.inference.checkpoint import ModelConfig
+from arxiv_hybrid.inference.predict_file import predict_file, writes_to_standard_output
 from arxiv_hybrid.system.errors import UserError
 
 WORDS_SHOWN = 8
@@ -45,7 +42,7 @@ def _predict_file(options: Namespace) -> None:
     counts = _count(outcome.papers, "paper")
     if outcome.skipped:
         counts += f", {_count(len(outcome.skipped), 'row')} skipped"
-    show = note if options.output == STANDARD else print
+    show = note if writes_to_standard_output(options.output) else print
     show(f"{counts} -> {options.output}")
 
 
@@ -53,28 +50,21 @@ def _predict_one(options: Namespace) -> None:
     paper = typed_paper(options.title, options.abstract)
     classifier = checkpoint.load(options.model)
     result = occlusion(classifier, paper["title"][0], paper["abstract"][0])
-    assigned = _assigned(classifier, result.probabilities)
     doubts = []
     if classifier.unfamiliar(classifier.encode(paper))[0]:
         doubts.append("unlike the papers it was trained on")
     if result.confidence < options.sure:
         doubts.append(f"below {options.sure:.0%}")
     show = _print_json if options.json else _print_text
-    show(classifier.config, result, assigned, doubts)
+    show(classifier.config, result, doubts)
 
 
-def _assigned(classifier: Classifier, probabilities: dict[str, float]) -> list[str]:
-    """The classes that a paper is assigned, the likeliest first."""
-    chosen = classifier.assigned(np.array([list(probabilities.values())]))[0]
-    names = [name for name, taken in zip(probabilities, chosen, strict=True) if taken]
-    return sorted(names, key=lambda name: -probabilities[name])
-
-
-def _likely(probabilities: dict[str, float], assigned: list[str]) -> dict[str, float]:
+def _likely(result: Occlusion) -> dict[str, float]:
     """The classes worth showing, the likeliest first: all if they are few."""
+    probabilities = result.probabilities
     ranked = sorted(probabilities, key=lambda name: -probabilities[name])
     if len(ranked) > MOST_CLASSES:
-        wanted = {*assigned, *ranked[:FEWEST_CLASSES]}
+        wanted = {*result.assigned, *ranked[:FEWEST_CLASSES]}
         ranked = [name for name in ranked if name in wanted or probabilities[name] >= LIKELY]
     return {name: probabilities[name] for name in ranked[:MOST_CLASSES]}
 
@@ -84,14 +74,12 @@ def _supporting(result: Occlusion) -> dict[str, float]:
     return dict([(word, drop) for word, drop in result.drops if drop > 0][:WORDS_SHOWN])
 
 
-def _print_json(
-    config: ModelConfig, result: Occlusion, assigned: list[str], doubts: list[str]
-) -> None:
-    shown = _likely(result.probabilities, assigned)
-    shown |= {name: result.probabilities[name] for name in assigned}
+def _print_json(config: ModelConfig, result: Occlusion, doubts: list[str]) -> None:
+    shown = _likely(result)
+    shown |= {name: result.probabilities[name] for name in result.assigned}
     print_json(
         category=result.predicted,
-        **({"categories": assigned} if config.multi_label else {}),
+        **({"categories": list(result.assigned)} if config.multi_label else {}),
         sure=not doubts,
         doubts=doubts,
         probabilities=shown,
@@ -99,19 +87,17 @@ def _print_json(
     )
 
 
-def _print_text(
-    config: ModelConfig, result: Occlusion, assigned: list[str], doubts: list[str]
-) -> None:
-    shown = _likely(result.probabilities, assigned)
+def _print_text(config: ModelConfig, result: Occlusion, doubts: list[str]) -> None:
+    shown = _likely(result)
     titles = {name: config.titles.get(name, "") for name in shown}
     width, long = max(map(len, shown)), max(map(len, titles.values()))
     for name, probability in shown.items():
         label = f"{name:<{width}}" + (f"  {titles[name]:<{long}}" if long else "")
-        print(bar(label, probability, strong=name in assigned and not doubts))
+        print(bar(label, probability, strong=name in result.assigned and not doubts))
     if others := [p for name, p in result.probabilities.items() if name not in shown]:
         print(f"{len(others)} more, each at most {max(others):.1%}")
     if config.multi_label:
-        print("categories:", ", ".join(assigned))
+        print("categories:", ", ".join(result.assigned))
     for doubt in doubts:
         print(coloured(f"unsure: {doubt}", "33"))
     if supporting := _supporting(result):

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 
 from arxiv_hybrid.inference.checkpoint import Classifier
-from arxiv_hybrid.system.files import plot_safe
+from arxiv_hybrid.system.cells import plot_safe
 from arxiv_hybrid.text.tokenize import tokenize
 
 PARTS = ("title", "abstract")
@@ -97,6 +97,8 @@ def explain(classifier: Classifier, papers: pd.DataFrame) -> list[Explanation]:
     papers: columns id, title and abstract; label, and labels if papers may have several, are
     optional.
     """
+    if papers.empty:
+        return []
     classifier.model.eval()
     encoded, classes = classifier.encode(papers), classifier.config.classes
     batch = encoded.batch(np.arange(len(papers)))

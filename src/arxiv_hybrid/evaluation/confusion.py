@@ -12,7 +12,7 @@ from arxiv_hybrid.data.class_groups import FEW
 from arxiv_hybrid.data.label_set import LabelSet, multi_hot
 from arxiv_hybrid.evaluation.metrics import confusion
 from arxiv_hybrid.evaluation.predictions import Floats, Labels, Predictions
-from arxiv_hybrid.system.files import plot_safe
+from arxiv_hybrid.system.cells import plot_safe
 
 Counts = npt.NDArray[np.int64]
 CONFUSED = 12  # of many classes, those in a matrix

@@ -48,9 +48,11 @@ class Predictions:
     def write(self, folder: Path, part: str, class_names: list[str]) -> None:
         """Write PART.parquet, one column of 32-bit probabilities per class, and thresholds."""
         table = pd.DataFrame(self.probabilities.astype(np.float32), columns=class_names)
-        write_parquet(folder / f"{part}.parquet", table)
+        bound = []
         if self.thresholds is not None:
             write_json(folder / _THRESHOLDS, {"thresholds": self.thresholds.tolist()})
+            bound.append(folder / _THRESHOLDS)
+        write_parquet(folder / f"{part}.parquet", table, bind=bound)
 
     @classmethod
     def read(cls, folder: Path, part: str, *, multi_label: bool) -> Predictions:

@@ -11,7 +11,7 @@ from arxiv_hybrid.evaluation.classes import class_rows, worst_and_best
 from arxiv_hybrid.evaluation.confusion import confusion_rows, count_rows, predicted_beside_actual
 from arxiv_hybrid.evaluation.predictions import Predictions
 from arxiv_hybrid.evaluation.report import reliability_rows
-from arxiv_hybrid.system.files import plot_safe, spreadsheet_safe
+from arxiv_hybrid.system.cells import plot_safe, spreadsheet_safe
 
 
 def full_tables(

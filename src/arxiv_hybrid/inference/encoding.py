@@ -5,6 +5,7 @@ A batch is an index operation: no tokenizing, no worker processes, no Python loo
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,14 +14,17 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
+from pandas.api.types import is_scalar
 from torch import Tensor, nn
 
 from arxiv_hybrid.models.base import TextName
 from arxiv_hybrid.ops import known_token_counts
+from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.text.tokenize import tokenize
 from arxiv_hybrid.text.vocabulary import PAD, Vocabulary
 
 INFERENCE_BATCH = 256
+_A_TEXT = {"title": "a title", "abstract": "an abstract"}
 
 
 @dataclass(frozen=True)
@@ -97,17 +101,58 @@ def encode_papers(
     abstract_length: int,
     device: torch.device,
 ) -> EncodedPapers:
-    """Tokenize and encode the columns title, abstract and label (0 where it is absent)."""
-    titles = vocabulary.encode(map(tokenize, papers["title"]), title_length)
-    abstracts = vocabulary.encode(map(tokenize, papers["abstract"]), abstract_length)
-    labels = papers["label"] if "label" in papers else pd.Series(np.zeros(len(papers)))
+    """Tokenize and encode the columns title, abstract and label (0 where it is absent).
+
+    Raises UserError unless every title and abstract is a string and every label a whole number.
+    """
+    titles = vocabulary.encode(map(tokenize, texts(papers, "title")), title_length)
+    abstracts = vocabulary.encode(map(tokenize, texts(papers, "abstract")), abstract_length)
     return EncodedPapers(
         title_ids=torch.from_numpy(titles).to(device),
         abstract_ids=torch.from_numpy(abstracts).to(device),
-        labels=torch.tensor(labels.to_numpy(dtype=np.int64)).to(device),
+        labels=torch.from_numpy(_labels(papers)).to(device),
         title_lengths=(titles != PAD).sum(1),
         abstract_lengths=(abstracts != PAD).sum(1),
     )
+
+
+def texts(papers: pd.DataFrame, name: TextName) -> list[str]:
+    """The titles or the abstracts of papers, in their order.
+
+    Raises UserError if the column is missing or a cell of it is not a string. Numbers are not
+    converted: pandas may have read another text than the file has, such as 10.0 for 0010.
+    """
+    needs = f"every paper needs {_A_TEXT[name]}"
+    if not isinstance(papers, pd.DataFrame):
+        raise UserError(f"{needs}: expected a DataFrame, found {type(papers).__name__}")
+    if (columns := list(papers.columns).count(name)) != 1:
+        raise UserError(f"{needs}: the table has {columns or 'no'} columns called {name}")
+    cells: list[Any] = papers[name].tolist()
+    for row, cell in enumerate(cells):
+        if not isinstance(cell, str):
+            where = f"the {name} of {papers.index[row]!r}"
+            if is_scalar(cell) and pd.isna(cell):
+                raise UserError(f"{needs}, which may be empty but not missing: {where} is missing")
+            raise UserError(
+                f"{needs} that is text: {where} is {reprlib.repr(cell)}, of type "
+                f"{type(cell).__name__}; read files with dtype=str"
+            )
+    return cells
+
+
+def _labels(papers: pd.DataFrame) -> npt.NDArray[np.int64]:
+    """The numbers of the papers' classes, (N,); 0 without the column label."""
+    if "label" not in papers:
+        return np.zeros(len(papers), dtype=np.int64)
+    values = papers["label"].to_numpy()
+    try:
+        numbers = values.astype(np.int64)
+        exact = bool((numbers == values).all())
+    except (ValueError, TypeError, OverflowError):
+        exact = False
+    if not exact:
+        raise UserError("the column label must hold the numbers of classes; rename other labels")
+    return numbers
 
 
 def sorted_batches(

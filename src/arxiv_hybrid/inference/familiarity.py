@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load as deserialize
 from safetensors.torch import save as serialize
 from torch.nn import functional as F
 
@@ -216,19 +216,22 @@ def save(path: Path, fitted: Familiarity) -> None:
     write_bytes(path, serialize(content))
 
 
-def load(path: Path, *, words: int, classes: int) -> Familiarity:
-    """Read what `save` wrote. Raises ValueError if it does not fit the model."""
-    content = load_file(path)
+def parse(file: bytes, *, words: int, classes: int) -> Familiarity:
+    """What `save` wrote, from the bytes of the file.
+
+    Raises ValueError if it does not fit a model of so many words and classes.
+    """
+    content = deserialize(file)
     points = content["curve"].shape[-1] if "curve" in content else 1
     expected = {"idf": (words,), "means": (words, classes), "curve": (3, points),
                 "unknown": (), "threshold": ()}  # fmt: skip
     if {name: tuple(value.shape) for name, value in content.items()} != expected:
-        raise ValueError(f"{path.name}: expected {words} words and {classes} classes")
+        raise ValueError(f"familiarity: expected {words} words and {classes} classes")
     if not all(bool(value.isfinite().all()) for value in content.values()):
-        raise ValueError(f"{path.name}: contains values that are not finite")
+        raise ValueError("familiarity: contains values that are not finite")
     curve = content["curve"].numpy()
     if not points or (np.diff(curve[0], prepend=0) <= 0).any() or (curve[2] <= 0).any():
-        raise ValueError(f"{path.name}: lengths must increase and deviations be positive")
+        raise ValueError("familiarity: lengths must increase and deviations be positive")
     unknown, threshold = (float(content[name]) for name in ("unknown", "threshold"))
     return Familiarity(
         content["idf"].numpy(), content["means"].float().numpy(), unknown, curve, threshold

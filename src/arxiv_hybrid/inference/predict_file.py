@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -16,11 +18,15 @@ import pandas as pd
 
 from arxiv_hybrid.inference.checkpoint import CATEGORIES, CATEGORY, UNSURE, Classifier
 from arxiv_hybrid.inference.records import STANDARD, is_json_lines, read_records
+from arxiv_hybrid.system.cells import spreadsheet_safe
 from arxiv_hybrid.system.errors import UserError
-from arxiv_hybrid.system.files import atomic, spreadsheet_safe
+from arxiv_hybrid.system.files import atomic
 from arxiv_hybrid.system.nested import DECIMALS
 
 CHUNK = 4096  # papers in memory at a time
+_DESCRIPTOR = re.compile(  # such as the /dev/fd/63 of `--output >(gzip > out.csv.gz)`
+    r"/dev/(?P<name>stdout|stderr)|/(?:dev|proc/self)/fd/(?P<number>\d{1,9})"
+)
 
 
 @dataclass
@@ -43,8 +49,8 @@ def predict_file(
 
     source: see `read_records`. target: a CSV or JSON lines, depending on its name; `-` is
     standard output. Each row has the id (if source has ids) and what `Classifier.classify` says
-    of the paper; as JSON, categories are a list. The target is replaced only when all papers are
-    classified.
+    of the paper; as JSON, categories are a list. A target file is replaced only when all papers are
+    classified; a pipe or a device is written into, chunk by chunk.
 
     skip: skip unreadable rows and pass the problem of each to `warn`. Otherwise the first one
     raises UserError, as does a file without papers.
@@ -88,12 +94,33 @@ def _open_target(target: Path) -> Iterator[IO[str]]:
             sys.stdout.reconfigure(encoding="utf-8")  # JSON is UTF-8, whatever the terminal uses
         yield sys.stdout
         return
+    options: dict[str, Any] = {"mode": "wt", "encoding": "utf-8", "newline": ""}
+    if match := _DESCRIPTOR.fullmatch(str(target)):
+        with open(_duplicate(target, match), **options) as file:
+            yield file
+        return
     opener = gzip.open if target.suffix == ".gz" else open
-    with (
-        atomic(target) as temporary,
-        opener(temporary, "wt", encoding="utf-8", newline="") as file,
-    ):
+    with atomic(target) as temporary, opener(temporary, **options) as file:
         yield file
+
+
+def writes_to_standard_output(target: Path) -> bool:
+    """Whether a target is standard output under any of its names."""
+    match = _DESCRIPTOR.fullmatch(str(target))
+    return target == STANDARD or bool(match and _number(match) == 1)
+
+
+def _number(match: re.Match[str]) -> int:
+    return int(match["number"] or {"stdout": 1, "stderr": 2}[match["name"]])
+
+
+def _duplicate(target: Path, match: re.Match[str]) -> int:
+    """A copy of an open descriptor: writing goes on where it is, as `>>` needs."""
+    try:
+        return os.dup(_number(match))
+    except OSError as error:
+        error.filename = str(target)
+        raise
 
 
 def _write_csv(file: IO[str], table: pd.DataFrame, *, first: bool) -> None:

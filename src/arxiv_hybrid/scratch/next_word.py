@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load, save
 
 from arxiv_hybrid.scratch.layers import (
     LSTM,
@@ -26,12 +25,13 @@ from arxiv_hybrid.scratch.layers import (
     softmax,
 )
 from arxiv_hybrid.system.errors import UserError
-from arxiv_hybrid.system.files import require, write_bytes, write_json
+from arxiv_hybrid.system.files import read_bound, require, write_bytes, write_json
 from arxiv_hybrid.text.tokenize import tokenize
 
 PAD, UNK = 0, 1
 SPECIAL = ("<PAD>", "<UNK>")
 KINDS = ("cnn", "cnn_lstm")
+CONFIG, WEIGHTS = "model.json", "weights.safetensors"
 
 
 @dataclass(frozen=True)
@@ -160,27 +160,32 @@ def save_model(folder: Path, model: Model) -> None:
         for number, layer in enumerate(model.layers)
         for name, value in layer.weights.items()
     }
-    write_bytes(folder / "weights.safetensors", save(tensors))
+    write_bytes(folder / WEIGHTS, save(tensors))
     config = {"kind": model.kind, "words": model.vocabulary, "settings": vars(model.settings)}
-    write_json(folder / "model.json", config)
+    write_json(folder / CONFIG, config, bind=[folder / WEIGHTS])
 
 
 def load_model(folder: Path) -> Model:
-    """Read a folder of `save_model`; UserError if a file is missing or damaged."""
-    for name in ("model.json", "weights.safetensors"):
+    """Read a folder of `save_model`; UserError if a file is missing, damaged or exchanged."""
+    for name in (CONFIG, WEIGHTS):
         require(folder / name)
     try:
-        config = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-        model = Model.new(config["kind"], config["words"], Settings(**config["settings"]))
-        stored = load_file(folder / "weights.safetensors")
+        config, files = read_bound(folder / CONFIG, [WEIGHTS])
+        words = config["words"]
+        if tuple(words[: len(SPECIAL)]) != SPECIAL or len(set(words)) < len(words):
+            raise ValueError("words must differ, and start with the special entries")
+        model = Model.new(config["kind"], words, Settings(**config["settings"]))
+        stored = load(files[WEIGHTS])
         for number, layer in enumerate(model.layers):
             for name, value in layer.weights.items():
                 weights = stored.pop(f"{number}.{name}")
-                if weights.shape != value.shape:
-                    raise ValueError(f"{number}.{name} has the shape {weights.shape}")
+                if (weights.shape, weights.dtype) != (value.shape, value.dtype):
+                    raise ValueError(f"{number}.{name} is {weights.shape} of {weights.dtype}")
+                if not np.isfinite(weights).all():
+                    raise ValueError(f"{number}.{name} has values that are not finite")
                 layer.weights[name] = weights
         if stored:
             raise ValueError(f"no layer has {', '.join(stored)}")
-    except (SafetensorError, ValueError, TypeError, LookupError) as error:
+    except (SafetensorError, UserError, ValueError, TypeError, LookupError, RuntimeError) as error:
         raise UserError(f"{folder}: not a sound model: {error}") from None
     return model

@@ -10,21 +10,28 @@ from itertools import chain
 import numpy as np
 import numpy.typing as npt
 
+from arxiv_hybrid.system.errors import UserError
+
 PAD, UNK = 0, 1
 SPECIAL = ("<PAD>", "<UNK>")
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Words by id: `<PAD>` is 0, `<UNK>` is 1, then words by descending frequency."""
+    """Words by id: `<PAD>` is 0, `<UNK>` is 1, then words by descending frequency.
+
+    Raises UserError if the first two are others, or a word appears twice.
+    """
 
     words: tuple[str, ...]
     index: dict[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.words[:2] != SPECIAL:
-            raise ValueError(f"a vocabulary starts with {SPECIAL}, not with {self.words[:2]}")
+            raise UserError(f"a vocabulary starts with {SPECIAL}, not with {self.words[:2]}")
         object.__setattr__(self, "index", {word: i for i, word in enumerate(self.words)})
+        if len(self.index) < len(self.words):
+            raise UserError("a word of the vocabulary appears twice")
 
     def __len__(self) -> int:
         return len(self.words)

@@ -192,7 +192,7 @@ def save_pretrained(
     arguments: dict[str, Any],
     papers: Iterable[str],
 ) -> None:
-    """Write an encoder into `folder` as fp16; each file is replaced atomically.
+    """Write an encoder into `folder` as fp16; each file is replaced atomically, the digests last.
 
     arguments: the widths that the model was built with. papers: ids of its training papers.
     """
@@ -202,9 +202,10 @@ def save_pretrained(
         if not name.startswith(CLASSIFIER_ONLY)
     }
     write_bytes(folder / WEIGHTS, serialize(weights))
-    write_json(folder / CONFIG, {"model": PRETRAINABLE, "arguments": arguments})
     write_lines(folder / WORDS, list(vocabulary.words))
     write_lines(folder / PAPERS, list(papers))
+    content = {"model": PRETRAINABLE, "arguments": arguments}
+    write_json(folder / CONFIG, content, bind=[folder / name for name in (WEIGHTS, WORDS, PAPERS)])
 
 
 def load_encoder(model: nn.Module, pretrained: Pretrained) -> None:

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors.numpy import load_file, save
 
-from arxiv_hybrid.system.files import require, write_bytes
+from arxiv_hybrid.system.files import read_arrays, write_arrays
 from arxiv_hybrid.text.vocabulary import PAD, SPECIAL, Vocabulary
 
 FloatMatrix = npt.NDArray[np.float32]
@@ -56,13 +55,11 @@ def coverage(
     }
 
 
-def save_matrix(path: Path, matrix: FloatMatrix) -> None:
-    """Write the matrix as safetensors."""
-    write_bytes(path, save({"embeddings": np.ascontiguousarray(matrix)}))
+def save_matrix(path: Path, matrix: FloatMatrix, *, words: Path) -> None:
+    """Write the matrix as safetensors; words: the vocabulary's file, to which it is bound."""
+    write_arrays(path, {"embeddings": np.ascontiguousarray(matrix)}, bind=[words])
 
 
 def load_matrix(path: Path) -> FloatMatrix:
-    """Read a file of `save_matrix`."""
-    require(path)
-    matrix: FloatMatrix = load_file(path)["embeddings"]
-    return matrix
+    """Read a file of `save_matrix`; UserError if it is damaged or beside other words."""
+    return read_arrays(path)["embeddings"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError
-from safetensors.numpy import load_file
+from safetensors.numpy import load
 
 from arxiv_hybrid.params import PRETRAINABLE
 from arxiv_hybrid.system.errors import UserError
-from arxiv_hybrid.system.files import read_lines
+from arxiv_hybrid.system.files import lines_of, read_bound
 from arxiv_hybrid.text.vocabulary import SPECIAL, Vocabulary
 
 WEIGHTS, CONFIG, WORDS, PAPERS = "encoder.safetensors", "encoder.json", "vocab.txt", "papers.txt"
@@ -54,20 +53,22 @@ class Pretrained:
 
 
 def load_pretrained(folder: Path) -> Pretrained:
-    """Read an encoder; UserError if a file is missing or damaged."""
+    """Read an encoder; UserError if a file is missing, damaged or from another encoder."""
     for name in (WEIGHTS, CONFIG, WORDS, PAPERS):
         if not (folder / name).is_file():
             raise UserError(f"{folder / name}: not found (pretrained); see pretraining/README.md")
     try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        stored = load_file(folder / WEIGHTS)
-        weights = {name: value.astype(np.float32) for name, value in stored.items()}
-        vocabulary = Vocabulary(tuple(read_lines(folder / WORDS)))
+        config, files = read_bound(folder / CONFIG, (WEIGHTS, WORDS, PAPERS))
+        weights = {name: value.astype(np.float32) for name, value in load(files[WEIGHTS]).items()}
+        if damaged := [name for name, value in weights.items() if not np.isfinite(value).all()]:
+            raise ValueError(f"{damaged[0]} has values that are not finite")
+        vocabulary = Vocabulary(tuple(lines_of(files[WORDS])))
+        papers = frozenset(lines_of(files[PAPERS]))
         arguments = dict(config["arguments"])
         if config["model"] != PRETRAINABLE or set(arguments) != WIDTHS:
             raise ValueError(f"{CONFIG} describes another model than {PRETRAINABLE}")
         if len(vocabulary) != len(weights[EMBEDDING]):
             raise ValueError(f"{len(vocabulary)} words but {len(weights[EMBEDDING])} vectors")
-    except (SafetensorError, ValueError, TypeError, KeyError) as error:
+    except (SafetensorError, UserError, ValueError, TypeError, LookupError, RuntimeError) as error:
         raise UserError(f"{folder}: not a valid encoder (pretrained): {error}") from None
-    return Pretrained(vocabulary, weights, arguments, frozenset(read_lines(folder / PAPERS)))
+    return Pretrained(vocabulary, weights, arguments, papers)

@@ -6,24 +6,27 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from safetensors.numpy import load_file, save
 
-from arxiv_hybrid.system.files import read_lines, write_bytes, write_lines
+from arxiv_hybrid.system.files import read_arrays, read_lines, write_arrays, write_lines
 
 FloatMatrix = npt.NDArray[np.float32]
+WORDS, VECTORS = "words.txt", "vectors.safetensors"
 
 
 def save_vectors(folder: Path, words: list[str], vectors: FloatMatrix) -> None:
-    """Write `words.txt` and `vectors.safetensors`."""
-    write_lines(folder / "words.txt", words)
-    write_bytes(folder / "vectors.safetensors", save({"vectors": np.ascontiguousarray(vectors)}))
+    """Write `words.txt` and `vectors.safetensors`, which is bound to it."""
+    write_lines(folder / WORDS, words)
+    arrays = {"vectors": np.ascontiguousarray(vectors)}
+    write_arrays(folder / VECTORS, arrays, bind=[folder / WORDS])
 
 
 def load_vectors(folder: Path) -> tuple[list[str], FloatMatrix]:
-    """Read the files of `save_vectors`: words, and vectors of shape (words, dim)."""
-    words = read_lines(folder / "words.txt")
-    vectors: FloatMatrix = load_file(folder / "vectors.safetensors")["vectors"]
-    return words, vectors
+    """Read the files of `save_vectors`: words, and vectors of shape (words, dim).
+
+    Raises UserError if one of them is damaged, or the words belong to other vectors.
+    """
+    vectors = read_arrays(folder / VECTORS)["vectors"]
+    return read_lines(folder / WORDS), vectors
 
 
 def select_words(

@@ -1,0 +1,92 @@
+"""Files that belong together, bound by SHA-256: one of them holds the digests of all.
+
+It holds its own digest, too, so that any damaged or exchanged file is noticed. A file's own digest
+is taken with `BLANK` in the place of the digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO, Any
+
+KEY = "sha256"  # under which a file holds the digests
+OWN = "this file"
+BLANK = f"{'SHA-256 of this file':_^64}"
+_PART = 1 << 20  # bytes hashed at a time
+
+Digests = dict[str, str]  # by path, relative to the folder of the file that holds them
+
+
+def binding(path: Path, others: Iterable[Path]) -> Digests:
+    """What the file `path` must hold: the digests of `others`, and `BLANK` until it is sealed."""
+    folder = path.parent
+    return {
+        OWN: BLANK,
+        **{Path(os.path.relpath(other, folder)).as_posix(): of_file(other) for other in others},
+    }
+
+
+def seal(path: Path) -> None:
+    """Replace the last `BLANK` in a file by the file's digest."""
+    with path.open("r+b") as file:
+        with _mapped(file) as content:
+            place, digest = content.rfind(BLANK.encode()), of(content)
+        file.seek(place)
+        file.write(digest.encode())
+
+
+def _mapped(file: IO[bytes]) -> mmap.mmap:
+    """The content of a file, which need not fit into memory; a private map works everywhere."""
+    return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+
+
+def of(content: bytes | mmap.mmap) -> str:
+    """The SHA-256 of bytes, as 64 hex digits."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def of_file(path: Path) -> str:
+    """The SHA-256 of a file, which need not fit into memory."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while part := file.read(_PART):
+            digest.update(part)
+    return digest.hexdigest()
+
+
+def check_own(content: bytes | mmap.mmap, held: Any) -> Digests:
+    """Return the digests `held` by a file with this content, after checking its own.
+
+    Raises ValueError if the content has changed since it was sealed.
+    """
+    if not (isinstance(held, dict) and all(isinstance(value, str) for value in held.values())):
+        raise ValueError("its digests are damaged")
+    own = held.get(OWN, "").encode()
+    place = content.rfind(own)
+    if len(own) != len(BLANK) or place < 0:
+        raise ValueError("its digests are damaged")
+    digest = hashlib.sha256()
+    end = place + len(own)
+    with memoryview(content) as view, view[:place] as before, view[end:] as after:
+        digest.update(before)
+        digest.update(BLANK.encode())
+        digest.update(after)
+    if digest.hexdigest().encode() != own:
+        raise ValueError("changed since it was written")
+    return held
+
+
+def check_file(path: Path, held: Any) -> None:
+    """Raise ValueError unless a file, and those beside it, are what its digests `held` say."""
+    if not isinstance(held, dict):
+        raise ValueError("has no digests: written by an older version or another program")
+    with path.open("rb") as file, _mapped(file) as content:
+        check_own(content, held)
+    for name in held.keys() - {OWN}:
+        other = path.parent / name
+        if not other.is_file() or of_file(other) != held[name]:
+            raise ValueError(f"belongs to another {name}")

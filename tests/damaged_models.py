@@ -1,0 +1,260 @@
+"""Many ways in which a folder of bound files can be damaged.
+
+Each damage is a name and a function that changes a folder. `file_damages` suit any folder; the
+others suit a classifier that `checkpoint.save` wrote. After `RESEALED` damages all digests fit
+again, so that only the checks of values can notice them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from arxiv_hybrid.inference.checkpoint import CONFIG, FAMILIARITY, WEIGHTS, WORDS
+from arxiv_hybrid.system import digests
+from arxiv_hybrid.system.files import write_json
+
+Damage = tuple[str, Callable[[Path], None]]
+
+
+def file_damages(name: str, other: Path | None = None) -> Iterator[Damage]:
+    """Damages of the file `name`; other: a folder of the same kind with other content."""
+    for share in (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0):
+        yield (
+            f"{name}: bit flipped at {share:.0%}",
+            changed(name, lambda raw, s=share: flip(raw, s)),
+        )
+    yield f"{name}: half", changed(name, lambda raw: raw[: len(raw) // 2])
+    yield f"{name}: last byte lost", changed(name, lambda raw: raw[:-1])
+    yield f"{name}: one byte more", changed(name, lambda raw: raw + b"\n")
+    yield f"{name}: zeros at its end", changed(name, lambda raw: raw[:-64] + bytes(64))
+    yield f"{name}: empty", changed(name, lambda _: b"")
+    yield f"{name}: missing", lambda folder: (folder / name).unlink()
+    yield f"{name}: a folder", replaced(name, Path.mkdir)
+    yield f"{name}: a link to itself", replaced(name, lambda path: path.symlink_to(path.name))
+    yield f"{name}: a link to nothing", replaced(name, lambda path: path.symlink_to("nothing"))
+    yield f"{name}: a pipe", replaced(name, os.mkfifo)
+    if other:
+        yield f"{name}: of another folder", lambda folder: copied(other / name, folder / name)
+
+
+def model_damages(other: Path) -> Iterator[Damage]:
+    """All damages of a classifier with several labels; other: one with other weights and words."""
+    for name in (CONFIG, WEIGHTS, WORDS, FAMILIARITY):
+        yield from file_damages(name, other)
+    for fields in CHANGED_FIELDS:
+        yield f"{CONFIG}: {shown(fields)}", edited(fields)
+        yield f"RESEALED {CONFIG}: {shown(fields)}", resealed(edited(fields))
+    for field in FIELDS:
+        yield f"{CONFIG}: without {field}", edited({field: REMOVED})
+    for field in NEEDED_FIELDS:
+        yield f"RESEALED {CONFIG}: without {field}", resealed(edited({field: REMOVED}))
+    yield f"{CONFIG}: classes swapped", edited_list("classes", lambda names: names[::-1])
+    yield f"{CONFIG}: thresholds swapped", edited_list("thresholds", lambda values: values[::-1])
+    yield f"{CONFIG}: the digest of the words emptied", edited_digests(WORDS, "")
+    yield f"{CONFIG}: no digest of the weights", edited_digests(WEIGHTS, None)
+    yield f"{CONFIG}: no digest of its own", edited_digests(digests.OWN, None)
+    yield f"{CONFIG}: digests are a list", edited({digests.KEY: []})
+    yield f"{CONFIG}: digests are null", edited({digests.KEY: None})
+    yield f"{CONFIG}: a list", changed(CONFIG, lambda raw: b"[" + raw + b"]")
+    yield f"{CONFIG}: deeply nested", changed(CONFIG, lambda _: b'{"a":' * 100_000)
+    yield (
+        f"{CONFIG}: a number of 5,000 digits",
+        changed(
+            CONFIG, lambda raw: raw.replace(b'"title_length": ', b'"title_length": ' + b"1" * 5000)
+        ),
+    )
+    yield f"{WORDS}: words swapped", changed_words(lambda words: [*words[:-2], *words[:-3:-1]])
+    for what, change in WORD_CHANGES.items():
+        yield f"RESEALED {WORDS}: {what}", resealed(changed_words(change))
+    yield f"RESEALED {WORDS}: not UTF-8", resealed(changed(WORDS, lambda raw: raw + b"\xff\n"))
+    for name in (WEIGHTS, FAMILIARITY):
+        for what, change in TENSOR_CHANGES.items():
+            yield f"RESEALED {name}: {what}", resealed(changed_tensors(name, change))
+
+
+REMOVED = object()
+FIELDS = ("model", "arguments", "classes", "title_length", "abstract_length", "temperature",
+          "multi_label", "biases", "thresholds", "titles")  # fmt: skip
+NEEDED_FIELDS = ("model", "arguments", "classes", "title_length", "abstract_length", "biases",
+                 "thresholds")  # fmt: skip
+CHANGED_FIELDS: list[dict[str, Any]] = [
+    {"temperature": 0.0},
+    {"temperature": -1.0},
+    {"temperature": float("nan")},
+    {"temperature": float("inf")},
+    {"temperature": "warm"},
+    {"temperature": None},
+    {"temperature": True},
+    {"classes": ["a", "a", "c"]},
+    {"classes": ["a", "", "c"]},
+    {"classes": ["a", "b"]},
+    {"classes": ["a", "b", "c", "d"]},
+    {"classes": ["a", "b", 3]},
+    {"classes": ["a", "b", "unsure"]},
+    {"classes": "abc"},
+    {"classes": {}},
+    {"title_length": 0},
+    {"abstract_length": -1},
+    {"abstract_length": 10**12},
+    {"title_length": 2.5},
+    {"multi_label": "yes"},
+    {"multi_label": False},
+    {"biases": [0.0, 0.0]},
+    {"biases": [0.0, float("nan"), 0.0]},
+    {"biases": None},
+    {"thresholds": [0.5, 0.5, 1.5]},
+    {"thresholds": [0.5, True, 0.5]},
+    {"titles": {"z": "Unknown"}},
+    {"titles": {"a": 1}},
+    {"titles": []},
+    {"model": "v9"},
+    {"model": "v5"},
+    {"model": None},
+    {"arguments": None},
+    {"arguments.vocab_size": 10**12},
+    {"arguments.vocab_size": 4},
+    {"arguments.lstm_hidden": 10**6},
+    {"arguments.num_filters": 0},
+    {"arguments.num_filters": "8"},
+    {"arguments.num_classes": 2},
+    {"arguments.embed_dim": True},
+    {"arguments.dropout": 1.5},
+    {"arguments.dropout": float("nan")},
+    {"arguments.attention": False},
+    {"arguments.unheard": 1},
+    {"unheard": 1},
+]
+WORD_CHANGES: dict[str, Callable[[list[str]], list[str]]] = {
+    "a word twice": lambda words: [*words[:-1], words[-2]],
+    "a word less": lambda words: words[:-1],
+    "a word more": lambda words: [*words, "more"],
+    "special words swapped": lambda words: [words[1], words[0], *words[2:]],
+    "none": lambda _: [],
+}
+Tensors = dict[str, torch.Tensor]
+TENSOR_CHANGES: dict[str, Callable[[Tensors], Tensors]] = {
+    "NaN": lambda tensors: filled(tensors, torch.nan),
+    "infinite": lambda tensors: filled(tensors, -torch.inf),
+    "one tensor less": lambda tensors: dict(list(tensors.items())[1:]),
+    "one tensor more": lambda tensors: {**tensors, "more": torch.zeros(1)},
+    "another shape": lambda tensors: {
+        name: torch.cat([value, value]) if value.dim() else value for name, value in tensors.items()
+    },
+    "none": lambda _: {},
+}
+
+
+def flip(raw: bytes, share: float) -> bytes:
+    """Flip one bit of the byte at this share of the length."""
+    place = round(share * (len(raw) - 1))
+    return raw[:place] + bytes([raw[place] ^ 1 << place % 7]) + raw[place + 1 :]
+
+
+def changed(name: str, change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        (folder / name).write_bytes(change((folder / name).read_bytes()))
+
+    return damage
+
+
+def replaced(name: str, create: Callable[[Path], Any]) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        (folder / name).unlink()
+        create(folder / name)
+
+    return damage
+
+
+def copied(source: Path, target: Path) -> None:
+    assert source.read_bytes() != target.read_bytes(), "the premise: another content"
+    shutil.copyfile(source, target)
+
+
+def edited(fields: dict[str, Any]) -> Callable[[Path], None]:
+    """Set fields of the configuration, as `a.b` those of a nested one; the digests stay."""
+
+    def damage(folder: Path) -> None:
+        content = json.loads((folder / CONFIG).read_text())
+        for key, value in fields.items():
+            *parents, last = key.split(".")
+            inner = content
+            for parent in parents:
+                inner = inner[parent]
+            if value is REMOVED:
+                del inner[last]
+            else:
+                inner[last] = value
+        (folder / CONFIG).write_text(json.dumps(content, indent=2, sort_keys=True))
+
+    return damage
+
+
+def edited_list(field: str, change: Callable[[list[Any]], list[Any]]) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        values = json.loads((folder / CONFIG).read_text())[field]
+        assert change(values) != values, "the premise"
+        edited({field: change(values)})(folder)
+
+    return damage
+
+
+def edited_digests(name: str, value: str | None) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        held = json.loads((folder / CONFIG).read_text())[digests.KEY]
+        held = {key: other for key, other in held.items() if key != name}
+        edited({digests.KEY: held if value is None else {**held, name: value}})(folder)
+
+    return damage
+
+
+def changed_words(change: Callable[[list[str]], list[str]]) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        words = change((folder / WORDS).read_text().splitlines())
+        (folder / WORDS).write_text("".join(f"{word}\n" for word in words))
+
+    return damage
+
+
+def filled(tensors: Tensors, value: float) -> Tensors:
+    """The tensors with `value` as the last element of the largest one."""
+    name = max(tensors, key=lambda name: tensors[name].numel())
+    damaged = tensors[name].clone()
+    damaged.view(-1)[-1] = value
+    return {**tensors, name: damaged}
+
+
+def changed_tensors(name: str, change: Callable[[Tensors], Tensors]) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        tensors = {key: value.clone() for key, value in load_file(folder / name).items()}
+        save_file(change(tensors), folder / name)
+
+    return damage
+
+
+def resealed(damage: Callable[[Path], None]) -> Callable[[Path], None]:
+    """The same damage, after which all digests fit again."""
+
+    def both(folder: Path) -> None:
+        damage(folder)
+        content = json.loads((folder / CONFIG).read_text())
+        bound = [folder / name for name in content[digests.KEY] if name != digests.OWN]
+        # not `write_json` alone: it writes null for NaN
+        write_json(folder / CONFIG, {}, bind=bound)
+        held = json.loads((folder / CONFIG).read_text())[digests.KEY]
+        content[digests.KEY] = {**held, digests.OWN: digests.BLANK}
+        (folder / CONFIG).write_text(json.dumps(content, indent=2, sort_keys=True))
+        digests.seal(folder / CONFIG)
+
+    return both
+
+
+def shown(fields: dict[str, Any]) -> str:
+    return ", ".join(f"{key} {value!r}" for key, value in fields.items())

@@ -1,0 +1,126 @@
+"""A damaged model folder is refused; it never answers as another model would."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from damaged_models import edited, model_damages, resealed
+
+from arxiv_hybrid.__main__ import main
+from arxiv_hybrid.inference import checkpoint
+from arxiv_hybrid.inference.familiarity import Familiarity
+from arxiv_hybrid.models import registry
+from arxiv_hybrid.system import digests
+from arxiv_hybrid.system.errors import UserError
+from arxiv_hybrid.text.vocabulary import Vocabulary
+
+PAPERS = pd.DataFrame({"title": ["deep learning", "words"], "abstract": ["words words", "deep x"]})
+
+
+def save(folder: Path, seed: int, words: tuple[str, ...]) -> None:
+    """An untrained v1 of three classes, several of which may apply, with familiarity."""
+    torch.manual_seed(seed)
+    arguments = {"vocab_size": 6, "embed_dim": 8, "num_classes": 3, "num_filters": 4,
+                 "lstm_hidden": 4, "dropout": 0.5, "attention": True}  # fmt: skip
+    config = checkpoint.ModelConfig(
+        "v1", arguments, ["a", "b", "c"], 12, 40, 0.5 + seed, multi_label=True,
+        biases=[0.1, 0.2, 0.3], thresholds=[0.4, 0.5, 0.6], titles={"a": "First"},
+    )  # fmt: skip
+    known = Familiarity(
+        idf=np.full(6, 1 + seed, np.float32), means=np.full((6, 3), 0.4, np.float32), unknown=3.0,
+        curve=np.array([[4, 8], [0.5, 0.6], [0.1, 0.1]], np.float32), threshold=-9.0,
+    )  # fmt: skip
+    vocabulary = Vocabulary(("<PAD>", "<UNK>", *words))
+    checkpoint.save(folder, registry.build("v1", **arguments), vocabulary, config, known)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A model, and another one of the same shape."""
+    root = tmp_path_factory.mktemp("models")
+    save(root / "model", 0, ("deep", "learning", "words", "x"))
+    save(root / "other", 1, ("learning", "deep", "words", "y"))
+    return root / "model", root / "other"
+
+
+def test_no_damaged_folder_answers(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    sound, other = folders
+    outcomes: dict[str, str] = {}
+    expected = checkpoint.load(sound).classify(PAPERS)
+    for name, damage in model_damages(other):
+        folder = tmp_path / "damaged"
+        shutil.copytree(sound, folder)
+        damage(folder)
+        try:
+            answer = checkpoint.load(folder).classify(PAPERS)
+        except UserError as error:
+            outcomes[name] = "refused" if str(folder) in str(error) else f"without folder: {error}"
+        else:
+            outcomes[name] = "the same" if answer.equals(expected) else "another answer"
+        shutil.rmtree(folder)
+    assert {name: outcome for name, outcome in outcomes.items() if outcome != "refused"} == {}
+    assert Counter(outcomes.values())["refused"] >= 150
+
+
+@pytest.mark.parametrize(
+    "change", [{"temperature": float("nan")}, {"classes": ["a", "a", "c"]}, {"unheard": 1}]
+)
+def test_the_command_says_what_is_wrong_in_one_line(
+    change: dict[str, object], folders: tuple[Path, Path], tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    shutil.copytree(folders[0], tmp_path / "model")
+    resealed(edited(change))(tmp_path / "model")
+    paper = ["--title", "deep", "--abstract", "words"]
+    assert main(["predict", *paper, "--model", str(tmp_path / "model")]) == 2
+    output = capsys.readouterr()
+    assert output.err.startswith(f"error: {tmp_path}/model: not a sound model: ")
+    assert (output.err.count("\n"), output.out) == (1, "")
+
+
+def test_a_model_without_digests_is_loaded_and_says_so(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    expected = checkpoint.load(folders[0]).classify(PAPERS)
+    shutil.copytree(folders[0], tmp_path / "model")
+    change = edited({digests.KEY: None})
+    change(tmp_path / "model")
+    config = tmp_path / "model" / checkpoint.CONFIG
+    config.write_text(config.read_text().replace('"sha256": null,', ""))
+    pd.testing.assert_frame_equal(checkpoint.load(tmp_path / "model").classify(PAPERS), expected)
+    error = capsys.readouterr().err
+    assert "model: written by an older version, without digests" in error
+    assert error.count("\n") == 1
+    (tmp_path / "model" / checkpoint.FAMILIARITY).write_bytes(b"damaged")
+    with pytest.raises(UserError, match="not a sound model"):
+        checkpoint.load(tmp_path / "model")
+
+
+def test_weights_that_overflow_do_not_answer(folders: tuple[Path, Path]) -> None:
+    classifier = checkpoint.load(folders[0])
+    with torch.no_grad():
+        classifier.model.head[-1].weight.fill_(3e38)  # type: ignore[index]
+    for ask in (classifier.classify, classifier.probabilities):
+        with pytest.raises(UserError, match="computes values that are not finite"):
+            ask(PAPERS)
+
+
+def test_a_model_that_cannot_be_built_without_memory_is_loaded(
+    folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Own(registry.MODELS["v1"]):  # type: ignore[misc]
+        def __init__(self, **arguments: object) -> None:
+            super().__init__(**arguments)
+            self.scale = float(torch.ones(1))  # fails on torch's meta device
+
+    expected = checkpoint.load(folders[0]).classify(PAPERS)
+    monkeypatch.setitem(registry.MODELS, "v1", Own)
+    loaded = checkpoint.load(folders[0])
+    assert isinstance(loaded.model, Own)
+    pd.testing.assert_frame_equal(loaded.classify(PAPERS), expected)
