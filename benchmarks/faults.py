@@ -378,20 +378,22 @@ def mlflow(_: Namespace) -> Iterator[Case]:
 def models(_: Namespace) -> Iterator[Case]:
     """Model folders with one damage each: none may answer as if it were sound."""
     sys.path.insert(0, str(ROOT / "tests"))
-    from damaged_models import model_damages  # type: ignore[import-not-found]
+    from damaged_models import model_damages, save  # type: ignore[import-not-found]
 
-    with workspace() as space:
-        sound = space.folder / "models/main"
-        papers = pd.read_parquet(space.folder / "data/splits/test.parquet").head(20)
+    texts = ["deep learning", "words", "", "deep words x"]
+    papers = pd.DataFrame({"title": texts, "abstract": texts[::-1]})
+    with tempfile.TemporaryDirectory() as name:
+        sound, other, folder = (Path(name) / kind for kind in ("sound", "other", "damaged"))
+        save(sound, 0, ("deep", "learning", "words", "x"))
+        save(other, 1, ("learning", "deep", "words", "y"))
         expected = checkpoint.load(sound).classify(papers)
         outcomes: Counter[str] = Counter()
-        for name, damaging in model_damages(space.folder / "models/members/other"):
-            folder = space.folder / "damaged"
+        for damage_name, damaging in model_damages(other):
             shutil.copytree(sound, folder)
             damaging(folder)
             try:
                 same = checkpoint.load(folder).classify(papers).equals(expected)
-                outcomes["answers as before" if same else f"answers wrongly: {name}"] += 1
+                outcomes["answers as before" if same else f"answers wrongly: {damage_name}"] += 1
             except UserError:
                 outcomes["refused"] += 1
             shutil.rmtree(folder)

@@ -14,12 +14,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
+from arxiv_hybrid.inference import checkpoint
 from arxiv_hybrid.inference.checkpoint import CONFIG, FAMILIARITY, WEIGHTS, WORDS
+from arxiv_hybrid.inference.familiarity import Familiarity
+from arxiv_hybrid.models import registry
 from arxiv_hybrid.system import digests
 from arxiv_hybrid.system.files import write_json
+from arxiv_hybrid.text.vocabulary import Vocabulary
 
 Damage = tuple[str, Callable[[Path], None]]
 
@@ -258,3 +263,20 @@ def resealed(damage: Callable[[Path], None]) -> Callable[[Path], None]:
 
 def shown(fields: dict[str, Any]) -> str:
     return ", ".join(f"{key} {value!r}" for key, value in fields.items())
+
+
+def save(folder: Path, seed: int, words: tuple[str, ...]) -> None:
+    """An untrained v1 of three classes, several of which may apply, with familiarity."""
+    torch.manual_seed(seed)
+    arguments = {"vocab_size": 6, "embed_dim": 8, "num_classes": 3, "num_filters": 4,
+                 "lstm_hidden": 4, "dropout": 0.5, "attention": True}  # fmt: skip
+    config = checkpoint.ModelConfig(
+        "v1", arguments, ["a", "b", "c"], 12, 40, 0.5 + seed, multi_label=True,
+        biases=[0.1, 0.2, 0.3], thresholds=[0.4, 0.5, 0.6], titles={"a": "First"},
+    )  # fmt: skip
+    known = Familiarity(
+        idf=np.full(6, 1 + seed, np.float32), means=np.full((6, 3), 0.4, np.float32), unknown=3.0,
+        curve=np.array([[4, 8], [0.5, 0.6], [0.1, 0.1]], np.float32), threshold=-9.0,
+    )  # fmt: skip
+    vocabulary = Vocabulary(("<PAD>", "<UNK>", *words))
+    checkpoint.save(folder, registry.build("v1", **arguments), vocabulary, config, known)

@@ -6,38 +6,18 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
-from damaged_models import edited, model_damages, resealed
+from damaged_models import edited, model_damages, resealed, save
 
 from arxiv_hybrid.__main__ import main
 from arxiv_hybrid.inference import checkpoint
-from arxiv_hybrid.inference.familiarity import Familiarity
 from arxiv_hybrid.models import registry
 from arxiv_hybrid.system import digests
 from arxiv_hybrid.system.errors import UserError
-from arxiv_hybrid.text.vocabulary import Vocabulary
 
 PAPERS = pd.DataFrame({"title": ["deep learning", "words"], "abstract": ["words words", "deep x"]})
-
-
-def save(folder: Path, seed: int, words: tuple[str, ...]) -> None:
-    """An untrained v1 of three classes, several of which may apply, with familiarity."""
-    torch.manual_seed(seed)
-    arguments = {"vocab_size": 6, "embed_dim": 8, "num_classes": 3, "num_filters": 4,
-                 "lstm_hidden": 4, "dropout": 0.5, "attention": True}  # fmt: skip
-    config = checkpoint.ModelConfig(
-        "v1", arguments, ["a", "b", "c"], 12, 40, 0.5 + seed, multi_label=True,
-        biases=[0.1, 0.2, 0.3], thresholds=[0.4, 0.5, 0.6], titles={"a": "First"},
-    )  # fmt: skip
-    known = Familiarity(
-        idf=np.full(6, 1 + seed, np.float32), means=np.full((6, 3), 0.4, np.float32), unknown=3.0,
-        curve=np.array([[4, 8], [0.5, 0.6], [0.1, 0.1]], np.float32), threshold=-9.0,
-    )  # fmt: skip
-    vocabulary = Vocabulary(("<PAD>", "<UNK>", *words))
-    checkpoint.save(folder, registry.build("v1", **arguments), vocabulary, config, known)
 
 
 @pytest.fixture(scope="module")
