@@ -12,15 +12,16 @@ from arxiv_hybrid.audit.inspection import inspect, render
 from arxiv_hybrid.commands.terminal import note
 from arxiv_hybrid.data.schema import check_papers
 from arxiv_hybrid.params.schema import Columns
-from arxiv_hybrid.sources.csv_source import SUFFIXES, load_csv
+from arxiv_hybrid.sources.csv_source import load_csv
 from arxiv_hybrid.sources.snapshot_scan import Window
 from arxiv_hybrid.sources.snapshot_source import read_snapshot
+from arxiv_hybrid.system.csv_rows import is_csv
 from arxiv_hybrid.system.errors import UserError
 
 
 def run(options: Namespace) -> None:
     """Print summary tables of a file of papers."""
-    if options.file.name.endswith(SUFFIXES):
+    if is_csv(options.file):
         papers = _read_csv(options.file, _columns(options.columns), options.label)
     else:
         papers = _read_dump(options.file)
