@@ -118,6 +118,9 @@ def fetch_snapshot(params: Params, workspace: Workspace) -> FetchResult:
     papers = check_papers(selection.table(per_query=params.row_per_query), str(path))
     counts = {
         "lines": selection.lines,
+        "other_categories": selection.other,
+        "outside_window": selection.outside,
+        "beyond_per_category": selection.beyond,
         "unreadable": selection.unreadable,
         "uncategorized": selection.uncategorized,
         "repeated": selection.repeated,
@@ -127,6 +130,10 @@ def fetch_snapshot(params: Params, workspace: Workspace) -> FetchResult:
     origin = {"source": "snapshot", "ceiling": None, **counts}
     remarks = _counted(
         counts,
+        lines="line{s} read",
+        other_categories="paper{s} of no wanted category left out",
+        outside_window="paper{s} outside fetch.since and fetch.until left out",
+        beyond_per_category="paper{s} beyond fetch.per_category left out",
         unreadable="paper{s} without text left out",
         uncategorized="paper{s} without a category left out",
         repeated="repeated line{s} left out",
@@ -140,7 +147,7 @@ def fetch_snapshot(params: Params, workspace: Workspace) -> FetchResult:
 
 def fetch_arxiv(params: Params, workspace: Workspace) -> FetchResult:
     """Fetch the newest papers from arXiv's API, or from the URL in ARXIV_API_URL."""
-    # imported here, because only this source needs the arxiv and requests libraries
+    # imported here, because only this source needs the lxml and requests libraries
     from arxiv_hybrid.sources import arxiv_api, arxiv_pagination, arxiv_source
 
     fetch = params.fetch
@@ -152,12 +159,14 @@ def fetch_arxiv(params: Params, workspace: Workspace) -> FetchResult:
         workspace.cache(),
         url=os.environ.get("ARXIV_API_URL") or arxiv_api.API_URL,
         allow_fewer=fetch.allow_fewer,
+        contact=fetch.contact,
     )
     short = _check_numbers(fetched.counts, params, "arXiv")
     papers = check_papers(fetched.table(per_query=params.row_per_query), "arXiv")
     counts = {
         "unreadable": fetched.unreadable,
         "missing": fetched.missing,
+        "unasked": len(fetched.unasked),
         "uncategorized": fetched.uncategorized,
         "unknown_categories": fetched.unknown,
         "papers_without_tokens": _count_without_tokens(papers),
@@ -167,6 +176,7 @@ def fetch_arxiv(params: Params, workspace: Workspace) -> FetchResult:
         counts,
         unreadable="paper{s} without text left out",
         missing="paper{s} counted but not sent",
+        unasked="paper{s} of no wanted category left out",
         uncategorized="paper{s} without a category left out",
         unknown_categories=f"unknown categor{{y}} ignored, the first {fetched.first_unknown}",
         papers_without_tokens=_NO_TOKENS,

@@ -48,6 +48,8 @@ class Selection:
     lines: int = 0
     unreadable: int = 0  # papers without a title or an abstract
     uncategorized: int = 0  # papers without any category of arXiv
+    other: int = 0  # papers of no wanted category
+    outside: int = 0  # papers outside the window
     repeated: int = 0  # lines of papers that an earlier line has
     unknown: int = 0  # names among the categories that arXiv does not have
     first_unknown: str = ""
@@ -61,6 +63,8 @@ class Selection:
         for paper in block.papers:
             self.add(paper)
         self.lines += block.lines
+        self.other += block.other
+        self.outside += block.outside
         self.unreadable += block.unreadable
         self.uncategorized += block.uncategorized
         self.first_unknown = self.first_unknown or block.first_unknown
@@ -68,8 +72,8 @@ class Selection:
 
     def add(self, paper: RawPaper) -> None:
         """Offer a paper to every wanted category that it lists; a repeated paper counts once."""
+        self.repeated += paper.id in self._papers
         if self.per_category is None:
-            self.repeated += paper.id in self._papers
             self._papers.setdefault(paper.id, paper)
             return
         rank = self._rank(paper)
@@ -102,6 +106,12 @@ class Selection:
         listed = dict.fromkeys(map(unaliased, paper.categories))
         wanted = listed if self.categories is None else set(self.categories)
         return [name for name in listed if name in wanted]
+
+    @property
+    def beyond(self) -> int:
+        """The number of papers that `per_category` left out."""
+        left_out = self.other + self.outside + self.repeated + self.unreadable + self.uncategorized
+        return self.lines - left_out - len(self._papers)
 
     def counts(self) -> dict[str, int]:
         """The number of selected papers of each wanted category, or of each one that occurs."""
