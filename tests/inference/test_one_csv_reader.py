@@ -44,7 +44,7 @@ DAMAGED = {
     'id,title,abstract\n1,"T,open\n2,"U,x\n3,V,y\n': "lines 2 to 3: ',' expected after",
     "id,title,abstract\n1,T\n": "line 2: 2 fields, the header has 3",
     "id,title,abstract\n1,T,a, b\n": "line 2: 4 fields, the header has 3",
-    "id,title,abstract\n\n1,T,a\n2\n": "line 4: 1 fields, the header has 3",
+    "id,title,abstract\n\n1,T,a\n2\n": "line 4: 1 field, the header has 3",
     "id,title,abstract\n1,T,one\rtwo\n": "line 2: a carriage return outside quotes",
     "id,title,abstract\n1,T,caf\udce9\n": "line 2: not UTF-8: byte 0xe9",
     "id,title,Title ,abstract\n1,T,U,x\n": "title (column 2) and Title (column 3) have the same",

@@ -12,6 +12,7 @@ from arxiv_hybrid.system.streams import MAX_LINE, text_lines
 SUFFIXES = (".csv", ".tsv")
 COMPRESSED = ("", ".gz", ".xz", ".zip")
 _NAMES_SHOWN = 12
+_CELL = 64  # bytes that Python needs for a cell beside its text; a line may hold one
 _PROBLEMS = {  # by the start of a message of the module csv
     "new-line character": "a carriage return outside quotes",
     "field larger than": f"a cell of more than {MAX_LINE >> 20} MiB",
@@ -31,7 +32,7 @@ class CsvRows:
     """The header of a CSV, and its rows: lists of as many cells as the header has.
 
     The separator is a comma, or a tab if the name says .tsv. Quotes must match, and a cell holds no
-    NUL byte. Empty lines are skipped. A row takes up to `streams.MAX_LINE` characters.
+    NUL byte. Empty lines are skipped. A row takes up to about `streams.MAX_LINE` bytes.
 
     Raises UserError if the file cannot be read (see `streams.line_blocks`), has no header, or has
     quotes that do not match, because it is then unknown where the next row begins. option: the
@@ -42,7 +43,8 @@ class CsvRows:
         csv.field_size_limit(MAX_LINE)
         self._path = path
         self._separator = "\t" if ".tsv" in path.suffixes else ","
-        self._left = MAX_LINE  # characters that the current row may still take
+        self._first = 1  # line in which the current row begins
+        self._left = MAX_LINE  # characters that it may still take
         lines = self._count(text_lines(path, option=option))
         self._reader = csv.reader(lines, delimiter=self._separator, strict=True)
         self.header = self._read_header()
@@ -70,7 +72,7 @@ class CsvRows:
     def __iter__(self) -> Iterator[list[str] | BadRowError]:
         """The rows in order; one that cannot be read is a BadRowError instead."""
         while True:
-            first = self._reader.line_num + 1
+            self._first = self._reader.line_num + 1
             self._left = MAX_LINE
             try:
                 cells = next(self._reader, None)
@@ -81,15 +83,16 @@ class CsvRows:
                     yield cells
             except csv.Error as error:
                 raise UserError(
-                    f"{self._path}: {self._lines(first)}: {_reason(error)}; fix the quotes: it is "
+                    f"{self._path}: {self._lines()}: {_reason(error)}; fix the quotes: it is "
                     "unknown where the next row begins"
                 ) from None
             except BadRowError as error:
-                yield BadRowError(f"{self._lines(first)}: {error}")
+                yield BadRowError(f"{self._lines()}: {error}")
 
     def _check(self, cells: list[str]) -> None:
         if len(cells) != len(self.header):
-            raise BadRowError(f"{len(cells):,} fields, the header has {len(self.header):,}")
+            fields = f"{len(cells):,} field{'s' if len(cells) > 1 else ''}"
+            raise BadRowError(f"{fields}, the header has {len(self.header):,}")
         _check_text(cells)
 
     def _read_header(self) -> list[str]:
@@ -104,18 +107,18 @@ class CsvRows:
             ) from None
         return [name.strip() for name in header]
 
-    def _lines(self, first: int) -> str:
-        last = self._reader.line_num
+    def _lines(self) -> str:
+        first, last = self._first, self._reader.line_num
         return f"line {first}" if last <= first else f"lines {first} to {last}"
 
     def _count(self, lines: Iterator[str]) -> Iterator[str]:
-        """Pass the lines on; UserError if a row goes on for more than `MAX_LINE` characters."""
+        """Pass the lines on; UserError if a row takes more than about `MAX_LINE` bytes."""
         for line in lines:
-            self._left -= len(line)
+            self._left -= len(line) + _CELL
             if self._left < 0:
                 raise UserError(
-                    f"{self._path}: the row that ends in line {self._reader.line_num + 1:,} or "
-                    f"later is longer than {MAX_LINE >> 20} MiB; is a closing quote missing?"
+                    f"{self._path}: the row that begins in line {self._first} is longer than "
+                    f"{MAX_LINE >> 20} MiB; is a closing quote missing?"
                 )
             yield line
 

@@ -55,7 +55,8 @@ class _Short(reprlib.Repr):
 
 def shown(value: object) -> str:
     """A value for a message: like `repr`, but short, whatever the value."""
-    return _Short().repr(value)
+    text = _Short().repr(value)
+    return text if len(text) <= 2 * _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]} ... {text[-9:]}"
 
 
 @contextmanager
