@@ -39,9 +39,14 @@ def _read_dump(path: Path) -> pd.DataFrame:
     selection = read_snapshot(
         path, categories=None, per_category=None, sample="newest", seed=0, window=Window()
     )
-    left_out = selection.unreadable + selection.uncategorized + selection.repeated
-    if left_out:
-        note(f"lines left out, without text or category, or repeated: {left_out:,}")
+    reasons = {
+        "papers without text": selection.unreadable,
+        "papers without a category": selection.uncategorized,
+        "repeated lines": selection.repeated,
+    }
+    for reason, count in reasons.items():
+        if count:
+            note(f"{reason}, left out: {count:,}")
     if selection.unknown:
         first = selection.first_unknown
         note(f"unknown categories ignored: {selection.unknown:,}, the first {first}")
