@@ -7,7 +7,7 @@ import pytest
 from arxiv_hybrid.data.identifiers import (
     canonical,
     is_arxiv_id,
-    lost_digits,
+    lost_zeros,
     made_of,
     submission_order,
     submitted,
@@ -77,10 +77,9 @@ def test_every_form_of_an_id_is_one(form: str) -> None:
     ],
 )
 def test_ids_that_became_numbers_are_noticed(ids: list[str], row: int, value: str) -> None:
-    lost = lost_digits(ids)
-    assert lost is not None
-    assert (lost.row, lost.value, lost.rows) == (row, value, 1)
-    assert f"row {row + 1}, column id: '{value}'" in lost.message("id")
+    lost = lost_zeros(ids)
+    assert lost == (value, row, 1)
+    assert str(lost).startswith(f"1 id of arXiv lacks zeros, the first {value} in row {row + 1}: a")
 
 
 @pytest.mark.parametrize(
@@ -94,7 +93,15 @@ def test_ids_that_became_numbers_are_noticed(ids: list[str], row: int, value: st
     ],
 )
 def test_other_ids_are_not_taken_for_numbers(ids: list[str]) -> None:
-    assert lost_digits(ids) is None
+    assert lost_zeros(ids) is None
+
+
+def test_ids_without_their_last_zero_have_a_place_in_time() -> None:
+    assert submitted("2511.0001") == submitted("2511.00010") == (2025, 11, 10)
+    assert submission_order("2511.00009") < submission_order("2511.0001")
+    assert submission_order("2511.0001") < submission_order("2511.00011")
+    assert submitted("1001.1") is None, "perhaps another numbering"
+    assert not is_arxiv_id("2511.0001")
 
 
 def test_ids_sort_by_submission() -> None:

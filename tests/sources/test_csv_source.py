@@ -138,10 +138,14 @@ def test_broken_files_are_reported(tmp_path: Path, content: bytes, message: str)
         check(path)
 
 
-def test_ids_that_became_numbers_are_an_error(tmp_path: Path) -> None:
-    path = write(tmp_path, id=["2511.00012", "2511.00012", "2511.0001"])
-    with pytest.raises(UserError, match=r"row 3, column id: '2511.0001' is an arXiv id without"):
-        read_csv(path)
+def test_ids_that_became_numbers_are_told(tmp_path: Path) -> None:
+    table = {"id": ["2511.00012", "2511.00013", "2511.0001"], "title": list("TUV"),
+             "abstract": list("xyz"), "kind": list("aab")}  # fmt: skip
+    result = own(tmp_path, table)
+    assert result.origin["ids_without_zeros"] == 1
+    assert "1 id of arXiv lacks zeros, the first 2511.0001 in row 3" in result.remark
+    other = own(tmp_path, {**table, "id": ["1001.1", "1001.2", "1001.3"]})
+    assert other.origin["ids_without_zeros"] == 0
 
 
 def test_forms_of_an_id_are_one_paper(tmp_path: Path) -> None:

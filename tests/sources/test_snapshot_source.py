@@ -469,8 +469,8 @@ def test_everything_left_out_is_counted(tmp_path: Path) -> None:
     [
         ('{"categories": "cs.AI", "id": 2511.10, "title": "T", "abstract": "A"}',
          "line 2: id 2511.1 is a number, which loses zeros at its end: write ids as strings"),
-        ('{"categories": "cs.AI", "id": "2511.0001", "title": "T", "abstract": "A"}',
-         "line 2: id '2511.0001' is not an arXiv id"),
+        ('{"categories": "cs.AI", "id": "2511.001", "title": "T", "abstract": "A"}',
+         "line 2: id '2511.001' is not an arXiv id"),
         ('{"categories": "cs.AI", "id": "%s"' % ("x" * 10**6) + ', "title": "", "abstract": ""}',
          "line 2: id 'xxx"),
         ('{"categories": "cs.AI", "a": ' + "[" * 10**5, "line 2: invalid JSON: nested too deeply"),
@@ -489,6 +489,14 @@ def test_odd_json_is_one_short_line(
         read(path, categories=categories)
     assert message in str(caught.value)
     assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("classes", [["cs.AI", "cs.CL"], "all"])
+def test_ids_that_became_numbers_are_told(tmp_path: Path, classes: Any) -> None:
+    lines = [record(9, "cs.AI", id="2401.0001"), record(9, "cs.AI"), record(10, "cs.CL")]
+    result = fetched(write(tmp_path / "dump.json", lines), {"classes": classes}, since="2024-01-01")
+    assert result.origin["ids_without_zeros"] == 1
+    assert "1 id without the last zero, the first 2401.0001: a program read ids" in result.remark
 
 
 def test_numbers_of_5000_digits_elsewhere_in_a_line_are_read(tmp_path: Path) -> None:

@@ -32,6 +32,8 @@ def _read_csv(path: Path, columns: Columns, label: str | None) -> pd.DataFrame:
     file = load_csv(path, option="FILE", columns=columns, label=label)
     once = file.papers if file.has_ids else file.papers.drop_duplicates("id")
     check_papers(once, str(path), without=file.without)
+    if file.lost_zeros:
+        note(str(file.lost_zeros))
     return file.papers
 
 
@@ -47,6 +49,10 @@ def _read_dump(path: Path) -> pd.DataFrame:
     for reason, count in reasons.items():
         if count:
             note(f"{reason}, left out: {count:,}")
+    if selection.lost_zeros:
+        note(
+            f"ids without the last zero: {selection.lost_zeros:,}, the first {selection.first_lost}"
+        )
     if selection.unknown:
         first = selection.first_unknown
         note(f"unknown categories ignored: {selection.unknown:,}, the first {first}")

@@ -41,6 +41,7 @@ _ARXIV = re.compile(
     rf"(?:{_PREFIX})?(?:arxiv(?:[:.]|\.org:)? ?)?(?P<id>{_NEW_ID}|{_OLD_ID}){_SUFFIX}",
     re.IGNORECASE | re.ASCII,
 )
+_FEWEST = 9  # characters of an id since 2007
 _LONGEST = 300  # characters of a URL
 _BRACKETS = " <>()[]{}\"'\u200b\ufeff"
 _CANONICAL = re.compile(  # nearly all are; five digits since 2015, four before
@@ -103,49 +104,53 @@ def is_arxiv_id(identifier: str) -> bool:
     return bool(_CANONICAL.match(identifier) or _match(identifier))
 
 
-class LostDigits(NamedTuple):
-    """Ids of arXiv that became numbers. row: of the first, from 0. rows: how many there are."""
+def with_zeros(identifier: str) -> str:
+    """An arXiv id with the zeros that it lost as a number: `2511.00010` for `2511.0001`.
 
+    All others are returned as they are.
+    """
+    match = _NUMBER.match(identifier)
+    if match is None:
+        return identifier
+    month = match["month"].zfill(4)
+    whole = f"{month}.{match['digits'].ljust(4 if month < '1501' else 5, '0')}"
+    return whole if _CANONICAL.match(whole) else identifier
+
+
+class LostZeros(NamedTuple):
+    """Ids of arXiv that became numbers. first: the first one, in `row`, from 0. rows: how many."""
+
+    first: str
     row: int
-    value: str
     rows: int
 
-    def message(self, column: str) -> str:
-        """What is wrong, where, and what to do."""
-        more = f" ({self.rows - 1:,} more rows)" if self.rows > 1 else ""
+    def __str__(self) -> str:
+        several = f"{self.rows:,} ids of arXiv lack" if self.rows > 1 else "1 id of arXiv lacks"
         return (
-            f"row {self.row + 1:,}, column {column}: {self.value!r} is an arXiv id without its "
-            f"zeros{more}: a program read the ids as numbers; export them as text"
+            f"{several} zeros, the first {self.first} in row {self.row + 1:,}: a program read the "
+            "ids as numbers; export them as text"
         )
 
 
-def lost_digits(identifiers: Sequence[str]) -> LostDigits | None:
+def lost_zeros(identifiers: Sequence[str]) -> LostZeros | None:
     """Ids such as `2511.0001` and `704.0001` in a column whose other ids are arXiv's; else None.
 
-    As a number, `2511.00010` loses its last zeros and may become the id of another paper. A column
+    As a number, `2511.00010` loses its last zero and may become the id of another paper. A column
     of which less than half are whole ids of arXiv is taken for another numbering.
     """
-    damaged = [row for row, name in enumerate(identifiers) if _lost_zeros(name)]
+    damaged = [row for row, name in enumerate(identifiers) if with_zeros(name) != name]
     if not damaged or sum(map(is_arxiv_id, identifiers)) < len(damaged):
         return None
-    return LostDigits(damaged[0], identifiers[damaged[0]], len(damaged))
-
-
-def _lost_zeros(identifier: str) -> bool:
-    match = _NUMBER.match(identifier)
-    if match is None or _CANONICAL.match(identifier):
-        return False
-    month = match["month"].zfill(4)
-    whole = f"{month}.{match['digits'].ljust(4 if month < '1501' else 5, '0')}"
-    return bool(_CANONICAL.match(whole))
+    return LostZeros(identifiers[damaged[0]], damaged[0], len(damaged))
 
 
 def submitted(identifier: str) -> Submitted | None:
     """Parse the submission from an arXiv id; None if the id is not one.
 
-    In ids before April 2007 (`cs/0101002`) the number counts per archive.
+    In ids before April 2007 (`cs/0101002`) the number counts per archive. An id that lost its last
+    zero, such as `2511.0001`, is taken for the whole one.
     """
-    match = _match(identifier)
+    match = _match(with_zeros(identifier) if len(identifier) == _FEWEST else identifier)
     if match is None:
         return None
     if match["ny"]:
@@ -155,7 +160,12 @@ def submitted(identifier: str) -> Submitted | None:
 
 
 def submission_order(identifier: str) -> str:
-    """A string that sorts canonical arXiv ids by time of submission, equal times by id."""
+    """A string that sorts canonical arXiv ids by time of submission, equal times by id.
+
+    Ids that lost their last zero are sorted like whole ones.
+    """
+    if len(identifier) == _FEWEST:
+        identifier = with_zeros(identifier)
     if _CANONICAL.match(identifier):  # numbers have had five digits since 2015
         return identifier if len(identifier) == 10 else f"{identifier[:5]}0{identifier[5:]}"
     order = submitted(identifier)

@@ -7,14 +7,14 @@ numbers, and can continue after an unreadable row. Both read a CSV by `system.cs
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pandas as pd
 
-from arxiv_hybrid.data.identifiers import lost_digits
+from arxiv_hybrid.data.identifiers import lost_zeros
 from arxiv_hybrid.system.csv_rows import BadRowError, CsvRows
-from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.json_text import Number, parse_json
 from arxiv_hybrid.system.streams import text_lines
 
@@ -44,15 +44,18 @@ def read_records(
     option that named the file, for messages. Tables of long papers have fewer rows.
 
     Raises UserError if the file is missing, truncated or lacks a column, if a line is longer than
-    `streams.MAX_LINE`, if the quotes of a CSV do not match, because it is then unknown where the
-    next row begins, or if ids of arXiv have become numbers.
+    `streams.MAX_LINE`, or if the quotes of a CSV do not match, because it is then unknown where the
+    next row begins. Ids of arXiv that have become numbers are told on stderr.
     """
     parse = _json_rows if is_json_lines(path) else _csv_rows
     good_rows = _report_bad_rows(parse(path, key), path, on_bad_row)
+    read, told = 0, False
     for chunk in _chunks(good_rows, rows):
         papers = pd.DataFrame(chunk)
-        if "id" in papers and (lost := lost_digits(papers["id"].tolist())):
-            raise UserError(f"{path}: {lost.message('id')}")
+        if not told and "id" in papers and (lost := lost_zeros(papers["id"].tolist())):
+            told = True
+            print(f"{path}: {lost._replace(row=lost.row + read)}", file=sys.stderr)
+        read += len(papers)
         yield papers
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from arxiv_hybrid.data.identifiers import canonical, lost_digits, made_of
+from arxiv_hybrid.data.identifiers import LostZeros, canonical, lost_zeros, made_of
 from arxiv_hybrid.data.schema import (
     CATEGORIES,
     CATEGORY_COLUMNS,
@@ -35,11 +35,13 @@ class CsvFile:
     papers: the columns of `schema.COLUMNS`, then `label` if labels come from a column; not checked
     yet, and numbered by the index as in the file. without: title or abstract, if there is no such
     column. has_ids: whether there is a column of ids; if not, they are made from the texts.
+    lost_zeros: ids of arXiv that became numbers, if there are any.
     """
 
     papers: pd.DataFrame
     without: tuple[str, ...]
     has_ids: bool
+    lost_zeros: LostZeros | None = None
 
 
 def load_csv(
@@ -60,8 +62,7 @@ def load_csv(
     commas, the primary one first. option: the option that named the file, for messages.
 
     Raises UserError if the file is missing, truncated, not UTF-8 or not a table (see
-    `system.csv_rows`), if a column is missing or ambiguous, if ids of arXiv have become numbers, or
-    if a name is no category of arXiv.
+    `system.csv_rows`), if a column is missing or ambiguous, or if a name is no category of arXiv.
     """
     table = _Table(path, option, columns or Columns())
     papers, without, has_ids = _texts(table)
@@ -74,7 +75,7 @@ def load_csv(
     papers = papers[list(COLUMNS)]
     if label is not None:
         papers = papers.assign(**{LABEL: _labels(table, label)})
-    return CsvFile(papers, without, has_ids)
+    return CsvFile(papers, without, has_ids, lost_zeros(papers["id"].tolist()))
 
 
 def read_csv(path: Path, *, option: str = "fetch.path") -> pd.DataFrame:
@@ -149,8 +150,6 @@ def _texts(table: _Table) -> tuple[pd.DataFrame, tuple[str, ...], bool]:
         made = map(made_of, texts["title"], texts["abstract"])
         texts["id"] = pd.Series(list(made), index=texts.index, dtype=object)
     else:
-        if lost := lost_digits(ids.str.strip().tolist()):
-            raise UserError(f"{table.path}: {lost.message(table.name('id'))}")
         texts["id"] = ids.map(canonical)
     return texts[["id", *TEXTS]], without, ids is not None
 

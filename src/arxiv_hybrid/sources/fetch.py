@@ -72,6 +72,7 @@ def fetch_csv(params: Params, workspace: Workspace) -> FetchResult:
         "repeated_rows": len(file.papers) - len(papers),
         "relabelled_rows": _relabelled(file.papers) if own_labels else 0,
         "papers_outside": _count_outside(papers, wanted),
+        "ids_without_zeros": file.lost_zeros.rows if file.lost_zeros else 0,
         "papers_without_tokens": _count_without_tokens(papers),
     }
     remarks = [
@@ -83,6 +84,8 @@ def fetch_csv(params: Params, workspace: Workspace) -> FetchResult:
         papers_outside="paper{s} of no wanted category",
         papers_without_tokens=_NO_TOKENS,
     )
+    if file.lost_zeros:
+        remarks.append(str(file.lost_zeros))
     if not file.has_ids:
         remarks.insert(0, "no column of ids: they are made from the texts")
     origin = {"source": "csv", "ceiling": None, **counts}
@@ -124,6 +127,7 @@ def fetch_snapshot(params: Params, workspace: Workspace) -> FetchResult:
         "unreadable": selection.unreadable,
         "uncategorized": selection.uncategorized,
         "repeated": selection.repeated,
+        "ids_without_zeros": selection.lost_zeros,
         "unknown_categories": selection.unknown,
         "papers_without_tokens": _count_without_tokens(papers),
     }
@@ -137,6 +141,8 @@ def fetch_snapshot(params: Params, workspace: Workspace) -> FetchResult:
         unreadable="paper{s} without text left out",
         uncategorized="paper{s} without a category left out",
         repeated="repeated line{s} left out",
+        ids_without_zeros=f"id{{s}} without the last zero, the first {selection.first_lost}: a "
+        "program read ids as numbers, and the paper may be there twice",
         unknown_categories=f"unknown categor{{y}} ignored, the first {selection.first_unknown}",
         papers_without_tokens=_NO_TOKENS,
     )

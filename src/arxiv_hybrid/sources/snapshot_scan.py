@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import orjson
 
-from arxiv_hybrid.data.identifiers import canonical, is_arxiv_id, month_of
+from arxiv_hybrid.data.identifiers import canonical, month_of, submitted, with_zeros
 from arxiv_hybrid.data.schema import is_text, one_line
 from arxiv_hybrid.sources.tables import Paper
 from arxiv_hybrid.system.errors import UserError, shown
@@ -106,8 +106,9 @@ class ScannedBlock:
 
     lines: papers in the block. other: those that list no wanted category. outside: wanted ones
     outside the window. unreadable: wanted ones without a title or an abstract. uncategorized:
-    papers without any category of arXiv. unknown: names among the categories of
-    the papers read that arXiv does not have; first_unknown: the first, and its line.
+    papers without any category of arXiv. lost_zeros: papers whose id lost its last zero, as a
+    number does; first_lost: the first of them. unknown: names among the categories of the papers
+    read that arXiv does not have; first_unknown: the first, and its line.
     """
 
     papers: list[RawPaper] = field(default_factory=list)
@@ -116,6 +117,8 @@ class ScannedBlock:
     outside: int = 0
     unreadable: int = 0
     uncategorized: int = 0
+    lost_zeros: int = 0
+    first_lost: str = ""
     unknown: int = 0
     first_unknown: str = ""
 
@@ -150,6 +153,8 @@ def scan(block: bytes, first_line: int, request: Request) -> ScannedBlock:
             number = first_line + block.count(b"\n", 0, start)
             scanned.first_unknown = f"{unknown[0]} in line {number:,}"
         scanned.unknown += len(unknown)
+    lost = [paper.id for paper in scanned.papers if with_zeros(paper.id) != paper.id]
+    scanned.lost_zeros, scanned.first_lost = len(lost), lost[0] if lost else ""
     read = scanned.uncategorized + scanned.unreadable + scanned.outside + len(scanned.papers)
     scanned.other = scanned.lines - read
     return scanned
@@ -236,7 +241,7 @@ def _parse(record: dict[str, Any], categories: tuple[str, ...], *, tidy: bool) -
         if not isinstance(record.get(key), str):
             raise _LineError(f"{key} is missing or not a string")
     identifier = canonical(record["id"])
-    if not is_arxiv_id(identifier):
+    if submitted(identifier) is None:
         raise _LineError(f"id {shown(record['id'])} is not an arXiv id")
     try:
         versions = record.get("versions")

@@ -51,6 +51,8 @@ class Selection:
     other: int = 0  # papers of no wanted category
     outside: int = 0  # papers outside the window
     repeated: int = 0  # lines of papers that an earlier line has
+    lost_zeros: int = 0  # papers whose id lost its last zero
+    first_lost: str = ""
     unknown: int = 0  # names among the categories that arXiv does not have
     first_unknown: str = ""
     _papers: dict[str, RawPaper] = field(default_factory=dict)  # by id
@@ -67,6 +69,8 @@ class Selection:
         self.outside += block.outside
         self.unreadable += block.unreadable
         self.uncategorized += block.uncategorized
+        self.lost_zeros += block.lost_zeros
+        self.first_lost = self.first_lost or block.first_lost
         self.first_unknown = self.first_unknown or block.first_unknown
         self.unknown += block.unknown
 
