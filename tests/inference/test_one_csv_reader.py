@@ -49,6 +49,8 @@ DAMAGED = {
     "id,title,abstract\n1,T,caf\udce9\n": "line 2: not UTF-8: byte 0xe9",
     "id,title,Title ,abstract\n1,T,U,x\n": "title (column 2) and Title (column 3) have the same",
     "id,abstract,title,abstract\n1,x,T,y\n": "abstract (column 2) and abstract (column 4)",
+    '{"title": "T", "abstract": "x"}\n': "if these are JSON lines, give the file the ending .jsonl",
+    "title;abstract\nT;x\n": "separate the columns by commas, or by tabs in a .tsv",
     'id,"title"x,abstract\n1,a,b\n': "line 1: ',' expected after '\"'",
 }
 

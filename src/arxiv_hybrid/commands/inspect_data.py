@@ -39,8 +39,9 @@ def _read_csv(path: Path, columns: Columns, label: str | None) -> pd.DataFrame:
 
 def _read_dump(path: Path) -> pd.DataFrame:
     selection = read_snapshot(
-        path, categories=None, per_category=None, sample="newest", seed=0, window=Window()
-    )
+        path, categories=None, per_category=None, sample="newest", seed=0, window=Window(),
+        option="FILE",
+    )  # fmt: skip
     reasons = {
         "papers without text": selection.unreadable,
         "papers without a category": selection.uncategorized,

@@ -157,21 +157,23 @@ def read_snapshot(
     seed: int,
     window: Window,
     processes: int | None = None,
+    option: str = "fetch.path",
 ) -> Selection:
     """Read the dump and keep up to `per_category` papers that list each wanted category.
 
     categories: None wants all. per_category: None keeps all. sample: `newest` by time of
     submission, or `random` by a seeded hash of the id, which does not depend on the rest of the
-    file. processes: None uses up to eight cores for large files. Papers without a title or an
+    file. processes: None uses up to eight cores for large files. option: the option that named the
+    file, for messages. Papers without a title or an
     abstract are counted and left out. Raises UserError if the file is missing, damaged, truncated
     or not such a dump.
     """
     selection = Selection(categories, per_category, sample, seed)
     request = Request(str(path), categories, window, all_kept=per_category is None)
-    for block in _scan_file(path, request, "fetch.path", processes):
+    for block in _scan_file(path, request, option, processes):
         selection.add_block(block)
     if not selection.lines:
-        raise UserError(f"{path}: is empty, expected one JSON object per line (fetch.path)")
+        raise UserError(f"{path}: is empty, expected one JSON object per line ({option})")
     return selection
 
 

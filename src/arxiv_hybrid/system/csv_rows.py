@@ -13,10 +13,7 @@ SUFFIXES = (".csv", ".tsv")
 COMPRESSED = ("", ".gz", ".xz", ".zip")
 _NAMES_SHOWN = 12
 _CELL = 64  # bytes that Python needs for a cell beside its text; a line may hold one
-_PROBLEMS = {  # by the start of a message of the module csv
-    "new-line character": "a carriage return outside quotes",
-    "field larger than": f"a cell of more than {MAX_LINE >> 20} MiB",
-}
+_STRAY_RETURN = "new-line character"  # how the message of the module csv starts
 
 
 class BadRowError(Exception):
@@ -67,6 +64,8 @@ class CsvRows:
         marks = {",": ";\t", "\t": ";,"}[self._separator]
         only = len(self.header) == 1 and any(mark in names for mark in marks)
         advice = "; separate the columns by commas, or by tabs in a .tsv" if only else ""
+        if names.startswith(("{", "[")):
+            advice = "; if these are JSON lines, give the file the ending .jsonl"
         return UserError(f"{self._path}: {what}; it has {names}{advice}")
 
     def __iter__(self) -> Iterator[list[str] | BadRowError]:
@@ -137,4 +136,4 @@ def _check_text(cells: list[str]) -> None:
 
 def _reason(error: Exception) -> str:
     text = str(error)
-    return next((told for start, told in _PROBLEMS.items() if text.startswith(start)), text)
+    return "a carriage return outside quotes" if text.startswith(_STRAY_RETURN) else text
