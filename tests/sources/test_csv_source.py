@@ -156,6 +156,24 @@ def test_forms_of_an_id_are_one_paper(tmp_path: Path) -> None:
     assert "2 rows of an earlier paper left out" in result.remark
 
 
+def test_rows_repeated_under_another_form_of_the_id_are_left_out(tmp_path: Path) -> None:
+    ids = [f"2511.{number:05}" for number in range(1, 41)]
+    texts = {"title": [f"T {i}" for i in ids], "abstract": [f"A {i}" for i in ids],
+             "category": ["cs.LG", "cs.CL"] * 20}  # fmt: skip
+    once = pd.DataFrame({"id": ids, **texts})
+    urls = once.assign(id=[f"https://arxiv.org/pdf/{i}.pdf" for i in ids])
+    path = tmp_path / "twice.csv"
+    pd.concat([once, urls, once]).to_csv(path, index=False)
+    labels = {"from": "primary", "column": None, "classes": ["cs.LG", "cs.CL"]}
+    result = fetch_csv(own_params(path, labels=labels), Workspace(tmp_path, lambda: tmp_path))
+    assert result.papers["id"].tolist() == ids
+    assert "80 rows of an earlier paper left out" in result.remark
+    other = once.assign(title="Another title", id=urls["id"])
+    pd.concat([once, other]).to_csv(path, index=False)
+    with pytest.raises(UserError, match=r"id 2511\.00001 has two different values of title, in ro"):
+        fetch_csv(own_params(path, labels=labels), Workspace(tmp_path, lambda: tmp_path))
+
+
 @pytest.mark.parametrize("text", ["0", "1e5", "True", "007", "-1", "p", "$p$", "日本", "x²", "?"])
 def test_short_titles_stay_as_they_are(tmp_path: Path, text: str) -> None:
     papers = check(write(tmp_path, title=[text, text, "NULL and void"]))

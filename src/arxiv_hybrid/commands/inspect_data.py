@@ -30,8 +30,7 @@ def run(options: Namespace) -> None:
 
 def _read_csv(path: Path, columns: Columns, label: str | None) -> pd.DataFrame:
     file = load_csv(path, option="FILE", columns=columns, label=label)
-    once = file.papers if file.has_ids else file.papers.drop_duplicates("id")
-    check_papers(once, str(path), without=file.without)
+    check_papers(file.distinct(), str(path), without=file.without)
     if file.lost_zeros:
         note(str(file.lost_zeros))
     return file.papers

@@ -43,6 +43,19 @@ class CsvFile:
     has_ids: bool
     lost_zeros: LostZeros | None = None
 
+    def distinct(self, *, per_query: bool = False) -> pd.DataFrame:
+        """The rows without those that repeat an earlier one.
+
+        Made ids repeat with the text; per_query: each category of it has a row. Rows of one id in
+        the file are repeats if texts and categories agree. With labels all are kept, because two
+        labels of a paper are an error.
+        """
+        if not self.has_ids:
+            return self.papers.drop_duplicates(["id", "category"] if per_query else ["id"])
+        if LABEL in self.papers:
+            return self.papers
+        return self.papers.drop_duplicates(["id", *TEXTS, "category", "primary_category"])
+
 
 def load_csv(
     path: Path,

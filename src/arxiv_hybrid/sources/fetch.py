@@ -63,10 +63,8 @@ def fetch_csv(params: Params, workspace: Workspace) -> FetchResult:
         label=params.labels.column or fetch.columns.label if own_labels else None,
         wanted=wanted if per_query else None,
     )
-    rows = file.papers
     key = ["id", "category"] if per_query else ["id"]
-    if not file.has_ids:
-        rows = rows.drop_duplicates(key)
+    rows = file.distinct(per_query=per_query)
     papers = check_papers(rows, str(path), without=file.without).drop_duplicates(key)
     counts = {
         "repeated_rows": len(file.papers) - len(papers),
