@@ -165,6 +165,7 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     state: FakeServer
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else every response waits 40 ms for an acknowledgement
 
     def log_message(self, *_: object) -> None:
         """Keep the test output clean."""
