@@ -52,7 +52,8 @@ https://arxiv.org/abs/arXiv:{0} //arxiv.org/abs/{0} <https://arxiv.org/abs/{0}> 
 doi:10.48550/arXiv.{0} DOI:10.48550/ARXIV.{0} doi.org/10.48550/arXiv.{0} oai:arXiv.org:{0}
 info:arxiv/{0} https://ar5iv.org/abs/{0} https://ar5iv.labs.arxiv.org/html/{0}
 https://huggingface.co/papers/{0} https://www.alphaxiv.org/abs/{0}v1 abs/{0} pdf/{0}.pdf
-https://www.arxiv-vanity.com/papers/{0}/ https://scirate.com/arxiv/{0} "{0}" {0}.
+https://www.arxiv-vanity.com/papers/{0}/ https://scirate.com/arxiv/{0}
+https://api.semanticscholar.org/arXiv:{0} https://www.semanticscholar.org/arxiv/{0} "{0}" {0}.
 """.split()  # noqa: SIM905
 SPACED = [" {0} ", "arXiv: {0}", "arXiv:{0} [cs.LG]", "arXiv:{0}v1 [cs.LG] 3 Jan 2025",
           "doi: 10.48550/arXiv.{0}", "arXiv {0}"]  # fmt: skip

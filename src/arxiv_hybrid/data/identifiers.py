@@ -27,6 +27,7 @@ _SITES = "|".join(
         r"(?:www\.)?alphaxiv\.org",
         r"(?:www\.)?arxiv-vanity\.com",
         r"(?:www\.)?scirate\.com",
+        r"(?:www\.|api\.)?semanticscholar\.org",
         r"(?:www\.)?(?:huggingface|hf)\.co",
     ]
 )
