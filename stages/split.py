@@ -23,6 +23,8 @@ def main(params: Params) -> None:
         write_parquet(SPLITS / f"{name}.parquet", part, bind=[LABELS])
     if labelled.left_out:
         print(f"left out: {labelled.left_out}")
+    for remark in labelled.remarks:
+        print(remark)
     for name, part in parts.items():
         if absent := absent_classes(part, label_set):
             print(f"{name} has no paper of {', '.join(absent)}")

@@ -165,6 +165,7 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     state: FakeServer
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else every response waits 40 ms for an acknowledgement
 
     def log_message(self, *_: object) -> None:
         """Keep the test output clean."""
@@ -193,8 +194,11 @@ class _Handler(BaseHTTPRequestHandler):
     def _respond(self, address: Any) -> None:
         fault = self.state.next_fault()
         if isinstance(fault, dict):  # a status with headers
-            headers = {key: str(value) for key, value in fault.items() if key != "status"}
-            self._send(b"Rate exceeded.", status=fault["status"], headers=headers)
+            parts = dict(fault)
+            del parts["status"]
+            body = str(parts.pop("body", "Rate exceeded.")).encode()
+            headers = {key: str(value) for key, value in parts.items()}
+            self._send(body, status=fault["status"], headers=headers)
         elif fault == "html":
             self._send(HTML, headers={"Content-Type": "text/html"})
         elif fault == "hang":
@@ -311,6 +315,14 @@ def _wrong_total(total: int, fault: Any) -> int:
 def _wrong_feed(feed: bytes, fault: Any) -> bytes:
     if fault == "bad date":
         return feed.replace(b"<updated>20", b"<updated>yesterday 20", 1)
+    if fault == "no date":
+        return re.sub(rb"<published>[^<]*</published>", b"", feed, count=1)
+    if fault == "foreign":  # one paper more, of another category
+        paper = Entry("2511.99999", NEWEST, ["hep-th"], "Strings", "Words.", NEWEST)
+        total = re.search(rb"totalResults>(\d+)", feed)
+        assert total
+        feed = feed.replace(total[0], b"totalResults>%d" % (int(total[1]) + 1), 1)
+        return feed.replace(b"</feed>", _entry(paper).encode() + b"</feed>")
     if fault == "bad XML":
         return feed.replace(b"We study", b"We < study", 1)
     return feed

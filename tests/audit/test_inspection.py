@@ -131,5 +131,8 @@ def test_command_reads_a_metadata_dump(tmp_path: Path, capsys: pytest.CaptureFix
     assert main(["data", "inspect", str(path)]) == 0
     printed = capsys.readouterr()
     assert "cs.RO    3                 3       3" in printed.out
-    assert "lines left out, without text or category, or repeated: 1\n" in printed.err
+    assert "repeated lines, left out: 1\n" in printed.err
+    path.write_text("\n")
+    assert main(["data", "inspect", str(path)]) == 2
+    assert "is empty, expected one JSON object per line (FILE)" in capsys.readouterr().err
     assert "unknown categories ignored: 4, the first x in line 1\n" in printed.err

@@ -65,6 +65,15 @@ def test_unreadable_input_and_output_give_one_line(
     assert "at least one word in Latin letters" in capsys.readouterr().err
 
 
+def test_a_table_without_papers_is_one_line(
+    model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "none.csv").write_text("id,title,abstract\n")
+    given = ["--model", str(model_folder), "--papers", str(tmp_path / "none.csv"), "--id", "1"]
+    assert main(["explain", *given]) == 2
+    assert "none.csv: has no rows" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("given", [[], ["--id", "1", "--title", "both"]])
 def test_explain_needs_ids_or_a_text(given: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", *given]) == 2

@@ -118,6 +118,36 @@ def test_a_cell_can_hold_several_labels() -> None:
     assert named.left_out == "1 papers of no class; 1 papers without a label"
 
 
+def test_labels_that_are_no_class_are_counted_by_value() -> None:
+    values = ["cs.LG", "CS.LG", "cs.CV", "CS.LG", "cs.LG; trees", ""]
+    rows = pd.DataFrame({"id": list("abcdef"), "label": values, "all_categories": ""})
+    chosen = labels(**{"from": "column"}, classes=["cs.LG", "cs.CV"], separator=";")
+    result = label_papers(rows, chosen)
+    assert result.left_out == "2 papers of no class; 1 papers without a label"
+    assert result.remarks == ["labels that are no class, by rows: CS.LG (2), trees (1)"]
+    every = label_papers(rows, labels(**{"from": "column"}, separator=";"))
+    assert every.remarks == [
+        "classes that differ only in case: CS.LG, cs.LG; labels.classes can join them"
+    ]
+    joined = {"lg": ["cs.LG", "CS.LG"], "cv": ["cs.CV"]}
+    assert label_papers(rows, labels(**{"from": "column"}, classes=joined)).not_classes == {
+        "cs.LG; trees": 1
+    }
+
+
+def test_rows_of_an_earlier_paper_are_counted() -> None:
+    assert label_papers(PAPERS, labels()).remarks == [
+        "rows of a paper that an earlier row has, left out: 1"
+    ]
+    assert label_papers(PAPERS[:5], labels(**{"from": "query"})).remarks == []
+    many = {"label": [str(n) for n in range(9)] * 2, "id": [str(n) for n in range(18)]}
+    few = label_papers(
+        pd.DataFrame(many).assign(all_categories=""),
+        labels(**{"from": "column"}, classes=["0", "1"]),
+    )
+    assert few.remarks[0].endswith("6 (2) and 2 more")
+
+
 def test_labels_from_a_column_need_one() -> None:
     with pytest.raises(UserError, match=r"needs fetch\.source=csv"):
         label_papers(PAPERS, labels(**{"from": "column"}))

@@ -30,7 +30,8 @@ def test_missing_texts(text: str) -> None:
     ("text", "line"),
     [
         ("a b", "a b"), (" a\n  b\t", "a b"), ("a  b", "a b"), ("a\u00a0b", "a b"), ("é", "é"),
-        ("half \ud835 pair", "half ? pair"), ("", ""), (" ", ""),
+        ("half \ud835 pair", "half ? pair"), ("", ""), (" ", ""), ("cut\0here", "cut here"),
+        ("é\0", "é"),
     ],
 )  # fmt: skip
 def test_one_line(text: str, line: str) -> None:

@@ -97,6 +97,13 @@ def test_rate_limit_holds_between_two_fetches(arxiv: FakeServer, tmp_path: Path)
     assert arxiv.requests[count]["time"] - last >= 0.3
 
 
+BARE_ERROR = """<?xml version='1.0' encoding='UTF-8'?>
+<feed xmlns:opensearch="http://a9.com/-/spec/opensearch/1.1/" xmlns="http://www.w3.org/2005/Atom">
+<opensearch:totalResults>1</opensearch:totalResults><entry>
+<id>https://arxiv.org/api/errors#incorrect_id_format_for_abc</id><title>Error</title>
+<updated>2026-04-12T22:59:06Z</updated><summary>incorrect id format for abc</summary>
+</entry></feed>
+"""  # without `published`, as arXiv sends it
 HARMLESS = ["doubled at start", "backwards", "total", "gzip"]  # even if they persist
 FAULTS = [
     "empty",
@@ -111,6 +118,7 @@ FAULTS = [
     "hang",
     "drip",
     {"status": 429, "Retry-After": 0},
+    {"status": 406},
     {"status": 503},
     {"status": 500},
 ]
@@ -195,6 +203,64 @@ def test_retry_after_is_read_as_seconds_and_as_a_date(arxiv: FakeServer, tmp_pat
 def test_error_message_of_the_api_is_quoted(arxiv: FakeServer, tmp_path: Path) -> None:
     arxiv.faults = ["refuse"]
     with pytest.raises(UserError, match="the API says: max_results must be smaller"):
+        fetch(arxiv, tmp_path)
+    assert len(arxiv.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (BARE_ERROR, "the API says: incorrect id format for abc"),
+        (BARE_ERROR.replace("<title>Error</title>", ""), "the API says: incorrect id format"),
+        ("<html>Bad Request</html>", "the API refuses the query without a reason"),
+        ("", "the API refuses the query without a reason"),
+    ],
+)
+def test_the_reason_of_status_400_reaches_the_user(
+    arxiv: FakeServer, tmp_path: Path, body: str, reason: str
+) -> None:
+    arxiv.faults = [{"status": 400, "body": body}]
+    with pytest.raises(UserError, match=reason):
+        fetch(arxiv, tmp_path)
+    assert len(arxiv.requests) == 1
+
+
+@pytest.mark.parametrize("contact", [None, "me@example.org", "https://example.org/me"])
+def test_arxiv_is_told_whom_to_contact(
+    arxiv: FakeServer, tmp_path: Path, contact: str | None
+) -> None:
+    fetch(arxiv, tmp_path, 5, spec={"categories": ("cs.AI",)}, contact=contact)
+    (agent,) = {request["agent"] for request in arxiv.requests}
+    expected = f"; {contact})" if contact else "one connection)"
+    assert agent.startswith("arxiv-hybrid/")
+    assert agent.endswith(expected)
+
+
+def test_papers_without_a_date_are_a_gap_that_can_be_accepted(
+    arxiv: FakeServer, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    arxiv.faults = ["no date"] * 100
+    one = {"categories": ("cs.AI",)}
+    with pytest.raises(UserError, match=r"counts .* but sent .*fetch\.allow_fewer"):
+        fetch(arxiv, tmp_path, 100, spec=one)
+    assert (
+        "left out, because they have no date: http://arxiv.org/abs/2511." in capfd.readouterr().err
+    )
+    fetched = fetch(arxiv, tmp_path, 100, spec=one, allow_fewer=True)
+    assert fetched.missing > 0
+
+
+def test_papers_that_were_not_asked_for_are_counted(arxiv: FakeServer, tmp_path: Path) -> None:
+    arxiv.faults = ["foreign"] * 100
+    fetched = fetch(arxiv, tmp_path, None, spec={"categories": ("cs.AI",)}, allow_fewer=True)
+    assert fetched.unasked == {"2511.99999"}
+
+
+def test_an_endless_response_is_an_error(
+    arxiv: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("arxiv_hybrid.system.http._LARGEST_BODY", 10_000)
+    with pytest.raises(UserError, match="the response is larger than 0 MiB"):
         fetch(arxiv, tmp_path)
     assert len(arxiv.requests) == 1
 

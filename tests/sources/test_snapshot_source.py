@@ -17,6 +17,7 @@ import pytest
 import yaml
 from conftest import ROOT, merged
 
+from arxiv_hybrid.data.table import read_papers
 from arxiv_hybrid.params import Params, parse
 from arxiv_hybrid.sources.fetch import FetchResult, Workspace, fetch_snapshot
 from arxiv_hybrid.sources.snapshot_scan import Window
@@ -170,7 +171,7 @@ def test_old_ids_sort_before_new_ones(tmp_path: Path) -> None:
         record(2, "cs.AI", id="0704.0001"), record(3, "cs.AI"),
     ]  # fmt: skip
     ids = read(write(tmp_path / "old.json", lines)).table()["id"].tolist()
-    assert ids == ["2401.00004", "0704.0001", "cs.LG/0101002", "cs/9912001"]
+    assert ids == ["2401.00004", "0704.0001", "cs/0101002", "cs/9912001"]
 
 
 def test_papers_without_text_are_counted_and_left_out(tmp_path: Path) -> None:
@@ -272,7 +273,7 @@ def damaged(tmp_path: Path, kind: str) -> Path:
         ("gz", "the .gz file is truncated or damaged"),
         ("xz", "the .xz file is truncated or damaged"),
         ("zip", "the .zip file is truncated or damaged"),
-        ("html.gz", "cannot be read: Not a gzipped file"),
+        ("html.gz", "is a web page; download the file again"),
         ("two", "expected one file"),
         ("cut", "line 60: invalid JSON"),
         ("not JSON", "line 3: invalid JSON"),
@@ -436,6 +437,80 @@ def test_repeated_papers_count_once(tmp_path: Path) -> None:
     result = fetched(write(tmp_path / "twice.json", lines), {"classes": "all"})
     assert len(result.papers) == 2
     assert "1 repeated line left out" in result.remark
+
+
+def test_everything_left_out_is_counted(tmp_path: Path) -> None:
+    lines = [
+        record(0, "cs.AI"), record(1, "hep-th"), record(2, "cs.CL", abstract=""),
+        record(3, "cs.AI", versions=[{"created": "Mon, 1 Jan 2018 00:00:00 GMT"}]),
+        record(4, "cs.AI"), record(5, "cs.AI"), record(5, "cs.AI"), record(6, "math.AG"),
+    ]  # fmt: skip
+    path = write(tmp_path / "dump.json", lines)
+    labels = {"classes": ["cs.AI", "cs.CL"]}
+    for per_category, beyond in ((1, 2), (None, 0)):
+        result = fetched(
+            path, labels, since="2024-01-01", per_category=per_category, allow_fewer=True
+        )
+        counts = {"lines": 8, "other_categories": 2, "outside_window": 1, "unreadable": 1,
+                  "repeated": 1, "beyond_per_category": beyond}  # fmt: skip
+        assert {name: result.origin[name] for name in counts} == counts
+        left_out = sum(counts.values()) - counts["lines"]
+        assert len(result.papers) == counts["lines"] - left_out
+        assert "8 lines read; 2 papers of no wanted category left out" in result.remark
+        assert "1 paper outside fetch.since and fetch.until left out" in result.remark
+        assert ("beyond fetch.per_category" in result.remark) == (beyond > 0)
+    everything = fetched(path, {"classes": "all"})
+    assert (everything.origin["other_categories"], everything.origin["outside_window"]) == (0, 0)
+
+
+@pytest.mark.parametrize("categories", [("cs.AI",), None])
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"categories": "cs.AI", "id": 2511.10, "title": "T", "abstract": "A"}',
+         "line 2: id 2511.1 is a number, which loses zeros at its end: write ids as strings"),
+        ('{"categories": "cs.AI", "id": "2511.001", "title": "T", "abstract": "A"}',
+         "line 2: id '2511.001' is not an arXiv id"),
+        ('{"categories": "cs.AI", "id": "%s"' % ("x" * 10**6) + ', "title": "", "abstract": ""}',
+         "line 2: id 'xxx"),
+        ('{"categories": "cs.AI", "a": ' + "[" * 10**5, "line 2: invalid JSON: nested too deeply"),
+        ('{"categories": "cs.AI", "id": ' + "9" * 5000 + ', "title": "T", "abstract": "A"}',
+         "line 2: id is"),
+        ('{"categories": "' + "cs.AI " * 2000 + '"}', "categories of 12,000 characters"),
+        ('{"categories": ["' + '", "'.join(["cs.AI"] * 2000) + '"]}', "categories of 11,999 char"),
+    ],
+)  # fmt: skip
+def test_odd_json_is_one_short_line(
+    tmp_path: Path, line: str, message: str, categories: tuple[str, ...] | None
+) -> None:
+    path = tmp_path / "dump.json"
+    path.write_text(json.dumps(record(0, "cs.AI")) + f"\n{line}\n")
+    with pytest.raises(UserError) as caught:
+        read(path, categories=categories)
+    assert message in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("classes", [["cs.AI", "cs.CL"], "all"])
+def test_ids_that_became_numbers_are_told(tmp_path: Path, classes: Any) -> None:
+    lines = [record(9, "cs.AI", id="2401.0001"), record(9, "cs.AI"), record(10, "cs.CL")]
+    result = fetched(write(tmp_path / "dump.json", lines), {"classes": classes}, since="2024-01-01")
+    assert result.origin["ids_without_zeros"] == 1
+    assert "1 id without the last zero, the first 2401.0001: a program read ids" in result.remark
+
+
+def test_numbers_of_5000_digits_elsewhere_in_a_line_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "dump.json"
+    line = json.dumps(record(0, "cs.AI"))[:-1] + ', "n": ' + "9" * 5000 + "}\n"
+    path.write_text(line)
+    assert len(read(path).table()) == 1
+
+
+def test_a_nul_in_a_text_does_not_cut_it(tmp_path: Path) -> None:
+    path = write(tmp_path / "dump.json", [record(0, "cs.AI", abstract="One\0two.")])
+    papers = read(path).table()
+    papers.to_csv(tmp_path / "papers.csv", index=False)
+    assert read_papers(tmp_path / "papers.csv")["abstract"].tolist() == ["One two."]
 
 
 def test_a_dump_has_no_labels_of_ones_own(dump: Path) -> None:

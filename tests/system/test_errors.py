@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from arxiv_hybrid.system.errors import UserError, exit_on_user_error
+from arxiv_hybrid.system.errors import UserError, exit_on_user_error, shown
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,35 @@ def test_mistakes_end_with_one_line_and_a_status(
 def test_a_defect_is_not_hidden() -> None:
     with pytest.raises(FileNotFoundError), exit_on_user_error("stopped"):
         raise FileNotFoundError(2, "No such file or directory", "x")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("short", "'short'"),
+        (1.5, "1.5"),
+        (None, "None"),
+        ([1, "x", 2], "[1, 'x', 2]"),
+        (10**12, "1000000000000"),
+        (16**5000, "a number of 20,001 bits"),
+        (-(16**5000), "a number of 20,001 bits"),
+    ],
+    ids=lambda _: "value",  # pytest cannot print the largest
+)
+def test_values_are_shown(value: object, text: str) -> None:
+    assert shown(value) == text
+
+
+@pytest.mark.parametrize(
+    "value", ["x" * 10**6, b"x" * 10**6, ["y" * 99] * 10**5, {"k" * 999: {"v": ["z"] * 999}},
+              [[[["deep"] * 9] * 9] * 9] * 9, [16**5000]], ids=lambda _: "value"
+)  # fmt: skip
+def test_large_values_are_shown_in_short(value: object) -> None:
+    assert 10 < len(shown(value)) <= 120
+
+
+def test_a_message_has_one_line_of_bounded_length() -> None:
+    assert str(UserError("a\n  b")) == "a b"
+    message = str(UserError(f"start {'x' * 10**6} end"))
+    assert len(message) < 2100
+    assert (message[:7], message[-5:]) == ("start x", "x end")

@@ -12,15 +12,16 @@ from arxiv_hybrid.audit.inspection import inspect, render
 from arxiv_hybrid.commands.terminal import note
 from arxiv_hybrid.data.schema import check_papers
 from arxiv_hybrid.params.schema import Columns
-from arxiv_hybrid.sources.csv_source import SUFFIXES, load_csv
+from arxiv_hybrid.sources.csv_source import load_csv
 from arxiv_hybrid.sources.snapshot_scan import Window
 from arxiv_hybrid.sources.snapshot_source import read_snapshot
+from arxiv_hybrid.system.csv_rows import is_csv
 from arxiv_hybrid.system.errors import UserError
 
 
 def run(options: Namespace) -> None:
     """Print summary tables of a file of papers."""
-    if options.file.name.endswith(SUFFIXES):
+    if is_csv(options.file):
         papers = _read_csv(options.file, _columns(options.columns), options.label)
     else:
         papers = _read_dump(options.file)
@@ -29,18 +30,29 @@ def run(options: Namespace) -> None:
 
 def _read_csv(path: Path, columns: Columns, label: str | None) -> pd.DataFrame:
     file = load_csv(path, option="FILE", columns=columns, label=label)
-    once = file.papers if file.has_ids else file.papers.drop_duplicates("id")
-    check_papers(once, str(path), without=file.without)
+    check_papers(file.distinct(), str(path), without=file.without)
+    if file.lost_zeros:
+        note(str(file.lost_zeros))
     return file.papers
 
 
 def _read_dump(path: Path) -> pd.DataFrame:
     selection = read_snapshot(
-        path, categories=None, per_category=None, sample="newest", seed=0, window=Window()
-    )
-    left_out = selection.unreadable + selection.uncategorized + selection.repeated
-    if left_out:
-        note(f"lines left out, without text or category, or repeated: {left_out:,}")
+        path, categories=None, per_category=None, sample="newest", seed=0, window=Window(),
+        option="FILE",
+    )  # fmt: skip
+    reasons = {
+        "papers without text": selection.unreadable,
+        "papers without a category": selection.uncategorized,
+        "repeated lines": selection.repeated,
+    }
+    for reason, count in reasons.items():
+        if count:
+            note(f"{reason}, left out: {count:,}")
+    if selection.lost_zeros:
+        note(
+            f"ids without the last zero: {selection.lost_zeros:,}, the first {selection.first_lost}"
+        )
     if selection.unknown:
         first = selection.first_unknown
         note(f"unknown categories ignored: {selection.unknown:,}, the first {first}")

@@ -18,6 +18,8 @@ def papers_by_id(path: Path, ids: list[str]) -> pd.DataFrame:
 
     require(path)
     known = read_texts(path, option="--papers").drop_duplicates("id").set_index("id")
+    if known.empty:
+        raise UserError(f"{path}: has no rows (--papers)")
     wanted = [canonical(identifier) for identifier in ids]
     if missing := [identifier for identifier in wanted if identifier not in known.index]:
         raise UserError(f"{path}: no paper {missing[0]}; the first is {known.index[0]}")

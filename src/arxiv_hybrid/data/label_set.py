@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.files import read_json, write_json
 
 
@@ -33,10 +34,15 @@ class LabelSet:
 
     @classmethod
     def read(cls, path: Path) -> LabelSet:
-        """Read a set that `write` wrote."""
+        """Read a set that `write` wrote; UserError if the file is missing or no such set."""
         content = read_json(path)
-        categories = {name: tuple(parts) for name, parts in content["categories"].items()}
-        return cls(tuple(content["names"]), content["multi_label"], categories)
+        try:
+            categories = {name: tuple(parts) for name, parts in content["categories"].items()}
+            return cls(tuple(content["names"]), bool(content["multi_label"]), categories)
+        except (LookupError, TypeError, AttributeError):
+            raise UserError(
+                f"{path}: is not a set of classes; `dvc repro` writes it again"
+            ) from None
 
 
 def multi_hot(labels: pd.Series, classes: int) -> npt.NDArray[np.bool_]:

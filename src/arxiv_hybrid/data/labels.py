@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,7 +26,10 @@ class LabelledPapers:
     documents: rows of papers.csv with `label`, the number of the document's (main) class, and
     `labels`, the sorted numbers of all classes that the paper has or lists, `label` included.
     outside: rows of no class. unlabelled: rows with an empty label. small: the classes with fewer
-    than `minimum` papers, with their counts. None of these are in the documents.
+    than `minimum` papers, with their counts. None of these are in the documents. repeated: rows of
+    a paper that an earlier row has. not_classes: values of the label column that are no class, with
+    the numbers of their rows; such a paper may have other labels. alike: classes that differ only
+    in case.
     """
 
     documents: pd.DataFrame
@@ -35,6 +38,9 @@ class LabelledPapers:
     outside: int = 0
     unlabelled: int = 0
     small: dict[str, int] = field(default_factory=dict)
+    repeated: int = 0
+    not_classes: dict[str, int] = field(default_factory=dict)
+    alike: tuple[str, ...] = ()
 
     @property
     def left_out(self) -> str:
@@ -49,6 +55,21 @@ class LabelledPapers:
             parts.append(f"{classes}: {_counted(self.small)}")
         return "; ".join(parts)
 
+    @property
+    def remarks(self) -> list[str]:
+        """What else the user should know, one line each."""
+        lines = []
+        if self.repeated:
+            lines.append(f"rows of a paper that an earlier row has, left out: {self.repeated:,}")
+        if self.not_classes:
+            lines.append(f"labels that are no class, by rows: {_counted(self.not_classes)}")
+        if self.alike:
+            lines.append(
+                f"classes that differ only in case: {', '.join(self.alike[:_SHOWN])}; "
+                "labels.classes can join them"
+            )
+        return lines
+
 
 def label_papers(papers: pd.DataFrame, labels: Labels, *, minimum: int = 1) -> LabelledPapers:
     """Give each row of papers.csv its classes, as `labels` says; see `params.schema.Labels`.
@@ -60,8 +81,10 @@ def label_papers(papers: pd.DataFrame, labels: Labels, *, minimum: int = 1) -> L
     """
     rows = papers if labels.from_ == "query" else papers.drop_duplicates("id", keep="first")
     rows = rows.reset_index(drop=True)
+    not_classes: dict[str, int] = {}
     if labels.from_ == "column":
-        names, every, unlabelled = _column_classes(rows, labels)
+        names, every, not_classes = _column_classes(rows, labels)
+        unlabelled = int((rows["label"].str.strip() == "").sum())
         main = [classes[0] if classes else "" for classes in every]
     else:
         names, every, unlabelled = *_listed_classes(rows, labels), 0
@@ -83,7 +106,17 @@ def label_papers(papers: pd.DataFrame, labels: Labels, *, minimum: int = 1) -> L
     if documents.empty:
         raise UserError("papers.csv: no paper has any of the classes")
     outside = len(rows) - len(documents) - (unlabelled if labels.outside != OTHER else 0)
-    return LabelledPapers(documents, label_set, minimum, outside, unlabelled, small)
+    return LabelledPapers(
+        documents, label_set, minimum, outside, unlabelled, small,
+        len(papers) - len(rows), not_classes, _alike(label_set.names),
+    )  # fmt: skip
+
+
+def _alike(names: Sequence[str]) -> tuple[str, ...]:
+    """The names that are equal to another one in lower case, those that are equal side by side."""
+    counts = Counter(map(str.casefold, names))
+    alike = [name for name in names if counts[name.casefold()] > 1]
+    return tuple(sorted(alike, key=lambda name: (name.casefold(), name)))
 
 
 def _listed_classes(rows: pd.DataFrame, labels: Labels) -> tuple[list[str], list[list[str]]]:
@@ -107,8 +140,10 @@ def _class_of_category(labels: Labels) -> dict[str, str]:
     return {part: name for name, parts in (labels.definitions or {}).items() for part in parts}
 
 
-def _column_classes(rows: pd.DataFrame, labels: Labels) -> tuple[list[str], list[list[str]], int]:
-    """The names of the classes, those of each row, and the number of rows without a label."""
+def _column_classes(
+    rows: pd.DataFrame, labels: Labels
+) -> tuple[list[str], list[list[str]], dict[str, int]]:
+    """The names of the classes, those of each row, and the values that are no class, counted."""
     if "label" not in rows:
         raise UserError("labels.from=column: papers.csv has no labels; it needs fetch.source=csv")
     cells = [
@@ -127,7 +162,8 @@ def _column_classes(rows: pd.DataFrame, labels: Labels) -> tuple[list[str], list
         list(dict.fromkeys(class_of[value] for value in cell if value in class_of))
         for cell in values
     ]
-    return names, every, sum(not cell for cell in values)
+    others = Counter(value for cell in values for value in cell if value not in class_of)
+    return names, every, dict(others.most_common())
 
 
 def _large_enough(

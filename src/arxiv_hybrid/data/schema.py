@@ -30,14 +30,16 @@ def is_text(value: str) -> bool:
 
 
 def one_line(text: str) -> str:
-    """Collapse white space; characters that UTF-8 cannot encode (lone surrogates) become `?`."""
+    """Collapse white space and NULs; what UTF-8 cannot encode (lone surrogates) becomes `?`."""
     line = text.replace("\n", " ").strip()
     if line.isascii():  # a chain of searches is ten times as fast as a regular expression
         odd = ("\t" in line or "\r" in line or "\v" in line or "\f" in line or "\x1c" in line
-               or "\x1d" in line or "\x1e" in line or "\x1f" in line)  # fmt: skip
+               or "\x1d" in line or "\x1e" in line or "\x1f" in line
+               or "\0" in line)  # fmt: skip
     else:
         odd = not line.isprintable()  # white space other than a blank, half of a surrogate pair
     if odd or "  " in line:
+        text = text.replace("\0", " ")  # which would end the cell when papers.csv is read
         return " ".join(text.split()).encode("utf-8", "replace").decode("utf-8")
     return line
 

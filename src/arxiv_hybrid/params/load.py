@@ -7,12 +7,12 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
 from pydantic import ValidationError
 
 from arxiv_hybrid.params.recipes import ATOMIC, resolve
 from arxiv_hybrid.params.schema import Params, Section
-from arxiv_hybrid.system.errors import UserError
+from arxiv_hybrid.params.yaml_text import read_yaml
+from arxiv_hybrid.system.errors import UserError, shown
 from arxiv_hybrid.system.nested import deep_merge
 from arxiv_hybrid.taxonomy.label_sets import MERGED, OTHER
 
@@ -59,22 +59,11 @@ def for_member(params: Params, name: str) -> Params:
             shared = {"augment": params.augment.model_dump()}  # not what the member's recipe says
             return parse(_merge_overrides(params.written, overrides) | shared, where)
     names = ", ".join(member.name for member in params.ensemble.members)
-    raise UserError(f"params.yaml: ensemble.members has no {name!r}; it has {names}")
+    raise UserError(f"params.yaml: ensemble.members has no {shown(name)}; it has {names}")
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(f"{path}: not found; it holds every parameter of the pipeline") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 text: {error}") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    try:
-        content = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 (a SafeLoader)
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not valid YAML: {error}") from None
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise UserError(f"{path}: expected keys and values, found {type(content).__name__}")
     return content
@@ -149,7 +138,7 @@ def _one_line(error: ValidationError) -> str:
     elif isinstance(first["input"], dict):  # a whole section, too long for one line
         text = f"{key}: {message}"
     else:
-        text = f"{key}: {first['input']!r} is not allowed: {message[0].lower()}{message[1:]}"
+        text = f"{key}: {shown(first['input'])} is not allowed: {message[0].lower()}{message[1:]}"
     more = len({entry["loc"][:1] for entry in problems}) - 1
     return f"{text} (and {more} more)" if more else text
 
@@ -169,25 +158,3 @@ def _merge_overrides(base: dict[str, Any], overrides: dict[str, Any]) -> dict[st
         if key in SHARED_BY_MEMBERS:
             raise UserError(f"params.yaml: ensemble.members: {key} is shared by all members")
     return deep_merge(base, overrides, atomic=ATOMIC)
-
-
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """A safe loader that rejects duplicate keys instead of keeping the last."""
-
-
-def _mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[Any, Any]:
-    loader.flatten_mapping(node)
-    seen: set[Any] = set()
-    for key_node, _ in node.value:
-        key = loader.construct_object(key_node)
-        if not isinstance(key, (str, int, float)):
-            line = key_node.start_mark.line + 1
-            raise yaml.YAMLError(f"a key in line {line} is not a name")
-        if key in seen:
-            line = key_node.start_mark.line + 1
-            raise yaml.YAMLError(f"key {key!r} appears twice, again in line {line}")
-        seen.add(key)
-    return loader.construct_mapping(node)
-
-
-_UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)

@@ -85,6 +85,7 @@ class Fetch(Strict):
     since: str | None
     until: str | None
     allow_fewer: bool
+    contact: Annotated[str, Field(pattern=r"^[!-~][ -~]{2,99}$")] | None = None
     papers: int = Field(ge=100, le=1_000_000)
     label_noise: float = Field(ge=0, lt=0.75)
     seed: int = Field(ge=0, lt=2**32)

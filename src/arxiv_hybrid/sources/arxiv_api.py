@@ -7,31 +7,25 @@ import hashlib
 import sys
 import zlib
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TypeAlias
 from urllib.parse import urlencode
 
-from arxiv import Client, SortCriterion, SortOrder
-from arxiv._feed import ParsedFeed, parse
-from lxml import etree
 from tqdm import tqdm
 
-from arxiv_hybrid.data.schema import one_line
+from arxiv_hybrid.sources.atom import FeedError, Page, parse_page
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.files import write_bytes
 from arxiv_hybrid.system.http import get, new_session, read_body
 from arxiv_hybrid.system.locks import RateLimiter
 from arxiv_hybrid.system.retry import RequestError, RetryPolicy, TransientError, retry
 
-API_URL = Client.query_url_format.partition("?")[0]
+API_URL = "https://export.arxiv.org/api/query"
 RETRY_POLICY = RetryPolicy(min_interval=3.0)  # terms of use: one request in three seconds
 MIN_PAGE_SIZE = 100
 _MAX_SUSPICIOUS = 2  # retries of a response that looks wrong but may be right
-_ERROR_ID = "/api/errors"
-
-Page: TypeAlias = ParsedFeed
 
 
 def log(line: str) -> None:
@@ -77,8 +71,8 @@ class Query:
         span = f"submittedDate:[{self.since:%Y%m%d%H%M} TO {self.until:%Y%m%d%H%M}]"
         return {
             "search_query": " AND ".join(filter(None, [self.subject.search, span])),
-            "sortBy": SortCriterion.SubmittedDate.value,
-            "sortOrder": SortOrder.Descending.value,
+            "sortBy": "submittedDate",
+            "sortOrder": "descending",
             "start": str(self.start),
             "max_results": str(size),
         }
@@ -87,17 +81,24 @@ class Query:
 class ArxivClient:
     """Fetches pages, stores them in `folder`, and reads stored ones from there.
 
-    The attribute `requests` counts the HTTP requests so far.
+    contact: how arXiv can reach the user, for the header User-Agent. The attribute `requests`
+    counts the HTTP requests so far.
     """
 
     def __init__(
-        self, folder: Path, rate_limiter: RateLimiter, url: str, policy: RetryPolicy
+        self,
+        folder: Path,
+        rate_limiter: RateLimiter,
+        url: str,
+        policy: RetryPolicy,
+        *,
+        contact: str | None = None,
     ) -> None:
         self.folder = folder
         self.rate_limiter = rate_limiter
         self.url = url
         self.policy = policy
-        self.session = new_session()
+        self.session = new_session(contact)
         self.requests = 0
 
     def fetch_page(self, query: Query, size: int, *, refresh: bool) -> Page:
@@ -117,7 +118,7 @@ class ArxivClient:
                 f"arXiv, {query.subject.name}: {error}; downloaded pages are kept for a day: "
                 "run the same command again to resume (fetch.source=arxiv)"
             ) from None
-        if page.results:
+        if page.entries:
             write_bytes(stored, gzip.compress(content, compresslevel=3, mtime=0))
         return page
 
@@ -129,40 +130,25 @@ class ArxivClient:
             with get(self.session, url, self.policy, allowed=(200, 400)) as response:
                 content = read_body(response, self.policy)
                 if response.status_code == 400:
-                    raise RequestError(_api_error(_parse(content)) or "the API rejects the query")
+                    raise RequestError(_refusal(content))
                 return content
 
 
-def _api_error(page: Page) -> str | None:
-    """The API's error message; it arrives as a paper (section 3.4 of the manual)."""
-    if page.results and _ERROR_ID in page.results[0].entry_id:
-        return f"the API says: {one_line(page.results[0].summary)}"
-    return None
-
-
-def _parse(content: bytes) -> Page:
-    try:
-        return parse(content)
-    except (ValueError, OverflowError) as error:
-        raise TransientError(f"a paper with an unreadable date: {error}") from None
+def _refusal(content: bytes) -> str:
+    """Why the API refuses a query, as far as the body of its response says."""
+    with suppress(FeedError):
+        if error := parse_page(content).error:
+            return f"the API says: {error}"
+    return "the API refuses the query without a reason"
 
 
 def _read_page(path: Path) -> Page | None:
     """Read a stored page; None if it is missing or damaged. Empty pages are never stored."""
     try:
-        page = _parse(gzip.decompress(path.read_bytes()))
-    except (OSError, EOFError, zlib.error, TransientError):
+        page = parse_page(gzip.decompress(path.read_bytes()), recover=True)
+    except (OSError, EOFError, zlib.error, FeedError):
         return None
-    return page if page.results else None
-
-
-def _is_well_formed(content: bytes) -> bool:
-    """Whether XML is well-formed; the package's parser accepts whatever it can read."""
-    try:
-        etree.fromstring(content, etree.XMLParser(resolve_entities=False, no_network=True))
-    except etree.XMLSyntaxError:
-        return False
-    return True
+    return page if page.entries else None
 
 
 class _PageAttempts:
@@ -176,24 +162,37 @@ class _PageAttempts:
         content = self.client.request(self.query, self.size)
         if not content.rstrip().endswith(b"</feed>"):
             raise TransientError("the response is not a complete page of papers")
-        if not _is_well_formed(content):
-            self._retry_if_new("the page is not well-formed XML")
-        page = _parse(content)
-        if error := _api_error(page):
-            raise RequestError(error)
-        remaining = max(0, page.header.total_results - self.query.start)
+        page = self._parse(content)
+        if page.error:
+            raise RequestError(f"the API says: {page.error}")
+        remaining = max(0, page.total - self.query.start)
         expected = min(self.size, remaining)
-        count = len(page.results)
+        count = len(page.entries) + len(page.undated)
         if count > remaining:
             raise TransientError(f"the page has {count:,} papers, at most {remaining:,} remain")
-        if not page.results and expected:
+        if not count and expected:
             self.suspicious += 1
             if self.suspicious >= _MAX_SUSPICIOUS:
                 self.size = max(min(MIN_PAGE_SIZE, self.size), self.size // 2)
             raise TransientError(f"the page is empty, {remaining:,} papers remain")
         if not expected or count < expected:
             self._retry_if_new(f"the page has {count:,} papers, expected {expected:,}")
+        if page.undated:
+            self._retry_if_new(f"{page.undated[0]} has no date")
+            log(f"left out, because they have no date: {', '.join(page.undated)}")
         return content, page
+
+    def _parse(self, content: bytes) -> Page:
+        """Parse a page; one that stays malformed is read as far as possible."""
+        try:
+            return parse_page(content)
+        except FeedError as error:
+            self._retry_if_new(str(error))
+            log(f"{error}; reading as much of it as possible")
+        try:
+            return parse_page(content, recover=True)
+        except FeedError as error:
+            raise TransientError(str(error)) from None
 
     def _retry_if_new(self, reason: str) -> None:
         """Raise TransientError on the first suspicious responses; later ones are accepted."""

@@ -8,16 +8,15 @@ shift no page, and the totals of two successive queries show whether a page was 
 from __future__ import annotations
 
 from bisect import bisect_right, insort
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta, timezone
 from typing import NamedTuple
 
-from arxiv import Result
-
 from arxiv_hybrid.data.identifiers import canonical
 from arxiv_hybrid.data.schema import is_text, one_line
-from arxiv_hybrid.sources.arxiv_api import MIN_PAGE_SIZE, ArxivClient, Page, Query, Subject, log
+from arxiv_hybrid.sources.arxiv_api import MIN_PAGE_SIZE, ArxivClient, Query, Subject, log
+from arxiv_hybrid.sources.atom import Page, Record
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.taxonomy.categories import (
     archive_of,
@@ -48,11 +47,11 @@ class Entry(NamedTuple):
     updated: datetime
 
     @classmethod
-    def of(cls, paper: Result) -> Entry:
-        """From a paper as the package `arxiv` parses it."""
-        listing = parse_listing(" ".join([paper.primary_category, *paper.categories]))
-        texts = one_line(paper.title), one_line(paper.summary)
-        return cls(canonical(paper.entry_id), *texts, *listing, paper.published, paper.updated)
+    def of(cls, record: Record) -> Entry:
+        """From an entry of the API's feed."""
+        listing = parse_listing(" ".join([record.primary_category, *record.categories]))
+        texts = one_line(record.title), one_line(record.summary)
+        return cls(canonical(record.id), *texts, *listing, record.published, record.updated)
 
     @property
     def listed(self) -> tuple[str, ...]:
@@ -123,6 +122,7 @@ class SubjectPapers:
     usable: int = 0  # papers in the window that have a title and an abstract
     unreadable: int = 0  # the other papers in the window
     missing: int = 0  # papers that the API counts but did not send
+    unasked: set[str] = field(default_factory=set)  # ids of papers sent that the query excludes
     _moments: list[datetime] = field(default_factory=list)  # of all papers, sorted
 
     def add(self, papers: list[Entry]) -> None:
@@ -195,17 +195,26 @@ class SubjectPass:
                 papers.missing += self._missing(previous, answer, papers)
             if check_only:
                 return papers
-            entries = map(Entry.of, page.results)
-            papers.add([paper for paper in entries if self.subject.includes(paper.listed)])
+            papers.add(self._asked(map(Entry.of, page.entries), papers))
             self._show(papers, answer)
-            if query.start + len(page.results) >= answer.total:
+            if query.start + len(page.entries) >= answer.total:
                 end = _Answer(query, 0, query.since - _MINUTE)
                 papers.missing += self._missing(answer, end, papers)
                 return papers
             limit = self.spec.per_category
             enough = limit is not None and papers.usable >= limit
             previous = answer
-            query = _next_query(query, page.results)
+            query = _next_query(query, page.entries)
+
+    def _asked(self, entries: Iterable[Entry], papers: SubjectPapers) -> list[Entry]:
+        """The papers on the subject; the ids of the others are kept."""
+        asked = []
+        for paper in entries:
+            if self.subject.includes(paper.listed):
+                asked.append(paper)
+            else:
+                papers.unasked.add(paper.id)
+        return asked
 
     def _show(self, papers: SubjectPapers, answer: _Answer) -> None:
         """Report the progress; the papers after this page are those that its query counts."""
@@ -280,12 +289,12 @@ class _Answer:
         if query.start and previous:
             covered_until = previous.covered_until
         else:
-            newest = max((paper.published for paper in page.results), default=query.until)
+            newest = max((paper.published for paper in page.entries), default=query.until)
             covered_until = max(query.until, newest)
-        return cls(query, page.header.total_results, covered_until)
+        return cls(query, page.total, covered_until)
 
 
-def _next_query(query: Query, results: list[Result]) -> Query:
+def _next_query(query: Query, results: list[Record]) -> Query:
     """Move the cursor to the minute of the oldest paper, that minute included.
 
     If the window is already down to one minute, move the offset instead.

@@ -51,6 +51,7 @@ class FetchedPapers:
     requests: int = 0
     unreadable: int = 0  # papers without a title or an abstract
     missing: int = 0  # papers that the API counts but did not send
+    unasked: set[str] = field(default_factory=set)  # ids of papers of no wanted category
     uncategorized: int = 0  # papers without any category of arXiv
     unknown: int = 0  # names among the categories that arXiv does not have
     first_unknown: str = ""
@@ -63,6 +64,7 @@ class FetchedPapers:
                 continue
             listed = [name] if name else _wanted(paper.categories, wanted)
             if not listed:  # found by an alias of a category that is not wanted
+                self.unasked.add(paper.id)
                 continue
             known = self.papers.get(paper.id)
             if known is None:
@@ -106,13 +108,15 @@ def fetch(
     policy: RetryPolicy = RETRY_POLICY,
     page_size: int = PAGE_SIZE,
     allow_fewer: bool = False,
+    contact: str | None = None,
 ) -> FetchedPapers:
     """Fetch the papers that `spec` asks for from the API at `url`.
 
     Every page is stored in the folder `cache` until `FetchedPapers.delete_checkpoint`, so an
     interrupted fetch resumes within a day. Papers without text are counted and left out.
-    allow_fewer: accept fewer papers than `spec` asks for, or than the API counts. Raises
-    UserError if the server refuses, is unreachable, or contradicts itself.
+    allow_fewer: accept fewer papers than `spec` asks for, or than the API counts. contact: how
+    arXiv can reach the user. Raises UserError if the server refuses, is unreachable, or contradicts
+    itself.
     """
     if spec.since and spec.since > datetime.now(timezone.utc).date():
         raise UserError(f"params.yaml: fetch.since: {spec.since} is in the future")
@@ -120,7 +124,7 @@ def fetch(
     with file_lock(cache / "arxiv.lock", log, waiting):
         folder, until = _checkpoint(spec, cache, url)
         rate_limiter = RateLimiter(cache / "arxiv.last-request", policy.min_interval)
-        client = ArxivClient(folder, rate_limiter, url, policy)
+        client = ArxivClient(folder, rate_limiter, url, policy, contact=contact)
         fetched = FetchedPapers(f"{until:%Y-%m-%dT%H:%MZ}", folder)
         with tqdm(unit="paper", disable=None) as bar:
             for subject in spec.subjects():
@@ -131,6 +135,7 @@ def fetch(
                 fetched.add(papers.newest(spec.per_category), spec.categories, name)
                 fetched.unreadable += papers.unreadable
                 fetched.missing += papers.missing
+                fetched.unasked |= papers.unasked
         fetched.requests = client.requests
         names = sorted(fetched.found) if spec.categories is None else spec.categories
         fetched.found = {name: fetched.found.get(name, []) for name in names}

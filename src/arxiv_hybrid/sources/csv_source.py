@@ -1,16 +1,14 @@
-"""Papers from a table of the user: .csv, or .tsv with tabs, plain or .gz."""
+"""Papers from a table of the user: .csv, or .tsv with tabs, plain or compressed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from arxiv_hybrid.data.identifiers import canonical, made_of
+from arxiv_hybrid.data.identifiers import LostZeros, canonical, lost_zeros, made_of
 from arxiv_hybrid.data.schema import (
     CATEGORIES,
     CATEGORY_COLUMNS,
@@ -22,12 +20,11 @@ from arxiv_hybrid.data.schema import (
     one_line,
 )
 from arxiv_hybrid.params.schema import Columns
+from arxiv_hybrid.system.csv_rows import BadRowError, CsvRows
 from arxiv_hybrid.system.errors import UserError
-from arxiv_hybrid.system.streams import explain_read_errors
 from arxiv_hybrid.taxonomy.categories import parse_listing, unaliased
 
-SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
-_NAMES_SHOWN = 12
+_ROWS_AT_ONCE = 4096
 _OWN_LABELS = "set labels.from=column, or use `data inspect --label`"
 
 
@@ -38,11 +35,26 @@ class CsvFile:
     papers: the columns of `schema.COLUMNS`, then `label` if labels come from a column; not checked
     yet, and numbered by the index as in the file. without: title or abstract, if there is no such
     column. has_ids: whether there is a column of ids; if not, they are made from the texts.
+    lost_zeros: ids of arXiv that became numbers, if there are any.
     """
 
     papers: pd.DataFrame
     without: tuple[str, ...]
     has_ids: bool
+    lost_zeros: LostZeros | None = None
+
+    def distinct(self, *, per_query: bool = False) -> pd.DataFrame:
+        """The rows without those that repeat an earlier one.
+
+        Made ids repeat with the text; per_query: each category of it has a row. Rows of one id in
+        the file are repeats if texts and categories agree. With labels all are kept, because two
+        labels of a paper are an error.
+        """
+        if not self.has_ids:
+            return self.papers.drop_duplicates(["id", "category"] if per_query else ["id"])
+        if LABEL in self.papers:
+            return self.papers
+        return self.papers.drop_duplicates(["id", *TEXTS, "category", "primary_category"])
 
 
 def load_csv(
@@ -62,8 +74,8 @@ def load_csv(
     `wanted`, else the primary one. Categories are written as arXiv spells them, separated by
     commas, the primary one first. option: the option that named the file, for messages.
 
-    Raises UserError if the file is missing, truncated, not UTF-8 or not a table, if a column is
-    missing or ambiguous, or if a name is no category of arXiv.
+    Raises UserError if the file is missing, truncated, not UTF-8 or not a table (see
+    `system.csv_rows`), if a column is missing or ambiguous, or if a name is no category of arXiv.
     """
     table = _Table(path, option, columns or Columns())
     papers, without, has_ids = _texts(table)
@@ -76,7 +88,7 @@ def load_csv(
     papers = papers[list(COLUMNS)]
     if label is not None:
         papers = papers.assign(**{LABEL: _labels(table, label)})
-    return CsvFile(papers, without, has_ids)
+    return CsvFile(papers, without, has_ids, lost_zeros(papers["id"].tolist()))
 
 
 def read_csv(path: Path, *, option: str = "fetch.path") -> pd.DataFrame:
@@ -95,14 +107,8 @@ class _Table:
     def __init__(self, path: Path, option: str, columns: Columns) -> None:
         self.path = path
         self._columns = columns
-        with _explain_csv_errors(path, option):
-            header = pd.read_csv(path, header=None, nrows=1, **_read_options(path))
-            cells = pd.read_csv(path, **_read_options(path))
-        # pandas turns surplus fields into an index instead of raising
-        if cells.index.nlevels > 1 or not isinstance(cells.index, pd.RangeIndex):
-            raise UserError(f"{path}: rows have more fields than the header has names")
-        self._header = [str(name).strip() for name in header.fillna("").iloc[0]]  # as written
-        self._cells = cells.fillna("")
+        self._rows = CsvRows(path, option)
+        self._cells = _cells(self._rows, path)
 
     def name(self, role: str) -> str:
         """The name of the column that has a role, such as `title`."""
@@ -121,19 +127,25 @@ class _Table:
 
     def named(self, name: str) -> pd.Series | None:
         """The cells of a column by its name in any case; None if there is none."""
-        wanted = name.strip().casefold()
-        places = [i for i, other in enumerate(self._header) if other.casefold() == wanted]
-        if len(places) > 1:
-            twice = " and ".join(f"{self._header[place]} (column {place + 1})" for place in places)
-            raise UserError(f"{self.path}: {twice} have the same name; rename all but one")
-        return self._cells.iloc[:, places[0]] if places else None
+        place = self._rows.find(name)
+        return None if place is None else pd.Series(self._cells[place], dtype=object)
 
     def missing(self, what: str) -> UserError:
         """The error that a column is missing."""
-        names = ", ".join(self._header[:_NAMES_SHOWN])
-        only = len(self._header) == 1 and any(mark in names for mark in ";\t")
-        advice = "; separate the columns by commas, or by tabs in a .tsv" if only else ""
-        return UserError(f"{self.path}: {what}; it has {names}{advice}")
+        return self._rows.missing(what)
+
+
+def _cells(rows: CsvRows, path: Path) -> list[list[str]]:
+    """The cells of each column; UserError on the first row that cannot be read."""
+    cells: list[list[str]] = [[] for _ in rows.header]
+    every = iter(rows)
+    while chunk := list(islice(every, _ROWS_AT_ONCE)):
+        for row in chunk:
+            if isinstance(row, BadRowError):
+                raise UserError(f"{path}: {row}")
+        for column, part in zip(cells, zip(*chunk, strict=True), strict=True):
+            column.extend(part)
+    return cells
 
 
 def _texts(table: _Table) -> tuple[pd.DataFrame, tuple[str, ...], bool]:
@@ -229,31 +241,3 @@ def _joined_by_id(ids: pd.Series, listed: Listed) -> Listed:
 def _first_wanted(listed: tuple[str, ...], wanted: tuple[str, ...] | None) -> str:
     """The first listed category that is wanted, else the primary one."""
     return next((name for name in listed if unaliased(name) in (wanted or ())), listed[0])
-
-
-def _read_options(path: Path) -> dict[str, Any]:
-    return {
-        "dtype": str,
-        "keep_default_na": False,
-        "encoding": "utf-8-sig",
-        "sep": "\t" if ".tsv" in path.suffixes else ",",
-        "compression": "gzip" if path.suffix == ".gz" else None,
-        "on_bad_lines": "error",
-    }
-
-
-@contextmanager
-def _explain_csv_errors(path: Path, option: str) -> Iterator[None]:
-    """Turn errors of reading a CSV inside the block into a UserError of one line."""
-    try:
-        with explain_read_errors(path, option):
-            yield
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path}: not UTF-8: byte 0x{error.object[error.start]:02x} at offset {error.start}; "
-            "save it as UTF-8"
-        ) from None
-    except pd.errors.EmptyDataError:
-        raise UserError(f"{path}: is empty, expected a CSV with a header line") from None
-    except pd.errors.ParserError as error:
-        raise UserError(f"{path}: not a valid CSV: {error}") from None

@@ -63,15 +63,14 @@ def fetch_csv(params: Params, workspace: Workspace) -> FetchResult:
         label=params.labels.column or fetch.columns.label if own_labels else None,
         wanted=wanted if per_query else None,
     )
-    rows = file.papers
     key = ["id", "category"] if per_query else ["id"]
-    if not file.has_ids:
-        rows = rows.drop_duplicates(key)
+    rows = file.distinct(per_query=per_query)
     papers = check_papers(rows, str(path), without=file.without).drop_duplicates(key)
     counts = {
         "repeated_rows": len(file.papers) - len(papers),
         "relabelled_rows": _relabelled(file.papers) if own_labels else 0,
         "papers_outside": _count_outside(papers, wanted),
+        "ids_without_zeros": file.lost_zeros.rows if file.lost_zeros else 0,
         "papers_without_tokens": _count_without_tokens(papers),
     }
     remarks = [
@@ -83,6 +82,8 @@ def fetch_csv(params: Params, workspace: Workspace) -> FetchResult:
         papers_outside="paper{s} of no wanted category",
         papers_without_tokens=_NO_TOKENS,
     )
+    if file.lost_zeros:
+        remarks.append(str(file.lost_zeros))
     if not file.has_ids:
         remarks.insert(0, "no column of ids: they are made from the texts")
     origin = {"source": "csv", "ceiling": None, **counts}
@@ -118,18 +119,28 @@ def fetch_snapshot(params: Params, workspace: Workspace) -> FetchResult:
     papers = check_papers(selection.table(per_query=params.row_per_query), str(path))
     counts = {
         "lines": selection.lines,
+        "other_categories": selection.other,
+        "outside_window": selection.outside,
+        "beyond_per_category": selection.beyond,
         "unreadable": selection.unreadable,
         "uncategorized": selection.uncategorized,
         "repeated": selection.repeated,
+        "ids_without_zeros": selection.lost_zeros,
         "unknown_categories": selection.unknown,
         "papers_without_tokens": _count_without_tokens(papers),
     }
     origin = {"source": "snapshot", "ceiling": None, **counts}
     remarks = _counted(
         counts,
+        lines="line{s} read",
+        other_categories="paper{s} of no wanted category left out",
+        outside_window="paper{s} outside fetch.since and fetch.until left out",
+        beyond_per_category="paper{s} beyond fetch.per_category left out",
         unreadable="paper{s} without text left out",
         uncategorized="paper{s} without a category left out",
         repeated="repeated line{s} left out",
+        ids_without_zeros=f"id{{s}} without the last zero, the first {selection.first_lost}: a "
+        "program read ids as numbers, and the paper may be there twice",
         unknown_categories=f"unknown categor{{y}} ignored, the first {selection.first_unknown}",
         papers_without_tokens=_NO_TOKENS,
     )
@@ -140,7 +151,7 @@ def fetch_snapshot(params: Params, workspace: Workspace) -> FetchResult:
 
 def fetch_arxiv(params: Params, workspace: Workspace) -> FetchResult:
     """Fetch the newest papers from arXiv's API, or from the URL in ARXIV_API_URL."""
-    # imported here, because only this source needs the arxiv and requests libraries
+    # imported here, because only this source needs the lxml and requests libraries
     from arxiv_hybrid.sources import arxiv_api, arxiv_pagination, arxiv_source
 
     fetch = params.fetch
@@ -152,12 +163,14 @@ def fetch_arxiv(params: Params, workspace: Workspace) -> FetchResult:
         workspace.cache(),
         url=os.environ.get("ARXIV_API_URL") or arxiv_api.API_URL,
         allow_fewer=fetch.allow_fewer,
+        contact=fetch.contact,
     )
     short = _check_numbers(fetched.counts, params, "arXiv")
     papers = check_papers(fetched.table(per_query=params.row_per_query), "arXiv")
     counts = {
         "unreadable": fetched.unreadable,
         "missing": fetched.missing,
+        "unasked": len(fetched.unasked),
         "uncategorized": fetched.uncategorized,
         "unknown_categories": fetched.unknown,
         "papers_without_tokens": _count_without_tokens(papers),
@@ -167,6 +180,7 @@ def fetch_arxiv(params: Params, workspace: Workspace) -> FetchResult:
         counts,
         unreadable="paper{s} without text left out",
         missing="paper{s} counted but not sent",
+        unasked="paper{s} of no wanted category left out",
         uncategorized="paper{s} without a category left out",
         unknown_categories=f"unknown categor{{y}} ignored, the first {fetched.first_unknown}",
         papers_without_tokens=_NO_TOKENS,

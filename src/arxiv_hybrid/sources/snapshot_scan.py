@@ -17,14 +17,16 @@ from typing import Any, NamedTuple, TypeAlias
 
 import orjson
 
-from arxiv_hybrid.data.identifiers import canonical, is_arxiv_id, month_of
+from arxiv_hybrid.data.identifiers import canonical, month_of, submitted, with_zeros
 from arxiv_hybrid.data.schema import is_text, one_line
 from arxiv_hybrid.sources.tables import Paper
-from arxiv_hybrid.system.errors import UserError
+from arxiv_hybrid.system.errors import UserError, shown
+from arxiv_hybrid.system.json_text import parse_json
 from arxiv_hybrid.taxonomy.categories import names_of, parse_listing
 
 _KEY = b'"categories"'
-_CATEGORIES = re.compile(rb'"categories"\s*:\s*("(?:[^"\\]|\\.)*"|\[[^\]]*\])')
+_CATEGORIES = re.compile(rb'"categories"\s*:\s*("(?:[^"\\]|\\.){0,2000}"|\[[^\]]{0,2000}\])')
+_LONGEST_LISTING = 2000  # characters, so that the listings kept stay small; arXiv's have up to 150
 _LISTINGS_KEPT = 1 << 17
 
 Line: TypeAlias = bytes | memoryview
@@ -47,7 +49,7 @@ class RawPaper(NamedTuple):
         try:
             return parsedate_to_datetime(self.created).date().isoformat()
         except ValueError:
-            raise UserError(f"paper {self.id}: not a date: {self.created!r}") from None
+            raise UserError(f"paper {self.id}: not a date: {shown(self.created)}") from None
 
     def paper(self) -> Paper:
         """The paper as a row of a table."""
@@ -102,15 +104,21 @@ class Request:
 class ScannedBlock:
     """The wanted papers of a block, and counts of what was read.
 
-    lines: papers in the block. unreadable: wanted ones without a title or an abstract.
-    uncategorized: papers without any category of arXiv. unknown: names among the categories of
-    the papers read that arXiv does not have; first_unknown: the first, and its line.
+    lines: papers in the block. other: those that list no wanted category. outside: wanted ones
+    outside the window. unreadable: wanted ones without a title or an abstract. uncategorized:
+    papers without any category of arXiv. lost_zeros: papers whose id lost its last zero, as a
+    number does; first_lost: the first of them. unknown: names among the categories of the papers
+    read that arXiv does not have; first_unknown: the first, and its line.
     """
 
     papers: list[RawPaper] = field(default_factory=list)
     lines: int = 0
+    other: int = 0
+    outside: int = 0
     unreadable: int = 0
     uncategorized: int = 0
+    lost_zeros: int = 0
+    first_lost: str = ""
     unknown: int = 0
     first_unknown: str = ""
 
@@ -145,6 +153,10 @@ def scan(block: bytes, first_line: int, request: Request) -> ScannedBlock:
             number = first_line + block.count(b"\n", 0, start)
             scanned.first_unknown = f"{unknown[0]} in line {number:,}"
         scanned.unknown += len(unknown)
+    lost = [paper.id for paper in scanned.papers if with_zeros(paper.id) != paper.id]
+    scanned.lost_zeros, scanned.first_lost = len(lost), lost[0] if lost else ""
+    read = scanned.uncategorized + scanned.unreadable + scanned.outside + len(scanned.papers)
+    scanned.other = scanned.lines - read
     return scanned
 
 
@@ -190,9 +202,11 @@ def _listed(value: bytes) -> tuple[str, ...]:
 def _joined(categories: Any) -> str:
     """Categories as one string; some copies of the dump have a list."""
     if isinstance(categories, list) and all(isinstance(name, str) for name in categories):
-        return " ".join(categories)
+        categories = " ".join(categories)
     if not isinstance(categories, str):
         raise _LineError("no categories; is this arXiv metadata?")
+    if len(categories) > _LONGEST_LISTING:
+        raise _LineError(f"categories of {len(categories):,} characters; is the file damaged?")
     return categories
 
 
@@ -213,21 +227,27 @@ def _read(
         scanned.unreadable += 1
     elif request.window.includes(paper):
         scanned.papers.append(paper)
+    else:
+        scanned.outside += 1
     return listing.unknown
 
 
 def _parse(record: dict[str, Any], categories: tuple[str, ...], *, tidy: bool) -> RawPaper:
     for key in ("id", "title", "abstract"):
+        if key == "id" and isinstance(record.get(key), float):
+            raise _LineError(
+                f"id {record[key]} is a number, which loses zeros at its end: write ids as strings"
+            )
         if not isinstance(record.get(key), str):
             raise _LineError(f"{key} is missing or not a string")
     identifier = canonical(record["id"])
-    if not is_arxiv_id(identifier):
-        raise _LineError(f"id {record['id']!r} is not an arXiv id")
+    if submitted(identifier) is None:
+        raise _LineError(f"id {shown(record['id'])} is not an arXiv id")
     try:
         versions = record.get("versions")
         created = versions[0]["created"] + "" if versions else ""
-    except (LookupError, TypeError) as error:
-        raise _LineError(f"versions is malformed: {error}") from None
+    except (LookupError, TypeError):
+        raise _LineError("versions is malformed: expected the date `created` in each") from None
     title, abstract = record["title"], record["abstract"]
     if tidy:
         title, abstract = one_line(title), one_line(abstract)
@@ -247,7 +267,7 @@ def _load(line: Line) -> dict[str, Any]:
 def _load_slowly(line: Line) -> Any:
     """Parse what orjson refuses, such as half of a surrogate pair; _LineError if it is no JSON."""
     try:
-        return json.loads(bytes(line))
+        return parse_json(bytes(line).decode("utf-8", "surrogatepass"))
     except ValueError as error:
         raise _LineError(f"invalid JSON: {error}") from None
 

@@ -48,7 +48,11 @@ class Selection:
     lines: int = 0
     unreadable: int = 0  # papers without a title or an abstract
     uncategorized: int = 0  # papers without any category of arXiv
+    other: int = 0  # papers of no wanted category
+    outside: int = 0  # papers outside the window
     repeated: int = 0  # lines of papers that an earlier line has
+    lost_zeros: int = 0  # papers whose id lost its last zero
+    first_lost: str = ""
     unknown: int = 0  # names among the categories that arXiv does not have
     first_unknown: str = ""
     _papers: dict[str, RawPaper] = field(default_factory=dict)  # by id
@@ -61,15 +65,19 @@ class Selection:
         for paper in block.papers:
             self.add(paper)
         self.lines += block.lines
+        self.other += block.other
+        self.outside += block.outside
         self.unreadable += block.unreadable
         self.uncategorized += block.uncategorized
+        self.lost_zeros += block.lost_zeros
+        self.first_lost = self.first_lost or block.first_lost
         self.first_unknown = self.first_unknown or block.first_unknown
         self.unknown += block.unknown
 
     def add(self, paper: RawPaper) -> None:
         """Offer a paper to every wanted category that it lists; a repeated paper counts once."""
+        self.repeated += paper.id in self._papers
         if self.per_category is None:
-            self.repeated += paper.id in self._papers
             self._papers.setdefault(paper.id, paper)
             return
         rank = self._rank(paper)
@@ -102,6 +110,12 @@ class Selection:
         listed = dict.fromkeys(map(unaliased, paper.categories))
         wanted = listed if self.categories is None else set(self.categories)
         return [name for name in listed if name in wanted]
+
+    @property
+    def beyond(self) -> int:
+        """The number of papers that `per_category` left out."""
+        left_out = self.other + self.outside + self.repeated + self.unreadable + self.uncategorized
+        return self.lines - left_out - len(self._papers)
 
     def counts(self) -> dict[str, int]:
         """The number of selected papers of each wanted category, or of each one that occurs."""
@@ -143,21 +157,23 @@ def read_snapshot(
     seed: int,
     window: Window,
     processes: int | None = None,
+    option: str = "fetch.path",
 ) -> Selection:
     """Read the dump and keep up to `per_category` papers that list each wanted category.
 
     categories: None wants all. per_category: None keeps all. sample: `newest` by time of
     submission, or `random` by a seeded hash of the id, which does not depend on the rest of the
-    file. processes: None uses up to eight cores for large files. Papers without a title or an
+    file. processes: None uses up to eight cores for large files. option: the option that named the
+    file, for messages. Papers without a title or an
     abstract are counted and left out. Raises UserError if the file is missing, damaged, truncated
     or not such a dump.
     """
     selection = Selection(categories, per_category, sample, seed)
     request = Request(str(path), categories, window, all_kept=per_category is None)
-    for block in _scan_file(path, request, "fetch.path", processes):
+    for block in _scan_file(path, request, option, processes):
         selection.add_block(block)
     if not selection.lines:
-        raise UserError(f"{path}: is empty, expected one JSON object per line (fetch.path)")
+        raise UserError(f"{path}: is empty, expected one JSON object per line ({option})")
     return selection
 
 

@@ -1,6 +1,7 @@
 """UserError, for mistakes that the user can fix, and how a command reports them."""
 
 import errno
+import reprlib
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,11 +22,41 @@ _WRITE_ERRORS = frozenset(  # errno values that mean "this path cannot be writte
 )
 
 
+_LONGEST_MESSAGE = 2000  # characters
+_LONGEST_VALUE = 60
+
+
 class UserError(Exception):
-    """Bad input. The message is one line: what is wrong, where, and what is allowed."""
+    """Bad input. The message is one line: what is wrong, where, and what is allowed.
+
+    A message of more than 2,000 characters loses its middle.
+    """
 
     def __init__(self, message: str) -> None:
+        if len(message) > _LONGEST_MESSAGE:
+            half = _LONGEST_MESSAGE // 2
+            message = f"{message[:half]} [...] {message[-half:]}"
         super().__init__(" ".join(message.split()))
+
+
+class _Short(reprlib.Repr):
+    """A repr of bounded length; Python cannot print an integer of 5,000 digits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxstring, self.maxother = 3, _LONGEST_VALUE, _LONGEST_VALUE
+
+    def repr_int(self, x: int, level: int) -> str:
+        del level
+        return (
+            repr(x) if x.bit_length() < _LONGEST_VALUE else f"a number of {x.bit_length():,} bits"
+        )
+
+
+def shown(value: object) -> str:
+    """A value for a message: like `repr`, but short, whatever the value."""
+    text = _Short().repr(value)
+    return text if len(text) <= 2 * _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]} ... {text[-9:]}"
 
 
 @contextmanager

@@ -24,9 +24,9 @@ from urllib3.exceptions import (
 from arxiv_hybrid import __version__
 from arxiv_hybrid.system.retry import RequestError, RetryPolicy, TransientError, UnreachableError
 
-USER_AGENT = f"arxiv-hybrid/{__version__} (paper classifier; one connection)"
 CHUNK = 1 << 18  # bytes
-_TRANSIENT_STATUS = (408, 425, 429, 500, 502, 503, 504)
+_LARGEST_BODY = 64 << 20  # bytes; a page of 2,000 papers has about 5 MB
+_TRANSIENT_STATUS = (406, 408, 425, 429, 500, 502, 503, 504)  # 406: arXiv, while it throttles
 
 
 class _InsecureRedirectError(requests.RequestException):
@@ -42,10 +42,16 @@ class _Session(requests.Session):
         return target
 
 
-def new_session() -> requests.Session:
+def user_agent(contact: str | None = None) -> str:
+    """The header User-Agent. contact: an e-mail address or URL of the user, in ASCII."""
+    comment = "; ".join(filter(None, ["paper classifier", "one connection", contact]))
+    return f"arxiv-hybrid/{__version__} ({comment})"
+
+
+def new_session(contact: str | None = None) -> requests.Session:
     """A session with this project's user agent and one connection; https stays https."""
     session = _Session()
-    session.headers["User-Agent"] = USER_AGENT
+    session.headers["User-Agent"] = user_agent(contact)
     session.max_redirects = 3
     for scheme in ("http://", "https://"):
         session.mount(scheme, HTTPAdapter(pool_connections=1, pool_maxsize=1))
@@ -62,7 +68,7 @@ def get(
 ) -> Iterator[requests.Response]:
     """Send a GET request and yield the response, its body not yet read.
 
-    Raises TransientError on 429, 5xx, timeouts and lost connections, also while the body is
+    Raises TransientError on 429, 406, 5xx, timeouts and lost connections, also while the body is
     read inside the block; RequestError if a retry would not help.
     """
     try:
@@ -92,11 +98,18 @@ def iter_body(response: requests.Response, *, decode: bool) -> Iterator[bytes]:
 
 
 def read_body(response: requests.Response, policy: RetryPolicy) -> bytes:
-    """Read the whole decoded body; TransientError if it takes over `policy.body_timeout`."""
+    """Read the whole decoded body.
+
+    Raises TransientError if it takes over `policy.body_timeout`, RequestError if it is too large.
+    """
+    size = 0
     deadline = time.monotonic() + policy.body_timeout
     chunks = []
     for chunk in iter_body(response, decode=True):
         chunks.append(chunk)
+        size += len(chunk)
+        if size > _LARGEST_BODY:
+            raise RequestError(f"the response is larger than {_LARGEST_BODY >> 20} MiB")
         if time.monotonic() > deadline:
             raise TransientError(f"the response took longer than {policy.body_timeout:g} s")
     return b"".join(chunks)

@@ -16,6 +16,7 @@ _OTHER_SCHEME = re.compile(
     r"[A-K]\.[0-9m](\.[0-9m]+)?|\d\d([A-Z-](\d\d|xx)?|-[A-Z]{2})?|primary|secondary", re.IGNORECASE
 )
 _LISTINGS_KEPT = 1 << 17  # all of arXiv has some 80,000 different ones
+_LONGEST_KEPT = 2000  # characters
 
 
 def split_categories(text: str) -> list[str]:
@@ -33,9 +34,13 @@ class Listing(NamedTuple):
     unknown: tuple[str, ...]
 
 
-@lru_cache(_LISTINGS_KEPT)
 def parse_listing(text: str) -> Listing:
     """Parse a cell; see `split_categories`. Classes of the ACM and of mathematics are skipped."""
+    return _parsed(text) if len(text) <= _LONGEST_KEPT else _parsed.__wrapped__(text)
+
+
+@lru_cache(_LISTINGS_KEPT)
+def _parsed(text: str) -> Listing:
     known: dict[str, None] = {}
     unknown: dict[str, None] = {}
     for name in split_categories(text):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from arxiv_hybrid.system.errors import shown
 from arxiv_hybrid.taxonomy.categories import (
     archive_of,
     archives,
@@ -75,7 +76,7 @@ def _categories_of(name: str) -> list[str]:
         return [*members, *old]
     category = spelled(name)
     if category is None:
-        raise ValueError(f"{name!r} is not a category or archive of arXiv")
+        raise ValueError(f"{shown(name)} is not a category or archive of arXiv")
     return [unaliased(category)]
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 from arxiv_hybrid.data.identifiers import text_key
 from arxiv_hybrid.data.table import texts_of
 from arxiv_hybrid.sources import csv_source, snapshot_source
+from arxiv_hybrid.system.csv_rows import is_csv
 from arxiv_hybrid.taxonomy.label_sets import CATEGORIES
 
 
@@ -65,7 +66,7 @@ def new_papers(
 def _read_texts(
     path: Path, option: str, categories: tuple[str, ...] | None
 ) -> Iterator[tuple[str, str, str]]:
-    if path.name.endswith(csv_source.SUFFIXES):
+    if is_csv(path):
         table = csv_source.read_texts(path, option=option)
         yield from table.itertuples(index=False, name=None)
     else:

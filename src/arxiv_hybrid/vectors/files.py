@@ -23,13 +23,6 @@ from arxiv_hybrid.system.streams import line_blocks
 
 FloatMatrix = npt.NDArray[np.float32]
 _BOM = b"\xef\xbb\xbf"
-_OTHER_FORMATS = {  # by their first bytes in lower case
-    b"<!doctype": "is a web page, not vectors; download it again",
-    b"<html": "is a web page, not vectors; download it again",
-    b"version https://git-lfs": "is a Git LFS pointer; get the file that it points to",
-    b"pk\x03\x04": "is a .zip under another name; rename it",
-    b"\x1f\x8b": "is a .gz under another name; rename it",
-}
 
 
 @dataclass(frozen=True)
@@ -118,10 +111,6 @@ def _strip_header(block: bytes, path: Path, dim: int, option: str) -> tuple[byte
     0 if there is no header. Raises UserError if the file is of another format or dimension.
     """
     block = block.removeprefix(_BOM)
-    start = block[:64].lower()
-    for magic, problem in _OTHER_FORMATS.items():
-        if start.startswith(magic):
-            raise UserError(f"{path}: {problem} ({option})")
     line, _, rest = block.partition(b"\n")
     counts = line.split()
     has_header = len(counts) == 2 and all(count.isdigit() for count in counts)
