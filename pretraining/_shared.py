@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).resolve().parent
 VECTORS, MODEL, METRICS = HERE / "vectors", HERE / "model", HERE / "metrics"
+UNFINISHED = HERE.parent / "checkpoints/pretraining"  # not an output, which DVC would delete
 MIN_PAPERS = 32  # with fewer, matching titles with abstracts teaches too little
 
 

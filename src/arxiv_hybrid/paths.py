@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 from arxiv_hybrid.system.errors import UserError
 
@@ -27,8 +28,26 @@ MEMBERS = Path("models/members")
 METRICS = Path("metrics")
 PLOTS = Path("metrics/plots")
 REPORTS = Path("reports")
+CHECKPOINTS = Path("checkpoints")  # outside the outputs: DVC deletes those before a stage runs
 EXPLAINED = Path("reports/explained")
 NEXT_WORD_MODEL = Path("examples/next_word/models/cnn_lstm")
+
+
+class ModelPaths(NamedTuple):
+    """Where training writes: the model, its metrics and plots, and its state while unfinished."""
+
+    folder: Path
+    metrics: Path
+    plots: Path
+    unfinished: Path
+
+
+def model_paths(member: str | None) -> ModelPaths:
+    """The paths of an ensemble member, or of the main model."""
+    if member is None:
+        return ModelPaths(MODEL, METRICS, PLOTS, CHECKPOINTS / "main")
+    metrics = METRICS / "members" / member
+    return ModelPaths(MEMBERS / member, metrics, metrics, CHECKPOINTS / "members" / member)
 
 
 def repository_root() -> Path:
