@@ -13,6 +13,8 @@ from arxiv_hybrid.system.errors import UserError
 
 PARAMS = Path("params.yaml")
 RESOLVED = Path("params.resolved.yaml")
+INPUTS = Path("data/inputs.json")
+FINGERPRINTS = Path(".dvc/tmp/fingerprints.json")  # in the repository, also for temporary copies
 PAPERS = Path("data/raw/papers.csv")
 ORIGIN = Path("data/raw/origin.json")
 SPLITS = Path("data/splits")
@@ -47,7 +49,7 @@ def model_paths(member: str | None) -> ModelPaths:
     if member is None:
         return ModelPaths(MODEL, METRICS, PLOTS, CHECKPOINTS / "main")
     metrics = METRICS / "members" / member
-    return ModelPaths(MEMBERS / member, metrics, metrics, CHECKPOINTS / "members" / member)
+    return ModelPaths(MEMBERS / member, metrics, metrics, CHECKPOINTS / f"member-{member}")
 
 
 def repository_root() -> Path:
