@@ -57,5 +57,5 @@ def run(main: Callable[[PretrainingParams], None]) -> None:
     from arxiv_hybrid.params.pretraining import PretrainingParams
     from arxiv_hybrid.system.errors import exit_on_user_error
 
-    with exit_on_user_error("stopped; the same command starts this stage again"):
+    with exit_on_user_error("stopped; the same command continues with this stage"):
         main(load_section(HERE / "params.yaml", PretrainingParams))

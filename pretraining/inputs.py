@@ -21,5 +21,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with exit_on_user_error("stopped; the same command starts this stage again"):
+    with exit_on_user_error("stopped; the same command continues with this stage"):
         main()

@@ -31,5 +31,5 @@ def named_files(params: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    with exit_on_user_error("stopped; `dvc repro` starts this stage again"):
+    with exit_on_user_error("stopped; `dvc repro` continues with this stage"):
         main(read_params(PARAMS))

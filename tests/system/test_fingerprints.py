@@ -24,6 +24,8 @@ def digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], s
     """The fingerprint that a run records for a name; files count as settled."""
     monkeypatch.setattr(fingerprints, "SETTLED", -60.0)
 
+    (tmp_path / "tmp").mkdir()
+
     def run(name: Any) -> str | None:
         out = tmp_path / "out" / "inputs.json"
         memory = tmp_path / "tmp" / "memory.json"
@@ -136,10 +138,13 @@ def test_a_memory_that_cannot_be_written_is_told(
 ) -> None:
     monkeypatch.setattr(fingerprints, "SETTLED", -60.0)
     (tmp_path / "file").write_text("")
-    memory = tmp_path / "file" / "memory.json"
-    write_fingerprints(tmp_path / "out.json", {"texts": "file"}, tmp_path, memory)
-    assert json.loads((tmp_path / "out.json").read_text())["texts"]
-    assert "cannot be written" in capsys.readouterr().out
+    (tmp_path / "memory.json").mkdir()
+    for memory in (tmp_path / "memory.json", tmp_path / "absent" / "memory.json"):
+        write_fingerprints(tmp_path / "out.json", {"texts": "file"}, tmp_path, memory)
+        assert json.loads((tmp_path / "out.json").read_text())["texts"]
+    assert capsys.readouterr().out.count("cannot be written") == 1
+    assert not (tmp_path / "absent").exists(), "a folder .dvc would look like a repository"
+    assert not list(tmp_path.glob(".*.tmp"))
 
 
 @pytest.mark.parametrize("content", [b"a: [", b"\xff\xfe", None])

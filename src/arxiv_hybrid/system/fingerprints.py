@@ -39,7 +39,7 @@ def write_fingerprints(out: Path, names: Mapping[str, Any], root: Path, memory: 
 
     names: a path, relative to `root`, by the parameter that names it, such as `fetch.path`. Its
     digest is null if there is no such file: the stage that needs it reports that. memory: a file
-    for the digests; if it cannot be read or written, files are only read more often.
+    for the digests, in a folder that exists; without it, files are only read more often.
     """
     known = _read(memory)
     before = dict(known)
@@ -48,8 +48,9 @@ def write_fingerprints(out: Path, names: Mapping[str, Any], root: Path, memory: 
         section, _, key = parameter.rpartition(".")
         part = result.setdefault(section, {}) if section else result
         part[key] = _fingerprint(root, name, known)
+    out.parent.mkdir(parents=True, exist_ok=True)
     _write(out, result)
-    if known != before:
+    if known != before and memory.parent.is_dir():
         try:
             _write(memory, dict(list(known.items())[-REMEMBERED:]))
         except OSError as error:
@@ -110,7 +111,6 @@ def _read(memory: Path) -> dict[str, Any]:
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:
     """Write JSON atomically; `system.files` would import pandas."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -208,8 +208,8 @@ def train_classifier(
     """
     if pretrained is not None and pretrained.vocabulary != vocabulary:
         raise UserError(
-            "pretrained: its vocabulary differs from data/processed/vocab.txt; if you pre-trained "
-            "again, run `dvc repro -f glove` and `dvc repro`"
+            "pretrained: its vocabulary differs from data/processed/vocab.txt; `dvc repro` builds "
+            "that file again"
         )
     keep_freed_memory()
     device_config = choose_device(params.device, params.precision)
