@@ -81,7 +81,7 @@ def train(
         parts = {**parts, **edited}
 
         def on_epoch(epoch: Epoch) -> None:
-            if until is not None and epoch.epoch > until:
+            if until is not None and epoch.epoch >= until:
                 raise Killed
 
         classifier, history = train_classifier(
@@ -307,7 +307,7 @@ def test_pretraining_resumes(
 
     def run(resume: Path | None, until: int = 9, settings: Settings = settings):
         def on_epoch(epoch: PretrainEpoch) -> None:
-            if epoch.epoch > until:
+            if epoch.epoch >= until:
                 raise Killed
 
         torch.manual_seed(0)
@@ -400,7 +400,7 @@ def test_a_process_that_gets_a_signal_leaves_a_state(
     last = trained("resumed")
     assert last.wait() == 0
     assert (tmp_path / "resumed").read_bytes() == expected
-    assert "resuming after epoch 1 of 3\n" in last.printed
+    assert "resuming after epoch 2 of 3\n" in last.printed
     lines = [line[:9] for line in last.printed.splitlines() if line.startswith("epoch")]
     assert lines == [f"epoch   {n}" for n in (1, 2, 3)], "MLflow gets every epoch again"
 
@@ -458,7 +458,7 @@ def test_several_processes_resume_together(tmp_path: Path, trained: Callable[...
     processes = together("resumed")
     assert [process.wait() for process in processes] == [0, 0]
     assert (tmp_path / "resumed").read_bytes() == (tmp_path / "undisturbed").read_bytes()
-    assert ["resuming after epoch 1 of 3" in process.printed for process in processes] == [
+    assert ["resuming after epoch 2 of 3" in process.printed for process in processes] == [
         True,
         False,
     ]

@@ -251,11 +251,11 @@ class Trainer:
                 break
             epoch = self.run_epoch(index + 1, val)
             history.epochs.append(epoch)
-            report(epoch)
             if val is not None:
                 best.update(index, epoch.val_accuracy, epoch.val_loss)
             if progress:
                 self._save(progress, history, best)
+            report(epoch)  # last, so that a reported epoch is not lost
         if val is not None:
             best.restore()
             history.best, history.val_papers = best.index, len(val)
