@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).resolve().parent
 VECTORS, MODEL, METRICS = HERE / "vectors", HERE / "model", HERE / "metrics"
+UNFINISHED = HERE.parent / "checkpoints/pretraining"  # not an output, which DVC would delete
 MIN_PAPERS = 32  # with fewer, matching titles with abstracts teaches too little
 
 
@@ -56,5 +57,5 @@ def run(main: Callable[[PretrainingParams], None]) -> None:
     from arxiv_hybrid.params.pretraining import PretrainingParams
     from arxiv_hybrid.system.errors import exit_on_user_error
 
-    with exit_on_user_error("stopped; the same command starts this stage again"):
+    with exit_on_user_error("stopped; the same command continues with this stage"):
         main(load_section(HERE / "params.yaml", PretrainingParams))

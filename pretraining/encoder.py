@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 
-from _shared import METRICS, MODEL, VECTORS, prepare, run, unlabelled_papers
+from _shared import METRICS, MODEL, UNFINISHED, VECTORS, prepare, run, unlabelled_papers
 
 prepare()
 
@@ -17,6 +17,7 @@ from arxiv_hybrid.system.files import write_csv, write_json
 from arxiv_hybrid.system.runtime import keep_freed_memory
 from arxiv_hybrid.text.vocabulary import SPECIAL, Vocabulary
 from arxiv_hybrid.training.pretraining import Settings, pretrain, print_epoch, save_pretrained
+from arxiv_hybrid.training.progress import discard
 from arxiv_hybrid.training.seed import seed_everything
 from arxiv_hybrid.vectors.matrix import embedding_matrix
 from arxiv_hybrid.vectors.storage import load_vectors
@@ -50,7 +51,9 @@ def main(params: PretrainingParams) -> None:
         temperature=params.temperature,
         seed=params.seed,
     )
-    history = pretrain(model, encoded, settings, device_config, on_epoch=print_epoch)
+    history = pretrain(
+        model, encoded, settings, device_config, on_epoch=print_epoch, resume=UNFINISHED
+    )
     save_pretrained(MODEL, model, vocabulary, widths, papers["id"])
     curves = pd.DataFrame([asdict(epoch) for epoch in history])
     write_csv(METRICS / "curves.csv", curves.drop(columns="documents_per_second"))
@@ -66,6 +69,7 @@ def main(params: PretrainingParams) -> None:
             "precision": device_config.precision,
         },
     )
+    discard(UNFINISHED)
     print(
         f"{last.in_batch_accuracy:.1%} of titles matched with their abstract among "
         f"{params.batch_size} -> {MODEL}"

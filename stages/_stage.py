@@ -36,7 +36,7 @@ def run(main: Callable[[Params], None]) -> None:
     from arxiv_hybrid.system.errors import exit_on_user_error
 
     try:
-        with exit_on_user_error("stopped; `dvc repro` starts this stage again"):
+        with exit_on_user_error("stopped; `dvc repro` continues with this stage"):
             params = load(PARAMS)
             if "RANK" not in os.environ:  # torchrun's processes do not repeat it
                 print((sys.modules["__main__"].__doc__ or "").split("\n")[0], flush=True)

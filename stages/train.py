@@ -15,12 +15,9 @@ from arxiv_hybrid.paths import (
     AUGMENTED,
     EMBEDDINGS,
     LABELS,
-    MEMBERS,
-    METRICS,
-    MODEL,
-    PLOTS,
     SPLITS,
     VOCABULARY,
+    model_paths,
     repository_root,
 )
 from arxiv_hybrid.system.files import read_lines, read_parquet, user_file, write_csv, write_json
@@ -28,6 +25,7 @@ from arxiv_hybrid.text.vocabulary import Vocabulary
 from arxiv_hybrid.tracking import track
 from arxiv_hybrid.training.classifier import curves, report, train_classifier
 from arxiv_hybrid.training.distributed import Group, process_group
+from arxiv_hybrid.training.progress import discard
 from arxiv_hybrid.training.trainer import Epoch, print_epoch
 from arxiv_hybrid.vectors.matrix import load_matrix
 from arxiv_hybrid.vectors.pretrained import load_pretrained
@@ -42,8 +40,7 @@ def main(params: Params, member: str | None) -> None:
 
 
 def train(params: Params, member: str | None, group: Group) -> None:
-    root, folder = repository_root(), MEMBERS / member if member else MODEL
-    metrics, plots = [METRICS / "members" / member] * 2 if member else (METRICS, PLOTS)
+    root, paths = repository_root(), model_paths(member)
     papers, val = read_parquet(AUGMENTED), read_parquet(SPLITS / "val.parquet")
     vocabulary, vectors = Vocabulary(tuple(read_lines(VOCABULARY))), load_matrix(EMBEDDINGS)
     encoder = load_pretrained(user_file(root, params.pretrained)) if params.pretrained else None
@@ -57,19 +54,20 @@ def train(params: Params, member: str | None, group: Group) -> None:
 
         classifier, history = train_classifier(
             params, papers, val, vocabulary, vectors, LabelSet.read(LABELS),
-            pretrained=encoder, group=group, on_epoch=on_epoch,
+            pretrained=encoder, group=group, on_epoch=on_epoch, resume=paths.unfinished,
         )  # fmt: skip
         if not group.is_main:
             return  # all processes have the same model; one writes it
-        classifier.save(folder)
-        write_csv(plots / "learning_curves.csv", curves(history))
-        write_json(metrics / "train.json", report(classifier, history))
-        mlrun.tags({"member": member or "main", "model.digest": checkpoint.digest(folder)})
+        classifier.save(paths.folder)
+        write_csv(paths.plots / "learning_curves.csv", curves(history))
+        write_json(paths.metrics / "train.json", report(classifier, history))
+        mlrun.tags({"member": member or "main", "model.digest": checkpoint.digest(paths.folder)})
         mlrun.metrics({"best": report(classifier, history)})
         mlrun.learning_curves(curves(history))
         if params.tracking.log_model:
             config = classifier.config
-            mlrun.model(folder, config.classes, multi_label=config.multi_label)
+            mlrun.model(paths.folder, config.classes, multi_label=config.multi_label)
+    discard(paths.unfinished)
     print(f"{member or 'main'}: {history.summary}")
 
 

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 from arxiv_hybrid.system.errors import UserError
 
 PARAMS = Path("params.yaml")
 RESOLVED = Path("params.resolved.yaml")
+INPUTS = Path("data/inputs.json")
+FINGERPRINTS = Path(".dvc/tmp/fingerprints.json")  # in the repository, also for temporary copies
 PAPERS = Path("data/raw/papers.csv")
 ORIGIN = Path("data/raw/origin.json")
 SPLITS = Path("data/splits")
@@ -27,8 +30,26 @@ MEMBERS = Path("models/members")
 METRICS = Path("metrics")
 PLOTS = Path("metrics/plots")
 REPORTS = Path("reports")
+CHECKPOINTS = Path("checkpoints")  # outside the outputs: DVC deletes those before a stage runs
 EXPLAINED = Path("reports/explained")
 NEXT_WORD_MODEL = Path("examples/next_word/models/cnn_lstm")
+
+
+class ModelPaths(NamedTuple):
+    """Where training writes: the model, its metrics and plots, and its state while unfinished."""
+
+    folder: Path
+    metrics: Path
+    plots: Path
+    unfinished: Path
+
+
+def model_paths(member: str | None) -> ModelPaths:
+    """The paths of an ensemble member, or of the main model."""
+    if member is None:
+        return ModelPaths(MODEL, METRICS, PLOTS, CHECKPOINTS / "main")
+    metrics = METRICS / "members" / member
+    return ModelPaths(MEMBERS / member, metrics, metrics, CHECKPOINTS / f"member-{member}")
 
 
 def repository_root() -> Path:

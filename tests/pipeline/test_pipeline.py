@@ -22,7 +22,7 @@ from arxiv_hybrid.text.tokenize import tokenize
 
 pytestmark = pytest.mark.pipeline
 STAGES = [
-    "resolve", "fetch", "audit", "split", "augment", "glove",
+    "resolve", "inputs", "fetch", "audit", "split", "augment", "glove",
     "vocab", "baseline", "train", "evaluate", "ensemble",
 ]  # fmt: skip
 
@@ -123,10 +123,10 @@ def test_one_run_for_each_training_evaluation_and_ensemble(repo: Path) -> None:
     assert main.data.metrics["val_accuracy"] >= 0
 
 
-def test_a_second_repro_runs_no_stage(repo: Path) -> None:
+def test_a_second_repro_only_looks_for_changed_files(repo: Path) -> None:
     done = sh(repo, "dvc", "repro")
-    assert "Data and pipelines are up to date." in done.stdout + done.stderr
-    assert "Running stage" not in done.stdout
+    assert re.findall(r"Running stage '(\w+)'", done.stdout) == ["inputs"]
+    assert not sh(repo, "git", "status", "--porcelain").stdout
 
 
 def test_forced_repetition_gives_identical_metrics(repo: Path) -> None:
@@ -216,6 +216,32 @@ def test_ctrl_c_in_training_exits_130_and_writes_nothing(params_restored: Path) 
     assert "Traceback" not in rest
     assert rest.strip().splitlines()[-1].startswith("stopped")
     assert digests(repo / "models") == before
+
+
+@pytest.mark.parametrize("member", ["main", "other"])
+def test_training_resumes_after_kill_9(params_restored: Path, member: str) -> None:
+    repo, name = params_restored, ["--member", "other"] if member == "other" else []
+    set_params(repo, {"epochs": 12, "patience": 12, "tracking": {"enabled": False}})
+    folder = repo / "models" / ("main" if member == "main" else "members/other")
+    command = ["python", "stages/train.py", *name]
+    sh(repo, *command)
+    before = digests(folder)
+    shutil.rmtree(folder)
+    with subprocess.Popen(
+        command, cwd=repo, env=environment(), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if b"epoch   3" in line:
+                process.kill()
+    assert process.returncode == -signal.SIGKILL
+    assert len(list((repo / "checkpoints").iterdir())) == 1
+    resumed = sh(repo, *command)
+    assert re.search(r"^resuming after epoch \d+ of 12$", resumed.stderr, re.M)
+    assert digests(folder) == before
+    assert not list((repo / "checkpoints").iterdir())
+    assert "checkpoints" not in sh(repo, "git", "status", "--porcelain", "--untracked=all").stdout
+    sh(repo, "dvc", "checkout", "-fq")
 
 
 def test_the_readme_names_every_stage_as_dvc_does() -> None:

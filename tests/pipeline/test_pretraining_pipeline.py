@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
-from clones import set_params, sh
+from clones import digests, environment, set_params, sh
 from conftest import ROOT, TINY
 
 from arxiv_hybrid.sources import synthetic
@@ -57,8 +59,46 @@ def test_papers_that_are_left_out_are_not_learned_from(repo: Path) -> None:
     curves = pd.read_csv(repo / "pretraining/metrics/curves.csv")
     assert list(curves["epoch"]) == [1]
     assert load_pretrained(repo / "pretraining/model").embeddings.shape[1] == 12
-    again = sh(repo, *COMMAND)
-    assert "up to date" in again.stdout + again.stderr
+    assert stages_run(sh(repo, *COMMAND).stdout) == ["inputs"]
+
+
+def stages_run(output: str) -> list[str]:
+    return re.findall(r"Running stage 'pretraining/dvc.yaml:(\w+)'", output)
+
+
+@pytest.mark.parametrize("name", ["texts.csv", "known.csv"])
+def test_changed_papers_are_learned_again(repo: Path, name: str) -> None:
+    path = repo / name
+    before = path.read_text()
+    path.write_text(before.replace("learning", "teaching"))
+    assert stages_run(sh(repo, *COMMAND).stdout) == ["inputs", "vectors", "encoder"]
+    path.write_text(before)
+    restored = stages_run(sh(repo, *COMMAND).stdout)
+    assert restored == ["inputs"], "the run cache has it"
+
+
+def test_pretraining_resumes_after_kill_9(repo: Path) -> None:
+    here, path = repo / "pretraining", repo / "pretraining/params.yaml"
+    params = path.read_text(encoding="utf-8")
+    path.write_text(params.replace("epochs: 1\n", "epochs: 9\n"), encoding="utf-8")
+    kept = {p: p.read_bytes() for f in ("model", "metrics") for p in (here / f).iterdir()}
+    sh(here, "python", "encoder.py")
+    before = digests(here / "model")
+    with subprocess.Popen(
+        ["python", "encoder.py"], cwd=here, env=environment(), stderr=subprocess.PIPE
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if b"epoch   2" in line:
+                process.kill()
+    (here / "model/encoder.safetensors").unlink()
+    resumed = sh(here, "python", "encoder.py")
+    assert "resuming after epoch" in resumed.stderr
+    assert digests(here / "model") == before
+    assert not (repo / "checkpoints/pretraining").exists()
+    path.write_text(params, encoding="utf-8")
+    for file, content in kept.items():
+        file.write_bytes(content)
 
 
 def test_a_classifier_starts_from_the_encoder_and_so_do_other_models(repo: Path) -> None:

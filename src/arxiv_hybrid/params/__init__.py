@@ -1,6 +1,6 @@
 """params.yaml: its schema, its recipes, and the values in force."""
 
-from arxiv_hybrid.params.in_force import to_yaml, values_in_force
+from arxiv_hybrid.params.in_force import to_yaml, training_values, values_in_force
 from arxiv_hybrid.params.load import for_member, load, load_section, parse
 from arxiv_hybrid.params.recipes import PRETRAINABLE
 from arxiv_hybrid.params.schema import PUBLISHED_GLOVE, Fetch, Glove, Labels, Params, Split, Strict
@@ -19,5 +19,6 @@ __all__ = [
     "load_section",
     "parse",
     "to_yaml",
+    "training_values",
     "values_in_force",
 ]

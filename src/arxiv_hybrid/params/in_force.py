@@ -28,9 +28,9 @@ def values_in_force(params: Params) -> dict[str, Any]:
     Keys: `train` for the main model, `members` by name, `augment`.
     """
     return {
-        "train": _training(params),
+        "train": training_values(params),
         "members": {
-            member.name: _training(for_member(params, member.name))
+            member.name: training_values(for_member(params, member.name))
             for member in params.ensemble.members
         },
         "augment": params.augment.model_dump(mode="json"),
@@ -43,6 +43,7 @@ def to_yaml(values: dict[str, Any]) -> str:
     return header + yaml.safe_dump(values, sort_keys=False)
 
 
-def _training(params: Params) -> dict[str, Any]:
+def training_values(params: Params) -> dict[str, Any]:
+    """The parameters that training reads, for one model."""
     values: dict[str, Any] = params.model_dump(mode="json", include=_TRAINING)
     return values | {"architecture": params.architecture.given()}

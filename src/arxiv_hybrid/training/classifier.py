@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ from arxiv_hybrid.inference.predict import predict
 from arxiv_hybrid.inference.thresholds import fit_thresholds
 from arxiv_hybrid.models import registry
 from arxiv_hybrid.models.base import PaperClassifier
-from arxiv_hybrid.params import PRETRAINABLE, Params
+from arxiv_hybrid.params import PRETRAINABLE, Params, training_values
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.runtime import keep_freed_memory
 from arxiv_hybrid.taxonomy.categories import name_of
@@ -39,6 +40,7 @@ from arxiv_hybrid.training.distributed import SINGLE, Group
 from arxiv_hybrid.training.losses import class_weights, make_loss, make_multi_label_loss
 from arxiv_hybrid.training.optimizers import OptimizerConfig
 from arxiv_hybrid.training.pretraining import load_encoder
+from arxiv_hybrid.training.progress import Progress, run_identity
 from arxiv_hybrid.training.regularizer import Regularizer
 from arxiv_hybrid.training.seed import seed_everything
 from arxiv_hybrid.training.trainer import (
@@ -74,8 +76,8 @@ class Classification(Task):
         self.class_weights = class_weights(params.class_weights, labels, label_set)
         make = make_multi_label_loss if self.multi_label else make_loss
         self.loss = make(params.loss, self.class_weights, params.label_smoothing)
-        random = np.random.default_rng([params.seed, group.rank])
-        self.regularizer = Regularizer(params.word_dropout, params.mixup, random)
+        self.random = np.random.default_rng([params.seed, group.rank])
+        self.regularizer = Regularizer(params.word_dropout, params.mixup, self.random)
 
     def training_step(self, batch: Batch) -> StepResult:
         """The loss of a batch, and for how many papers the likeliest class is right."""
@@ -135,16 +137,25 @@ def fit(
     *,
     group: Group = SINGLE,
     on_epoch: Callable[[Epoch], None] | None = None,
+    resume: Path | None = None,
 ) -> History:
     """Train `model` on labelled papers; it ends with the weights of its best epoch.
 
-    PyTorch's seed must be set by the caller. Raises UserError if training diverges.
+    PyTorch's seed must be set by the caller. resume: see `train_classifier`. Raises UserError if
+    training diverges.
     """
+    progress = None
+    if resume:
+        settings = {**training_values(params), "classes": label_set.names}
+        papers = {"training papers": train, "validation papers": val}
+        progress = Progress(
+            resume, run_identity(settings, model, papers, device_config, group), group
+        )
     task = Classification(model, train.labels, label_set, params, device_config, group)
     trainer = Trainer(task, train, trainer_config(params, len(train)), device_config, group)
     if group.size > 1:  # processes agree on batches but draw their own dropout
         torch.manual_seed(params.seed + group.rank)
-    return trainer.fit(val, on_epoch)
+    return trainer.fit(val, on_epoch, progress)
 
 
 def trainer_config(params: Params, papers: int) -> TrainerConfig:
@@ -184,19 +195,21 @@ def train_classifier(
     pretrained: Pretrained | None = None,
     group: Group = SINGLE,
     on_epoch: Callable[[Epoch], None] | None = None,
+    resume: Path | None = None,
 ) -> tuple[Classifier, History]:
     """Train `params.model` on papers with the columns title, abstract and label.
 
     If papers may have several classes, as `label_set` says, they need the column labels, too.
     embeddings (V, D): initial word vectors, used if `params.embeddings` is `pretrained`; None means
     random vectors of width `params.glove.dim`. pretrained: an encoder that v5 starts from;
-    `vocabulary` and `embeddings` must then be the encoder's. Returns the classifier with its best
-    epoch's weights; probabilities, thresholds and familiarity are fitted on `val`.
+    `vocabulary` and `embeddings` must then be the encoder's. resume: a folder for the state of this
+    run, see `progress`; the caller removes it after saving the result. Returns the classifier with
+    its best epoch's weights; probabilities, thresholds and familiarity are fitted on `val`.
     """
     if pretrained is not None and pretrained.vocabulary != vocabulary:
         raise UserError(
-            "pretrained: its vocabulary differs from data/processed/vocab.txt; if you pre-trained "
-            "again, run `dvc repro -f glove` and `dvc repro`"
+            "pretrained: its vocabulary differs from data/processed/vocab.txt; `dvc repro` builds "
+            "that file again"
         )
     keep_freed_memory()
     device_config = choose_device(params.device, params.precision)
@@ -208,8 +221,9 @@ def train_classifier(
     if label_set.multi_label:
         start_at_shares(model, encoded.labels)
     history = fit(
-        model, encoded, held_out, label_set, params, device_config, group=group, on_epoch=on_epoch
-    )
+        model, encoded, held_out, label_set, params, device_config,
+        group=group, on_epoch=on_epoch, resume=resume,
+    )  # fmt: skip
     logits = predict(model, held_out, device_config)
     weights = class_weights(params.class_weights, encoded.labels, label_set)
     config = fitted_config(config, logits, held_out.labels, weights, params.thresholds)

@@ -50,6 +50,24 @@ class Group:
             dist.all_reduce(value)
         return value
 
+    def broadcast(self, content: bytes, source: int = 0) -> bytes:
+        """The `content` of the process with rank `source`, in all processes."""
+        if self.size == 1:
+            return content
+        device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+        size = torch.tensor([len(content)], device=device)
+        dist.broadcast(size, source)
+        data = torch.zeros(int(size), dtype=torch.uint8)
+        if content and self.rank == source:
+            data = torch.frombuffer(bytearray(content), dtype=torch.uint8)
+        data = data.to(device)
+        dist.broadcast(data, source)
+        return data.cpu().numpy().tobytes()
+
+    def gather(self, content: bytes) -> list[bytes]:
+        """The `content` of every process, by rank, in all processes."""
+        return [self.broadcast(content, rank) for rank in range(self.size)]
+
     def parallel(self, model: nn.Module) -> nn.Module:
         """The module to train with: its backward pass averages gradients over all processes.
 

@@ -124,6 +124,25 @@ class ModelOptimizer:
         for schedule in self._per_step:
             schedule.step()
 
+    def state_dict(self) -> dict[str, Any]:
+        """The state between two epochs: of optimizers, schedules and the scale of fp16."""
+        schedules = [*self._per_step, *self._per_epoch]
+        return {
+            "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
+            "schedules": [schedule.state_dict() for schedule in schedules],
+            "scaler": self._scaler.state_dict() if self._scaler else None,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a `state_dict` of an optimizer that was built alike."""
+        schedules = [*self._per_step, *self._per_epoch]
+        for optimizer, saved in zip(self._optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        for schedule, saved in zip(schedules, state["schedules"], strict=True):
+            schedule.load_state_dict(saved)
+        if self._scaler:
+            self._scaler.load_state_dict(state["scaler"])
+
     def end_epoch(self, validation_accuracy: float) -> None:
         """Report the epoch's result to a plateau schedule."""
         for schedule in self._per_epoch:

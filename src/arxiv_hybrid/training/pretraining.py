@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.files import write_bytes, write_json, write_lines
 from arxiv_hybrid.text.vocabulary import Vocabulary
 from arxiv_hybrid.training.optimizers import OptimizerConfig
+from arxiv_hybrid.training.progress import Progress, run_identity
 from arxiv_hybrid.training.regularizer import Regularizer
 from arxiv_hybrid.training.trainer import Epoch, StepResult, Task, Trainer, TrainerConfig
 from arxiv_hybrid.vectors.pretrained import CONFIG, PAPERS, WEIGHTS, WORDS, Pretrained
@@ -118,8 +119,8 @@ class Matching(Task):
     ) -> None:
         self.model = self.parallel = DualEncoder(model).to(device_config.device)
         self.device_config, self.temperature = device_config, settings.temperature
-        random = np.random.default_rng(settings.seed)
-        self.regularizer = Regularizer(settings.word_dropout, mixup=0.0, mixup_random=random)
+        self.random = np.random.default_rng(settings.seed)
+        self.regularizer = Regularizer(settings.word_dropout, mixup=0.0, mixup_random=self.random)
 
     def training_step(self, batch: Batch) -> StepResult:
         """InfoNCE of a batch, and how many titles were matched with their abstract."""
@@ -152,20 +153,24 @@ def pretrain(
     device_config: DeviceConfig,
     *,
     on_epoch: Callable[[PretrainEpoch], None] | None = None,
+    resume: Path | None = None,
 ) -> list[PretrainEpoch]:
     """Train the embedding and encoder of `model`, in place.
 
-    PyTorch's seed must be set by the caller.
+    PyTorch's seed must be set by the caller. resume: a folder for the state of this run, see
+    `progress`; the caller removes it after saving the result.
     """
-    trainer = Trainer(
-        Matching(model, settings, device_config), papers, settings.trainer_config(), device_config
-    )
+    task, progress = Matching(model, settings, device_config), None
+    if resume:
+        identity = run_identity(asdict(settings), task.model, {"papers": papers}, device_config)
+        progress = Progress(resume, identity)
+    trainer = Trainer(task, papers, settings.trainer_config(), device_config)
 
     def report(epoch: Epoch) -> None:
         if on_epoch:
             on_epoch(_pretrain_epoch(epoch))
 
-    return [_pretrain_epoch(epoch) for epoch in trainer.fit(on_epoch=report).epochs]
+    return [_pretrain_epoch(e) for e in trainer.fit(on_epoch=report, progress=progress).epochs]
 
 
 def _pretrain_epoch(epoch: Epoch) -> PretrainEpoch:

@@ -6,12 +6,14 @@ early stopping, the best weights.
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +27,8 @@ from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.training.batches import shuffled_batches
 from arxiv_hybrid.training.distributed import SINGLE, Group, keep_gradients_local
 from arxiv_hybrid.training.optimizers import ModelOptimizer, OptimizerConfig
+from arxiv_hybrid.training.progress import Progress, State
+from arxiv_hybrid.training.seed import random_state, restore_random_state
 
 OVERFITTING = 0.05  # accuracy on training papers above that on validation papers
 
@@ -41,11 +45,13 @@ class Task(ABC):
     """What is learned: a model and what one step of training computes.
 
     parallel: what `training_step` calls instead of `model`; the trainer wraps the model for several
-    processes. score: the name of the share of correct predictions.
+    processes. random: what a step draws from besides PyTorch. score: the name of the share of
+    correct predictions.
     """
 
     model: nn.Module
     parallel: nn.Module
+    random: np.random.Generator
     score: str = "accuracy"
 
     @abstractmethod
@@ -173,6 +179,22 @@ class BestWeights:
         """Give the model the best epoch's weights."""
         self.model.load_state_dict(self._weights)
 
+    def state_dict(self, last: int) -> dict[str, Any]:
+        """The state after epoch `last`; without weights if those are the model's own."""
+        return {
+            "index": self.index,
+            "score": self._score,
+            "last_rise": self._last_rise,
+            "weights": None if self.index == last else self._weights,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a `state_dict`; the model must have the weights of that time."""
+        self.index, self._last_rise = state["index"], state["last_rise"]
+        self._score = (state["score"][0], state["score"][1])
+        weights = state["weights"]
+        self._weights = weights or {n: v.clone() for n, v in self.model.state_dict().items()}
+
 
 class Trainer:
     """Trains a task's model on papers.
@@ -203,29 +225,71 @@ class Trainer:
         task.parallel = group.parallel(task.model)
 
     def fit(
-        self, val: EncodedPapers | None = None, on_epoch: Callable[[Epoch], None] | None = None
+        self,
+        val: EncodedPapers | None = None,
+        on_epoch: Callable[[Epoch], None] | None = None,
+        progress: Progress | None = None,
     ) -> History:
         """Train all epochs, or until validation accuracy has not risen for `patience` epochs.
 
-        With `val`, the model ends with the weights of its best epoch. Raises UserError if the loss
-        is no longer finite.
+        With `val`, the model ends with the weights of its best epoch. progress: where the state is
+        saved; if it has one of this run, training resumes from there, and `on_epoch` gets the
+        earlier epochs again. Raises UserError if the loss is no longer finite.
         """
         history = History(batch_size=self.config.batch_size)
         best = BestWeights(self.task.model)
-        for index in range(self.config.epochs):
+        report = on_epoch if on_epoch and self.group.is_main else lambda _: None
+        if progress and (state := progress.load()):
+            self._load_state(state, history, best)
+            for epoch in history.epochs:
+                report(epoch)
+            if self.group.is_main:
+                done = f"resuming after epoch {len(history.epochs)} of {self.config.epochs}"
+                print(done, file=sys.stderr, flush=True)
+        for index in range(len(history.epochs), self.config.epochs):
+            if best.epochs_without_rise(index - 1) >= self.config.patience and val is not None:
+                break
             epoch = self.run_epoch(index + 1, val)
             history.epochs.append(epoch)
-            if on_epoch and self.group.is_main:
-                on_epoch(epoch)
-            if val is None:
-                continue
-            best.update(index, epoch.val_accuracy, epoch.val_loss)
-            if best.epochs_without_rise(index) >= self.config.patience:
-                break
+            if val is not None:
+                best.update(index, epoch.val_accuracy, epoch.val_loss)
+            if progress:
+                self._save(progress, history, best)
+            report(epoch)  # last, so that a reported epoch is not lost
         if val is not None:
             best.restore()
             history.best, history.val_papers = best.index, len(val)
         return history
+
+    def _save(self, progress: Progress, history: History, best: BestWeights) -> None:
+        """Save the state after an epoch, if it is due."""
+        random = {
+            **random_state(self.device),
+            "batches": self._random.bit_generator.state,
+            "task": self.task.random.bit_generator.state,
+        }
+        every = self.group.gather(json.dumps(random).encode())  # each process draws its own
+        if progress.is_due():
+            progress.save(
+                {
+                    "epochs": [asdict(epoch) for epoch in history.epochs],
+                    "model": self.task.model.state_dict(),
+                    "optimizer": self.optimizer.state_dict(),
+                    "best": best.state_dict(len(history.epochs) - 1),
+                    "random": [text.decode() for text in every],
+                }
+            )
+
+    def _load_state(self, state: State, history: History, best: BestWeights) -> None:
+        """Continue where `_save` was."""
+        history.epochs.extend(Epoch(**epoch) for epoch in state["epochs"])
+        self.task.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        best.load_state_dict(state["best"])
+        random = json.loads(state["random"][self.group.rank])
+        self._random.bit_generator.state = random["batches"]
+        self.task.random.bit_generator.state = random["task"]
+        restore_random_state(random, self.device)
 
     def run_epoch(self, number: int, val: EncodedPapers | None = None) -> Epoch:
         """One pass over the training papers, then validation."""
