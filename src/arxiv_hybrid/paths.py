@@ -28,6 +28,7 @@ METRICS = Path("metrics")
 PLOTS = Path("metrics/plots")
 REPORTS = Path("reports")
 EXPLAINED = Path("reports/explained")
+WRITTEN = (Path(), Path("data"), Path("models"), METRICS, REPORTS)  # where stages write
 NEXT_WORD_MODEL = Path("examples/next_word/models/cnn_lstm")
 
 

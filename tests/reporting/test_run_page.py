@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
@@ -34,7 +35,7 @@ from arxiv_hybrid.evaluation.report import (
     scores,
 )
 from arxiv_hybrid.params import Params
-from arxiv_hybrid.reporting.changes import changes
+from arxiv_hybrid.reporting.changes import UNKNOWN_CHANGES, changes
 from arxiv_hybrid.reporting.charts import Chart, _ticks
 from arxiv_hybrid.reporting.run_page import LastRun, run_page
 from arxiv_hybrid.taxonomy.categories import categories
@@ -115,8 +116,23 @@ def test_changes_are_relative_to_the_newest_commit_that_differs(repository: Path
     assert uncommitted.params == []
 
 
+@pytest.mark.parametrize("damage", ["index", "HEAD", "objects"])
+def test_changes_are_unknown_in_a_damaged_repository(repository: Path, damage: str) -> None:
+    if damage == "objects":
+        shutil.rmtree(repository / ".git/objects")
+        (repository / ".git/objects").mkdir()
+    else:
+        (repository / ".git" / damage).write_bytes(b"damaged")
+    result = changes(repository, METRICS, PARAMS)
+    if damage == "index":  # the commits are intact
+        assert result is not None
+        assert result.since.endswith(" first")
+    else:
+        assert result is UNKNOWN_CHANGES
+
+
 def test_no_changes_without_git(tmp_path: Path) -> None:
-    assert changes(tmp_path, METRICS, PARAMS) is None
+    assert changes(tmp_path, METRICS, PARAMS) is UNKNOWN_CHANGES
 
 
 def last_run(
@@ -186,6 +202,7 @@ def last_run(
         doubtful=doubtful_labels(*run, 10) if several else [],
         explained=[Explanation({name: 0.9}, (name,), "2505.00001", *texts, (name,))],
         changes=None,
+        outdated=None,
     )  # fmt: skip
 
 

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
+from arxiv_hybrid.system.redaction import redact
+
 _WRITE_ERRORS = frozenset(  # errno values that mean "this path cannot be written"
     {
         errno.ENOSPC,
@@ -17,15 +19,25 @@ _WRITE_ERRORS = frozenset(  # errno values that mean "this path cannot be writte
         errno.EISDIR,
         errno.EEXIST,
         errno.EIO,
+        errno.EFBIG,
+        errno.ENAMETOOLONG,
+        errno.ELOOP,
+        errno.ENXIO,
+        errno.ETXTBSY,
+        errno.ESTALE,
+        errno.EMFILE,
     }
 )
 
 
 class UserError(Exception):
-    """Bad input. The message is one line: what is wrong, where, and what is allowed."""
+    """Bad input. The message is one line: what is wrong, where, and what is allowed.
+
+    Secrets in it, such as the password in a URL, are hidden.
+    """
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.split()))
+        super().__init__(redact(" ".join(message.split())))
 
 
 @contextmanager
