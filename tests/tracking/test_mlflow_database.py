@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ pytestmark = [
 
 def log_note(params: Params, root: Path, text: str = "hello", stage: str = "evaluate") -> None:
     """Log a run with an artifact, note.txt."""
+    os.environ.pop("MLFLOW_TRACKING_URI", None)  # MLflow sets it for child processes
     note = root / "note.txt"
     note.write_text(text)
     with track(stage, params, root=root, workspace=root) as run:
@@ -53,12 +55,26 @@ def notes_of(root: Path) -> list[str]:
     ]
 
 
+@pytest.fixture(scope="module")
+def logged(tiny_params: Params, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a database of one run; tests move or change copies of it."""
+    root = tmp_path_factory.mktemp("tracked") / "old place"
+    root.mkdir()
+    log_note(tiny_params, root, "before")
+    return root
+
+
+def copy(logged: Path, to: Path) -> Path:
+    shutil.copytree(logged, to)
+    return to
+
+
 def test_runs_of_killed_processes_end_with_the_next_start(
-    tiny_params: Params, tmp_path: Path
+    tiny_params: Params, logged: Path, tmp_path: Path
 ) -> None:
-    log_note(tiny_params, tmp_path)
+    root = copy(logged, tmp_path / "copy")
     me = ProcessIdentity.current()
-    client = client_of(tmp_path)
+    client = client_of(root)
     experiment = client.get_experiment_by_name("arxiv-hybrid").experiment_id
     expected = {}
     for process, status in (
@@ -71,62 +87,62 @@ def test_runs_of_killed_processes_end_with_the_next_start(
     ):
         run = client.create_run(experiment, tags=process.tags if process else {})
         expected[run.info.run_id] = status
-    log_note(tiny_params, tmp_path)
+    log_note(tiny_params, root)
     assert {run_id: client.get_run(run_id).info.status for run_id in expected} == expected
-    assert [run.info.status for run in runs_of(tmp_path)].count("FINISHED") == 2
+    assert [run.info.status for run in runs_of(root)].count("FINISHED") == 2
 
 
-@pytest.mark.parametrize("how", ["moved", "copied", "moved twice"])
+@pytest.mark.parametrize("how", ["copied", "moved", "moved twice"])
 def test_a_moved_or_copied_repository_uses_its_own_artifacts(
-    how: str, tiny_params: Params, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    old, new = tmp_path / "old place", tmp_path / "new?place"
-    old.mkdir()
-    log_note(tiny_params, old, "before")
-    if how == "copied":
-        shutil.copytree(old, new)
-    else:
-        shutil.move(old, new)
-    if how == "moved twice":
+    how: str, tiny_params: Params, logged: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    old, new = logged, copy(logged, tmp_path / "new?place")
+    if how != "copied":
         log_note(tiny_params, new, "between")
         capsys.readouterr()
-        new = new.rename(tmp_path / "a%2Fb")
-    before = sorted(path for path in old.rglob("*"))
+        old, new = new, new.rename(tmp_path / "a%2Fb")
+    if how == "moved twice":
+        new = new.rename(tmp_path / "c d")
+    before = sorted(old.rglob("*"))
     log_note(tiny_params, new, "after")
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("warning: mlflow.db came from ")
-    assert line.endswith(f"its artifacts are now those in {new / 'mlartifacts'}")
-    assert notes_of(new)[0] == "after"
-    assert notes_of(new)[-1] == "before"
-    uris = {run.info.artifact_uri for run in runs_of(new)}
-    assert all(uri.startswith((new / "mlartifacts").as_uri() + "/") for uri in uris)
-    assert sorted(path for path in old.rglob("*")) == before, "the old place is left alone"
-    log_note(tiny_params, new)
-    assert capsys.readouterr().err == "", "it is said once"
-    if how == "copied":
-        assert notes_of(old) == ["before"]
+    assert line == (
+        f"warning: mlflow.db came from {old}: its artifacts are now those in {new / 'mlartifacts'}"
+    )
+    assert notes_of(new) == ["after", *(["between"] if how != "copied" else []), "before"]
+    for run in runs_of(new):
+        assert run.info.artifact_uri.startswith((new / "mlartifacts").as_uri() + "/")
+    assert sorted(old.rglob("*")) == before, "the old place is left alone"
+    assert adopt_moved(new / "mlflow.db") is None, "it is said once"
+    assert notes_of(logged) == ["before"]
 
 
 def test_a_copied_database_without_its_artifacts_says_where_they_go(
-    tiny_params: Params, tmp_path: Path
+    logged: Path, tmp_path: Path
 ) -> None:
-    old, new = tmp_path / "old", tmp_path / "new"
-    for folder in (old, new):
-        folder.mkdir()
-    log_note(tiny_params, old)
-    shutil.copy(old / "mlflow.db", new)
-    line = f"artifacts go to {old / 'mlartifacts'}, outside this repository"
-    assert adopt_moved(new / "mlflow.db") == line
-    assert adopt_moved(old / "mlflow.db") is None
+    shutil.copy(logged / "mlflow.db", tmp_path)
+    line = f"artifacts go to {logged / 'mlartifacts'}, outside this repository"
+    assert adopt_moved(tmp_path / "mlflow.db") == line
+    assert adopt_moved(logged / "mlflow.db") is None
     assert adopt_moved(tmp_path / "none.db") is None
 
 
-@pytest.mark.parametrize("name", ["a%2Fb", "what?x=1#y", "p q+r&s;t", "論文 ü עב"])
-def test_any_name_of_a_folder_works(name: str, tiny_params: Params, tmp_path: Path) -> None:
-    root = tmp_path / name
-    root.mkdir()
+@pytest.mark.parametrize("name", ["what?x=1#y", "p q+r&s;t", "論文 ü עב"])
+def test_any_name_of_a_folder_works(
+    name: str, tiny_params: Params, logged: Path, tmp_path: Path
+) -> None:
+    root = copy(logged, tmp_path / name)
     log_note(tiny_params, root)
     assert sorted(path.name for path in tmp_path.iterdir()) == [name]
+    assert notes_of(root) == ["hello", "before"]
+
+
+def test_a_new_database_in_a_folder_with_an_odd_name(tiny_params: Params, tmp_path: Path) -> None:
+    root = tmp_path / "50% a%2Fb?c#d é"
+    root.mkdir()
+    log_note(tiny_params, root)
+    assert [path.name for path in tmp_path.iterdir()] == [root.name]
     assert sorted(path.name for path in root.iterdir()) == [
         "mlartifacts", "mlflow.db", "mlflow.db.lock",
     ]  # fmt: skip
@@ -134,13 +150,14 @@ def test_any_name_of_a_folder_works(name: str, tiny_params: Params, tmp_path: Pa
 
 
 def test_no_secret_of_params_or_environment_is_logged(
-    tiny_params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_params: Params, logged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    root = copy(logged, tmp_path / "copy")
     monkeypatch.setenv("DVC_EXP_NAME", "at-http://me:hunter2@host")
     monkeypatch.setenv("SOME_TOKEN", "sesame")
     fetch = tiny_params.fetch.model_copy(update={"path": "https://me:hunter2@host/x?token=sesame"})
-    log_note(tiny_params.model_copy(update={"fetch": fetch}), tmp_path)
-    (run,) = runs_of(tmp_path)
+    log_note(tiny_params.model_copy(update={"fetch": fetch}), root)
+    run = runs_of(root)[0]
     assert run.data.params["fetch.path"] == "https://***@host/x?token=***"
     assert "hunter2" not in str(run.to_dictionary())
     assert "sesame" not in str(run.to_dictionary())

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.usefixtures("outside_settings_unset")
         (None, "/repo/mlflow.db"),
         ("sqlite:///runs/log.db", "/repo/runs/log.db"),
         ("sqlite:////var/log.db", "/var/log.db"),
+        ("sqlite+pysqlite:////a%252Fb%3F/log.db", "/a%2Fb?/log.db"),
         ("http://127.0.0.1:5000", None),
     ],
 )
@@ -27,4 +28,7 @@ def test_relative_database_paths_start_at_the_repository(
     assert database == (Path(expected) if expected else None)
     if uri:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    assert store_uri(Path("/repo")) == (f"sqlite:///{expected}" if expected else uri)
+    if uri is None or "%" not in uri:
+        assert store_uri(Path("/repo")) == (f"sqlite:///{expected}" if expected else uri)
+    else:
+        assert store_uri(Path("/repo")) == uri

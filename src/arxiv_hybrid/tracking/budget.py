@@ -32,7 +32,7 @@ class Budget:
         folder, owner = root / ".dvc", _dvc_process()
         if owner is None or not folder.is_dir():
             return cls(None)
-        local = uri.startswith("sqlite:")
+        local = uri.startswith("sqlite")
         key = hashlib.sha256(f"{owner} {uri}".encode()).hexdigest()[:16]
         return cls(folder / "tmp" / f"mlflow-waits.{key}.json", local=local)
 

@@ -206,7 +206,7 @@ def _start(stage: str, params: Params, root: Path, workspace: Path) -> Run:
     def start(mlflow: Any) -> None:
         prepare_store(mlflow, params.tracking.experiment, root, lock_timeout=budget.start * 0.8)
         mlflow.start_run(
-            run_name=f"{stage} {experiment}",
+            run_name=redact(f"{stage} {experiment}"),
             tags=tags,
             description=_description(stage, params),
             log_system_metrics=stage == "train",

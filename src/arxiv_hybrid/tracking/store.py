@@ -8,6 +8,7 @@ import sys
 import warnings
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.redaction import RedactingFilter, redact
@@ -15,7 +16,7 @@ from arxiv_hybrid.tracking.database import ARTIFACTS, adopt_moved, check_databas
 
 TRACKING_URI = "MLFLOW_TRACKING_URI"
 DATABASE = "mlflow.db"
-_SQLITE = "sqlite:///"
+_SQLITE, _SQLITE_QUOTED = "sqlite:///", "sqlite+pysqlite:///"
 _MAX_ERROR_LENGTH = 200
 # mlflow reads these when it is imported; variables that the user has set take precedence
 _DEFAULTS = {
@@ -51,18 +52,19 @@ def local_database(uri: str | None, root: Path) -> Path | None:
     """
     if not uri:
         return root / DATABASE
-    if not uri.startswith(_SQLITE):
+    if not uri.startswith((_SQLITE, _SQLITE_QUOTED)):
         return None
-    from sqlalchemy import make_url
-
-    return root / (make_url(uri).database or DATABASE)
+    return root / (unquote(uri.split(":///", 1)[1].split("?")[0]) or DATABASE)
 
 
 def sqlite_uri(database: Path) -> str:
-    """The URI of an SQLite file; SQLAlchemy quotes what has a meaning in a URI, such as `?`."""
-    from sqlalchemy import URL
+    """The URI of an SQLite file.
 
-    return URL.create("sqlite", database=str(database)).render_as_string()
+    If its path must be quoted, the URI names the driver, too: MLflow would make an empty folder
+    with the quoted name otherwise.
+    """
+    quoted = str(database).replace("%", "%25").replace("?", "%3F")
+    return f"{_SQLITE if quoted == str(database) else _SQLITE_QUOTED}{quoted}"
 
 
 def store_uri(root: Path) -> str:
