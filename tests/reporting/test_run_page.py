@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -249,6 +250,19 @@ def test_a_run_of_one_class_per_paper(tiny_params: Params) -> None:
     assert page.count('class="cell" style="--share: ') == 3 + 9
     assert f"<td>{report['per_class']['c1']['f1'] * 100:.1f}" in page
     assert "<details><summary>c" not in page, "few classes are not folded"
+    assert "Warning:" not in page
+
+
+def test_scores_of_other_parameters_are_marked(tiny_params: Params) -> None:
+    labels, p = one_class()
+    papers = papers_listing(np.eye(3, dtype=bool)[labels])
+    predictions = Predictions(p, unsure=p.max(1) < 0.5)
+    run = last_run(papers, label_set(3, multi_label=False), predictions, predictions, tiny_params)
+    line = "these scores belong to other parameters: fetch.path a (now <b>)"
+    page = checked(run_page(replace(run, outdated=line, changes=UNKNOWN_CHANGES)))
+    assert "Warning: these scores belong to other parameters: fetch.path a (now &lt;b&gt;)" in page
+    assert page.index("Warning:") < page.index('id="data"')
+    assert "git could not tell" in page
 
 
 @pytest.mark.parametrize("count", [5, 60])

@@ -10,8 +10,10 @@ import yaml
 
 from arxiv_hybrid.params import Params, values_in_force
 from arxiv_hybrid.system.nested import flatten
+from arxiv_hybrid.system.redaction import redact
 
 KEYS_NAMED = 3
+_MAX_LENGTH = 40  # of a value
 _RUN = "run `dvc repro`"
 
 
@@ -24,8 +26,12 @@ def outdated(workspace: Path, params: Params) -> str | None:
     stages = _last_runs(workspace, len(params.ensemble.members))
     changed = dict(_changed_params(stages, params))
     if changed:
-        named = [f"{key} {was} (now {now})" for key, (was, now) in changed.items()][:KEYS_NAMED]
-        more = f" and {len(changed) - KEYS_NAMED} more" if len(changed) > KEYS_NAMED else ""
+        keys = sorted(changed, key=lambda key: key.startswith("members."))  # the main model first
+        named = [
+            f"{key} {_shown(changed[key][0])} (now {_shown(changed[key][1])})"
+            for key in keys[:KEYS_NAMED]
+        ]
+        more = f" and {len(keys) - KEYS_NAMED} more" if len(keys) > KEYS_NAMED else ""
         return f"these scores belong to other parameters: {', '.join(named)}{more}; {_RUN}"
     if behind := _behind(stages):
         names = ", ".join(behind)
@@ -64,6 +70,11 @@ def _changed_params(
                 for key in now:
                     if key.startswith(f"{section}.") and key not in flatten(recorded):
                         yield key.removeprefix("train."), (None, now[key])
+
+
+def _shown(value: Any) -> str:
+    text = "null" if value is None else redact(str(value))
+    return text if len(text) <= _MAX_LENGTH else text[: _MAX_LENGTH - 3] + "..."
 
 
 def _same(recorded: Any, now: Any) -> bool:
