@@ -70,7 +70,7 @@ def test_scores_of_these_parameters_need_no_remark(
         ({"architecture": {"num_filters": 33}}, ["architecture.num_filters"]),
         (
             {"seed": 7, "epochs": 3, "dropout": 0.1, "batch_size": 8, "patience": 2},
-            ["seed 42 (now 7)", " and "],
+            ["epochs 6 (now 3)", " and "],
         ),
     ],
 )  # fmt: skip

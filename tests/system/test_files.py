@@ -38,3 +38,10 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
 def test_a_missing_stage_output_says_what_to_run(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none\.parquet: not found; run `dvc repro`"):
         files.read_parquet(tmp_path / "none.parquet")
+
+
+@pytest.mark.parametrize("name", ["~nosuchuser/papers.csv", "~no such/x", "~nosuchuser"])
+def test_the_home_of_nobody_is_a_user_error(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there is no such user"):
+        files.user_file(tmp_path, name)
+    assert files.user_file(tmp_path, "a~b") == tmp_path / "a~b"
