@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 
 from arxiv_hybrid.params import Params
-from arxiv_hybrid.tracking import budget, track
+from arxiv_hybrid.system.errors import UserError
+from arxiv_hybrid.tracking import budget, find_model_to_serve, registry, track, training_seconds
 from arxiv_hybrid.tracking.budget import Budget
 from arxiv_hybrid.tracking.worker import Worker, within
 
@@ -222,6 +223,21 @@ def test_a_lock_of_a_suspended_process_costs_one_line(
     assert "mlflow.db.lock: another process holds this lock" in line
     with (tmp_path / "mlflow.db.lock").open() as file, pytest.raises(BlockingIOError):
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # it is still held
+
+
+@pytest.mark.parametrize("answer", [never_answer, trickle, come_back_in_an_hour])
+@pytest.mark.filterwarnings("ignore")
+def test_serving_does_not_wait_for_ever_and_prints_no_password(
+    answer: Callable[[socket.socket], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "_ANSWER", START)
+    with answering(answer) as (url, _):
+        secret = url.replace("http://", "http://me:hunter2@")
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", secret)
+        with pytest.raises(UserError, match=r"cannot be queried: no answer within 0\.4 s") as error:
+            find_model_to_serve(tmp_path, "papers", lambda: "any")
+        assert "hunter2" not in str(error.value)
+        assert training_seconds(tmp_path, ["any"]) is None
 
 
 def test_the_exit_status_is_that_of_the_training(
