@@ -119,19 +119,17 @@ def test_ui_opens_the_database_of_the_repository(
     workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[tuple[list[str], str]] = []
-    monkeypatch.setattr(
-        os,
-        "execve",
-        lambda _, command, env: started.append((command, env["MLFLOW_BACKEND_STORE_URI"])),
-    )
+
+    def start(_: str, command: list[str], environment: dict[str, str]) -> None:
+        started.append((command, environment["MLFLOW_BACKEND_STORE_URI"]))
+
+    monkeypatch.setattr(os, "execve", start)
     port = free_port()
     assert main(["ui", "--port", str(port)]) == 0
-    ((command, environment),) = started
+    ((command, store),) = started
     assert command[1:4] == ["-m", "mlflow", "ui"]
     assert command[-1] == str(port)
-    assert (
-        environment["MLFLOW_BACKEND_STORE_URI"] == f"sqlite:///{workspace.resolve() / 'mlflow.db'}"
-    )
+    assert store == f"sqlite:///{workspace.resolve() / 'mlflow.db'}"
 
 
 def free_port() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -23,7 +24,8 @@ def listen(host: str, port: int) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family)
     except (OSError, OverflowError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or error
+        number = getattr(error, "errno", None) or 0
+        reason = os.strerror(number) if number > 0 else getattr(error, "strerror", None) or error
         raise UserError(
             f"{host}:{port}: cannot listen there: {reason}; use another --host or --port"
         ) from None
@@ -81,8 +83,10 @@ def problem(content_type: str, body: bytes) -> str | None:
         content = json.loads(body)
     except RecursionError:
         return f"the JSON is nested deeper than {MAX_DEPTH} levels"
-    except ValueError as error:  # also numbers with thousands of digits, and what is not UTF-8
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         return f"the body is not valid JSON: {one_line(error)}"
+    except ValueError:  # Python's limit
+        return "a number in the JSON has too many digits"
     level = [content]
     for _ in range(MAX_DEPTH):
         level = [item for value in level for item in _items(value)]
