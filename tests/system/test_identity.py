@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -10,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
 from arxiv_hybrid.system.files import atomic
 from arxiv_hybrid.system.identity import ProcessIdentity, remove_leftovers
@@ -72,8 +74,6 @@ def test_temporary_files_of_killed_processes_are_removed(
 
 
 def test_the_names_of_temporary_files_are_ignored_by_git_and_dvc(tmp_path: Path) -> None:
-    from conftest import ROOT
-
     with atomic(tmp_path / "a.json") as temporary:
         temporary.touch()
         name = temporary.name
@@ -86,3 +86,14 @@ def test_the_names_of_temporary_files_are_ignored_by_git_and_dvc(tmp_path: Path)
                 ["git", "check-ignore", "-q", f"{folder}{name}"], cwd=tmp_path, check=False
             )
             assert done.returncode == 0, f"{file} does not cover {folder}{name}"
+
+
+def test_the_start_of_a_stage_removes_them(tmp_path: Path, ended: int) -> None:
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    leftover = make(tmp_path / f"metrics/.train.json.{ended}.tmp", HOUR * 24)
+    subprocess.run(
+        [sys.executable, str(ROOT / "stages/resolve.py")],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT / "src")}, check=True,
+    )  # fmt: skip
+    assert not leftover.exists()
+    assert (tmp_path / "params.resolved.yaml").exists()
