@@ -10,12 +10,19 @@ export PATH := $(abspath $(BIN)):$(PATH)
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
+# the scripts of an environment work only where it was made: a moved one is built again
+ifneq ($(shell test -s $(VENV)/installed && ! pwd -P | cmp -s - $(VENV)/installed && echo moved),)
+.PHONY: $(VENV)/installed
+$(VENV)/installed: VENV_OPTIONS = --clear
+$(info $(VENV) was made in another folder; it is built again)
+endif
+
 $(VENV)/installed: requirements.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is required, this is " + sys.version.split()[0] if sys.version_info < (3, 10) else 0)'
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV_OPTIONS) $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
-	touch $@
+	@pwd -P > $@
 
 repro: $(VENV)/installed  ## run the whole pipeline and print the scores
 	dvc repro
@@ -53,7 +60,7 @@ collapse: $(VENV)/installed  ## show why the published v4 never learned
 	python benchmarks/experiments.py collapse --data $(DATA)
 
 ui: $(VENV)/installed  ## open MLflow, http://127.0.0.1:5000
-	mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}"
+	@python -m arxiv_hybrid ui
 
 clean:  ## remove .venv and caches; keep data, models and results
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache

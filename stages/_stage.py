@@ -29,17 +29,22 @@ def prepare() -> None:
 def run(main: Callable[[Params], None]) -> None:
     """Run a stage: exit status 0 on success, 2 and one line on a user error, 130 on Ctrl-C.
 
-    It first prints what it does: the first line of the script's docstring.
+    It first prints what it does, the first line of the script's docstring, and removes temporary
+    files of killed runs.
     """
     from arxiv_hybrid.params import load
-    from arxiv_hybrid.paths import PARAMS
+    from arxiv_hybrid.paths import PARAMS, WRITTEN
     from arxiv_hybrid.system.errors import exit_on_user_error
+    from arxiv_hybrid.system.identity import remove_leftovers
+    from arxiv_hybrid.system.process import exit_past_stuck_threads
 
     try:
         with exit_on_user_error("stopped; `dvc repro` continues with this stage"):
             params = load(PARAMS)
             if "RANK" not in os.environ:  # torchrun's processes do not repeat it
                 print((sys.modules["__main__"].__doc__ or "").split("\n")[0], flush=True)
+                remove_leftovers(WRITTEN)
             main(params)
     finally:
         gc.freeze()  # no garbage collection at exit
+        exit_past_stuck_threads(sys.exc_info()[1])

@@ -42,7 +42,8 @@ def main(params: Params, member: str | None) -> None:
 def train(params: Params, member: str | None, group: Group) -> None:
     root, paths = repository_root(), model_paths(member)
     papers, val = read_parquet(AUGMENTED), read_parquet(SPLITS / "val.parquet")
-    vocabulary, vectors = Vocabulary(tuple(read_lines(VOCABULARY))), load_matrix(EMBEDDINGS)
+    vectors = load_matrix(EMBEDDINGS)  # first: it checks the words, too
+    vocabulary = Vocabulary(tuple(read_lines(VOCABULARY)))
     encoder = load_pretrained(user_file(root, params.pretrained)) if params.pretrained else None
     with track("train", params, root=root, workspace=Path.cwd(), quiet=not group.is_main) as mlrun:
         mlrun.dataset(papers, "train", "training")

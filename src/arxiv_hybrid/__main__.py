@@ -14,6 +14,7 @@ import shtab
 from arxiv_hybrid import __version__
 from arxiv_hybrid.paths import EXPLAINED, MODEL, NEXT_WORD_MODEL, PAPERS
 from arxiv_hybrid.system.errors import UserError
+from arxiv_hybrid.system.redaction import redact, redact_tracebacks
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     Commands = _SubParsersAction["_Parser"]
 
 SURE_THRESHOLD = 0.5
-HOST, PORT = "127.0.0.1", 5001
+HOST, PORT, UI_PORT = "127.0.0.1", 5001, 5000
 
 EXAMPLES = """\
 examples:
@@ -140,6 +141,10 @@ def _add_run_commands(commands: Commands) -> None:
     command.add_argument("--host", default=HOST, help=f"the address to listen on ({HOST})")
     command.add_argument("--port", type=int, default=PORT, help=f"the port ({PORT})")
     command.set_defaults(command="serve")
+    command = commands.add_parser("ui", help="show the runs in MLflow")
+    command.add_argument("--host", default=HOST, help=f"the address to listen on ({HOST})")
+    command.add_argument("--port", type=int, default=UI_PORT, help=f"the port ({UI_PORT})")
+    command.set_defaults(command="ui")
 
 
 def _add_next_word(commands: Commands) -> None:
@@ -202,12 +207,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _print_error(message: str) -> int:
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {redact(message)}", file=sys.stderr)
     return 2
 
 
 def command() -> int:
     """The entry point of the installed program `arxiv-hybrid`."""
+    redact_tracebacks()
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end quietly when `| head` closes the pipe
     return main()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,7 @@ def test_without_a_run_the_missing_file_is_named(
     assert not (workspace / "reports").exists()
 
 
-def test_serve_replaces_the_process_with_the_server(
+def test_serve_listens_before_it_looks_for_the_model(
     workspace: Path,
     model_folder: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -53,25 +54,88 @@ def test_serve_replaces_the_process_with_the_server(
     from arxiv_hybrid.commands import serve
 
     shutil.copytree(model_folder, workspace / MODEL)
-    arguments: list[tuple[Path, str]] = []
-    started: list[list[str]] = []
+    searched: list[tuple[Path, str]] = []
+    served: list[tuple[str, int]] = []
 
     def find_model(root: Path, name: str, digest: object) -> ModelToServe:
         assert callable(digest)
         assert len(digest()) == 16
-        arguments.append((root, name))
+        searched.append((root, name))
         return ModelToServe(f"models:/{name}@champion", "sqlite:///mlflow.db")
 
     monkeypatch.setattr(serve, "find_model_to_serve", find_model)
-    monkeypatch.setattr(os, "execvpe", lambda _, command, __: started.append(command))
-    assert main(["serve", "--port", "5047"]) == 0
-    assert arguments == [(workspace.resolve(), "arxiv-hybrid")]
-    assert capsys.readouterr().out == (
-        "models:/arxiv-hybrid@champion -> http://127.0.0.1:5047/invocations\n"
+    monkeypatch.setattr(
+        serve.server,
+        "serve",
+        lambda model, socket: served.append((model.uri, socket.getsockname())),
     )
-    (command,) = started
-    assert command[:5] == ["mlflow", "models", "serve", "-m", "models:/arxiv-hybrid@champion"]
-    assert command[-2:] == ["--port", "5047"]
+    port = free_port()
+    assert main(["serve", "--port", str(port)]) == 0
+    assert searched == [(workspace.resolve(), "arxiv-hybrid")]
+    assert capsys.readouterr().out == (
+        f"models:/arxiv-hybrid@champion -> http://127.0.0.1:{port}/invocations\n"
+    )
+    assert served == [("models:/arxiv-hybrid@champion", ("127.0.0.1", port))]
+
+
+@pytest.mark.usefixtures("workspace")
+@pytest.mark.parametrize("command", ["serve", "ui"])
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        (["--port", "BUSY"], "Address already in use"),
+        (["--port", "70000"], "a number from 1 to 65535"),
+        (["--host", "192.0.2.1", "--port", "0"], "Cannot assign requested address"),
+    ],
+)
+@pytest.mark.filterwarnings("default")
+def test_an_address_that_cannot_be_used_is_one_line(
+    command: str, address: list[str], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        port = str(busy.getsockname()[1])
+        assert main([command, *(port if text == "BUSY" else text for text in address)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "cannot listen there" in line
+    assert reason in line
+    assert "--port" in line
+
+
+@pytest.mark.parametrize(
+    "uri", ["http://me:s3cret@example.org:5000", "https://example.org", "databricks://profile"]
+)
+def test_ui_names_the_server_that_has_the_runs(
+    uri: str, workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert main(["ui"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert "MLFLOW_TRACKING_URI names a server" in line
+    assert "s3cret" not in line
+    assert not (workspace / "mlflow.db").exists()
+
+
+def test_ui_opens_the_database_of_the_repository(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[tuple[list[str], str]] = []
+
+    def start(_: str, command: list[str], environment: dict[str, str]) -> None:
+        started.append((command, environment["MLFLOW_BACKEND_STORE_URI"]))
+
+    monkeypatch.setattr(os, "execve", start)
+    port = free_port()
+    assert main(["ui", "--port", str(port)]) == 0
+    ((command, store),) = started
+    assert command[1:4] == ["-m", "mlflow", "ui"]
+    assert command[-1] == str(port)
+    assert store == f"sqlite:///{workspace.resolve() / 'mlflow.db'}"
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port: int = closed.getsockname()[1]
+    return port
 
 
 def test_the_repository_is_dvc_root_or_the_working_directory(

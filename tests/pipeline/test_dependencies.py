@@ -37,8 +37,10 @@ WITHOUT_EFFECT = {
     "system.errors": "messages",
     "system.files": "how outputs are written, the same for all stages",
     "system.git": "describes the repository",
+    "system.identity": "removes temporary files of killed processes",
     "system.nested": "rounds and merges mappings, the same for all stages",
     "system.process": "settings for speed",
+    "system.redaction": "messages",
     "system.runtime": "settings for speed",
 }
 

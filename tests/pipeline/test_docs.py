@@ -26,6 +26,7 @@ WHY_NOT = {
     "gpu": "needs a GPU",
     "long": "make repro, make test and the examples: what other tests run",
     "server": "runs below, with a server beside it",
+    "killed": "needs a job whose worker was killed; tried by hand",
     "bag": "runs below, with the model it needs",
 }
 PAGES = sorted(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -34,7 +36,7 @@ from arxiv_hybrid.evaluation.report import (
     scores,
 )
 from arxiv_hybrid.params import Params
-from arxiv_hybrid.reporting.changes import changes
+from arxiv_hybrid.reporting.changes import UNKNOWN_CHANGES, changes
 from arxiv_hybrid.reporting.charts import Chart, _ticks
 from arxiv_hybrid.reporting.run_page import LastRun, run_page
 from arxiv_hybrid.taxonomy.categories import categories
@@ -115,8 +117,23 @@ def test_changes_are_relative_to_the_newest_commit_that_differs(repository: Path
     assert uncommitted.params == []
 
 
+@pytest.mark.parametrize("damage", ["index", "HEAD", "objects"])
+def test_changes_are_unknown_in_a_damaged_repository(repository: Path, damage: str) -> None:
+    if damage == "objects":
+        shutil.rmtree(repository / ".git/objects")
+        (repository / ".git/objects").mkdir()
+    else:
+        (repository / ".git" / damage).write_bytes(b"damaged")
+    result = changes(repository, METRICS, PARAMS)
+    if damage == "index":  # the commits are intact
+        assert result is not None
+        assert result.since.endswith(" first")
+    else:
+        assert result is UNKNOWN_CHANGES
+
+
 def test_no_changes_without_git(tmp_path: Path) -> None:
-    assert changes(tmp_path, METRICS, PARAMS) is None
+    assert changes(tmp_path, METRICS, PARAMS) is UNKNOWN_CHANGES
 
 
 def last_run(
@@ -186,6 +203,7 @@ def last_run(
         doubtful=doubtful_labels(*run, 10) if several else [],
         explained=[Explanation({name: 0.9}, (name,), "2505.00001", *texts, (name,))],
         changes=None,
+        outdated=None,
     )  # fmt: skip
 
 
@@ -232,6 +250,19 @@ def test_a_run_of_one_class_per_paper(tiny_params: Params) -> None:
     assert page.count('class="cell" style="--share: ') == 3 + 9
     assert f"<td>{report['per_class']['c1']['f1'] * 100:.1f}" in page
     assert "<details><summary>c" not in page, "few classes are not folded"
+    assert "Warning:" not in page
+
+
+def test_scores_of_other_parameters_are_marked(tiny_params: Params) -> None:
+    labels, p = one_class()
+    papers = papers_listing(np.eye(3, dtype=bool)[labels])
+    predictions = Predictions(p, unsure=p.max(1) < 0.5)
+    run = last_run(papers, label_set(3, multi_label=False), predictions, predictions, tiny_params)
+    line = "these scores belong to other parameters: fetch.path a (now <b>)"
+    page = checked(run_page(replace(run, outdated=line, changes=UNKNOWN_CHANGES)))
+    assert "Warning: these scores belong to other parameters: fetch.path a (now &lt;b&gt;)" in page
+    assert page.index("Warning:") < page.index('id="data"')
+    assert "git could not tell" in page
 
 
 @pytest.mark.parametrize("count", [5, 60])

@@ -169,3 +169,10 @@ def test_a_pipe_is_written_into(tmp_path: Path) -> None:
         os.close(reader)
     assert stat.S_ISFIFO(pipe.stat().st_mode)
     assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
+
+
+@pytest.mark.parametrize("name", ["~nosuchuser/papers.csv", "~no such/x", "~nosuchuser"])
+def test_the_home_of_nobody_is_a_user_error(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there is no such user"):
+        files.user_file(tmp_path, name)
+    assert files.user_file(tmp_path, "a~b") == tmp_path / "a~b"

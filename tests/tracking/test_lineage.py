@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from arxiv_hybrid.system.identity import ProcessIdentity
 from arxiv_hybrid.tracking.lineage import dependency_md5s, run_tags
 
 pytestmark = pytest.mark.usefixtures("outside_settings_unset")
@@ -55,7 +57,12 @@ def test_tags_name_stage_revision_experiment_and_dependencies(
     monkeypatch.setenv("DVC_EXP_NAME", "gusty-dawn")
     monkeypatch.setenv("DVC_STAGE", "dvc.yaml:train")
     subprocess.run(["git", "init", "-q"], cwd=workspace, check=True)
-    assert run_tags("train", workspace) == {
+    tags = run_tags("train", workspace)
+    process = ProcessIdentity.from_tags(tags)
+    assert process is not None
+    assert process.pid == os.getpid()
+    assert not process.is_dead()
+    assert {key: value for key, value in tags.items() if not key.startswith("process.")} == {
         "stage": "train",
         "git.revision": "none",  # nothing is committed yet
         "git.dirty": "true",
@@ -63,3 +70,8 @@ def test_tags_name_stage_revision_experiment_and_dependencies(
         "DVC_STAGE": "dvc.yaml:train",
         **{f"dep.{path}": md5 for path, md5 in MD5S.items()},
     }
+
+
+def test_what_git_cannot_tell_is_unknown(workspace: Path) -> None:
+    tags = run_tags("train", workspace)  # no repository
+    assert (tags["git.revision"], tags["git.dirty"]) == ("unknown", "unknown")

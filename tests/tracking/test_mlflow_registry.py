@@ -74,17 +74,6 @@ def test_the_champion_is_the_best_on_the_same_papers(tiny_params: Params, tmp_pa
     assert len(client.search_model_versions("name = 'papers'")) == 2
 
 
-def test_the_server_command_reads_the_store_of_the_model(
-    tiny_params: Params, tmp_path: Path
-) -> None:
-    digest = log_untrained_model(tiny_params, tmp_path, seed=1)
-    model = find_model_to_serve(tmp_path, "papers", lambda: digest)
-    assert model.environment()["MLFLOW_TRACKING_URI"] == f"sqlite:///{tmp_path / 'mlflow.db'}"
-    command = " ".join(model.command("127.0.0.1", 5001))
-    assert command.startswith(f"mlflow models serve -m {model.uri} ")
-    assert command.endswith("--host 127.0.0.1 --port 5001")
-
-
 @pytest.mark.filterwarnings("default")
 def test_training_seconds_add_up_the_runs_of_all_models(
     tiny_params: Params, tmp_path: Path

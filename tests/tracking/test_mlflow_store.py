@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
 
-from arxiv_hybrid.tracking.store import local_database, store_uri
+from arxiv_hybrid.tracking.store import import_mlflow, local_database, store_uri
 
 pytestmark = pytest.mark.usefixtures("outside_settings_unset")
 
@@ -17,6 +18,7 @@ pytestmark = pytest.mark.usefixtures("outside_settings_unset")
         (None, "/repo/mlflow.db"),
         ("sqlite:///runs/log.db", "/repo/runs/log.db"),
         ("sqlite:////var/log.db", "/var/log.db"),
+        ("sqlite+pysqlite:////a%252Fb%3F/log.db", "/a%2Fb?/log.db"),
         ("http://127.0.0.1:5000", None),
     ],
 )
@@ -27,4 +29,20 @@ def test_relative_database_paths_start_at_the_repository(
     assert database == (Path(expected) if expected else None)
     if uri:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    assert store_uri(Path("/repo")) == (f"sqlite:///{expected}" if expected else uri)
+    if uri is None or "%" not in uri:
+        assert store_uri(Path("/repo")) == (f"sqlite:///{expected}" if expected else uri)
+    else:
+        assert store_uri(Path("/repo")) == uri
+
+
+def test_log_lines_that_mlflow_prints_are_clean(capfd: pytest.CaptureFixture[str]) -> None:
+    import_mlflow()
+    import_mlflow()
+    logger = logging.getLogger("mlflow.tracking.any")
+    logger.error("no answer from http://me:hunter2@host?token=%s", "sesame")
+    logger.warning("not printed")
+    text = capfd.readouterr().err
+    assert text.count("no answer from http://***@host?token=***") == 1
+    assert "hunter2" not in text
+    assert "sesame" not in text
+    assert "not printed" not in text

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from arxiv_hybrid.commands.terminal import note
 from arxiv_hybrid.data.label_set import LabelSet
 from arxiv_hybrid.evaluation.attention import explain
 from arxiv_hybrid.evaluation.classes import read_class_rows
@@ -22,6 +23,7 @@ from arxiv_hybrid.inference import checkpoint
 from arxiv_hybrid.params import Params, load
 from arxiv_hybrid.paths import BASELINE, LABELS, METRICS, MODEL, PARAMS, PLOTS, REPORTS, SPLITS
 from arxiv_hybrid.reporting.changes import changes
+from arxiv_hybrid.reporting.outdated import outdated
 from arxiv_hybrid.reporting.run_page import LastRun, run_page
 from arxiv_hybrid.system.files import read_json, read_parquet, require, write_text
 
@@ -34,7 +36,10 @@ def run(options: Namespace) -> None:
     """Write the page; UserError if the pipeline has not run."""
     del options
     page = REPORTS / "index.html"
-    write_text(page, run_page(_last_run(load(PARAMS))))
+    last_run = _last_run(load(PARAMS))
+    write_text(page, run_page(last_run))
+    if last_run.outdated:
+        note(f"warning: {last_run.outdated}")
     print(f"{page}: open it in a browser")
 
 
@@ -63,6 +68,7 @@ def _last_run(params: Params) -> LastRun:
         doubtful=doubtful_labels(*papers, PAPERS_SHOWN) if several else [],
         explained=explain(classifier, test.head(params.evaluate.explain_papers)),
         changes=changes(Path.cwd(), METRICS, PARAMS),
+        outdated=outdated(Path.cwd(), params),
     )
 
 

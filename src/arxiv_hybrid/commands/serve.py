@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from argparse import Namespace
 
 from arxiv_hybrid.inference import checkpoint
 from arxiv_hybrid.params import load
 from arxiv_hybrid.paths import MODEL, PARAMS, repository_root
-from arxiv_hybrid.tracking import find_model_to_serve
+from arxiv_hybrid.tracking import find_model_to_serve, server
 
 REGISTERED_NAME = "arxiv-hybrid"  # unless tracking.register_as names another
 
 
 def run(options: Namespace) -> None:
-    """Replace this process with the server; UserError if there is no model to serve."""
+    """Serve until the process is stopped; UserError if there is no model, or the port is in use."""
     name = load(PARAMS).tracking.register_as or REGISTERED_NAME
-    model = find_model_to_serve(repository_root(), name, _checked_digest)
-    print(f"{model.uri} -> http://{options.host}:{options.port}/invocations", flush=True)
-    command = model.command(options.host, options.port)
-    os.execvpe(command[0], command, model.environment())  # noqa: S606 (MLflow's own server)
+    with server.listen(options.host, options.port) as listener:
+        model = find_model_to_serve(repository_root(), name, _checked_digest)
+        print(f"{model.uri} -> http://{options.host}:{options.port}/invocations", flush=True)
+        server.serve(model, listener)
 
 
 def _checked_digest() -> str:

@@ -48,34 +48,61 @@ class Changes:
     params: list[tuple[str, Any, Any]]
 
 
+UNKNOWN_CHANGES = Changes(since="", metrics=[], params=[])  # git cannot tell
+
+
+class _GitSilentError(Exception):
+    """Git cannot tell what a commit contains."""
+
+
 def changes(root: Path, metrics: Path, params: Path) -> Changes | None:
     """Compare the workspace with the newest commit that differs from it: HEAD or its parent.
 
     metrics: the folder of metrics/NAME.json; params: the parameters file; both relative to
-    `root`. Returns None outside a git repository, or if nothing differs.
+    `root`. Returns None if nothing differs, and UNKNOWN_CHANGES outside a git repository, before
+    its first commit, or where git fails.
     """
+    try:
+        return _changes(root, metrics, params)
+    except _GitSilentError:
+        return UNKNOWN_CHANGES
+
+
+def _changes(root: Path, metrics: Path, params: Path) -> Changes | None:
+    title = _asked(root, "log", "-1", "--format=%h %s", "HEAD")
     for revision in ("HEAD", "HEAD~1"):
-        title = git(root, "log", "-1", "--format=%h %s", revision)
-        if not title:
-            return None
+        files = set(_asked(root, "ls-tree", "-r", "--name-only", "-z", revision).split("\0"))
         result = Changes(
             since=title,
-            metrics=_metric_changes(root, metrics, revision),
-            params=_param_changes(root, params, revision),
+            metrics=_metric_changes(root, metrics, revision, files),
+            params=_param_changes(root, params, revision, files),
         )
         if result.params or any(before != now for _, before, now in result.metrics):
             return result
+        parent = git(root, "log", "-1", "--format=%h %s", "HEAD~1")
+        if parent is None:  # a repository of one commit, or a shallow clone
+            return None
+        title = parent
     return None
 
 
-def _metric_changes(root: Path, folder: Path, revision: str) -> list[tuple[str, float, float]]:
+def _asked(root: Path, *arguments: str) -> str:
+    answer = git(root, *arguments)
+    if answer is None:
+        raise _GitSilentError
+    return answer
+
+
+def _metric_changes(
+    root: Path, folder: Path, revision: str, files: set[str]
+) -> list[tuple[str, float, float]]:
     """The metrics that are known both now and at the revision, changed or not."""
     result = []
     for name, (file, key) in METRICS_SHOWN.items():
         path = folder / f"{file}.json"
-        committed = git(root, "show", f"{revision}:{path.as_posix()}")
-        if not committed or not (root / path).is_file():
+        if path.as_posix() not in files or not (root / path).is_file():
             continue
+        committed = _asked(root, "show", f"{revision}:{path.as_posix()}")
         current = (root / path).read_text(encoding="utf-8")
         before, now = (flatten(json.loads(text)).get(key) for text in (committed, current))
         if before is not None and now is not None:
@@ -83,10 +110,12 @@ def _metric_changes(root: Path, folder: Path, revision: str) -> list[tuple[str, 
     return result
 
 
-def _param_changes(root: Path, path: Path, revision: str) -> list[tuple[str, Any, Any]]:
-    committed = git(root, "show", f"{revision}:{path.as_posix()}")
-    if not committed:
+def _param_changes(
+    root: Path, path: Path, revision: str, files: set[str]
+) -> list[tuple[str, Any, Any]]:
+    if path.as_posix() not in files:
         return []
+    committed = _asked(root, "show", f"{revision}:{path.as_posix()}")
     current = (root / path).read_text(encoding="utf-8")
     before, now = (flatten(yaml.safe_load(text)) for text in (committed, current))
     return [

@@ -35,7 +35,7 @@ class LastRun:
     ensemble). classes, baseline_classes: see `evaluation.classes.class_rows`. mistakes: see
     `evaluation.confusion.frequent_mistakes`. curves, reliability: the tables behind the plots.
     wrong, hard, or with several labels per paper missing, doubtful: papers whose labels to check,
-    see `evaluation.label_issues`.
+    see `evaluation.label_issues`. outdated: why the scores are not those of `params`, if so.
     """
 
     params: Params
@@ -53,6 +53,7 @@ class LastRun:
     doubtful: list[LabelDoubt]
     explained: list[Explanation]
     changes: Changes | None
+    outdated: str | None
 
 
 def run_page(run: LastRun) -> str:

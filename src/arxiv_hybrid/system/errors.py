@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
+from arxiv_hybrid.system.redaction import redact
+
 _WRITE_ERRORS = frozenset(  # errno values that mean "this path cannot be written"
     {
         errno.ENOSPC,
@@ -18,6 +20,13 @@ _WRITE_ERRORS = frozenset(  # errno values that mean "this path cannot be writte
         errno.EISDIR,
         errno.EEXIST,
         errno.EIO,
+        errno.EFBIG,
+        errno.ENAMETOOLONG,
+        errno.ELOOP,
+        errno.ENXIO,
+        errno.ETXTBSY,
+        errno.ESTALE,
+        errno.EMFILE,
     }
 )
 
@@ -29,14 +38,16 @@ _LONGEST_VALUE = 60
 class UserError(Exception):
     """Bad input. The message is one line: what is wrong, where, and what is allowed.
 
-    A message of more than 2,000 characters loses its middle.
+    Secrets in it, such as the password in a URL, are hidden. A message of more than 2,000
+    characters loses its middle.
     """
 
     def __init__(self, message: str) -> None:
+        message = redact(" ".join(message.split()))
         if len(message) > _LONGEST_MESSAGE:
             half = _LONGEST_MESSAGE // 2
             message = f"{message[:half]} [...] {message[-half:]}"
-        super().__init__(" ".join(message.split()))
+        super().__init__(message)
 
 
 class _Short(reprlib.Repr):

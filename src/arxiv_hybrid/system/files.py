@@ -114,8 +114,14 @@ def _keep_access(path: Path, before: os.stat_result) -> None:
 
 
 def user_file(root: Path, name: str) -> Path:
-    """Path of a file that a param names; a relative path starts at `root`, the repository."""
-    return root / Path(name).expanduser()
+    """Path of a file that a param names; a relative path starts at `root`, the repository.
+
+    Raises UserError for `~name` if there is no such user.
+    """
+    try:
+        return root / Path(name).expanduser()
+    except RuntimeError:
+        raise UserError(f"{name}: there is no such user; write the path in full") from None
 
 
 def require(path: Path) -> None:

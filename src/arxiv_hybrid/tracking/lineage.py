@@ -7,21 +7,23 @@ from pathlib import Path
 
 import yaml
 
-from arxiv_hybrid.system.git import git
+from arxiv_hybrid.system.git import dirty, revision
+from arxiv_hybrid.system.identity import ProcessIdentity
 
 _DVC_VARIABLES = ("DVC_EXP_NAME", "DVC_EXP_BASELINE_REV", "DVC_STAGE")
 
 
 def run_tags(stage: str, workspace: Path) -> dict[str, str]:
-    """Stage, git revision, DVC's variables, and the md5 of each data dependency.
+    """Stage, git revision, process, DVC's variables, and the md5 of each data dependency.
 
-    workspace: where the stage runs. Keys: `stage`, `git.revision`, `git.dirty`, `DVC_*`, and
-    `dep.PATH` for each dependency.
+    workspace: where the stage runs. Keys: `stage`, `git.revision`, `git.dirty`, `process.*`,
+    `DVC_*`, and `dep.PATH` for each dependency. What git cannot tell is `unknown`.
     """
     tags = {
         "stage": stage,
-        "git.revision": git(workspace, "rev-parse", "HEAD") or "none",
-        "git.dirty": str(bool(git(workspace, "status", "--porcelain"))).lower(),
+        "git.revision": revision(workspace),
+        "git.dirty": dirty(workspace),
+        **ProcessIdentity.current().tags,
     }
     tags |= {name: os.environ[name] for name in _DVC_VARIABLES if os.environ.get(name)}
     dvc_stage = os.environ.get("DVC_STAGE", stage).split(":")[-1]

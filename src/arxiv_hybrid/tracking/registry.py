@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from arxiv_hybrid.system.errors import UserError
-from arxiv_hybrid.tracking.store import TRACKING_URI, import_mlflow, one_line, store_uri, warn
+from arxiv_hybrid.tracking.store import import_mlflow, one_line, open_store, store_uri, warn
+from arxiv_hybrid.tracking.worker import within
 
+_ANSWER = 15.0  # seconds that a command waits for the store
 CHAMPION = "champion"  # the alias of the best registered version
 
 
@@ -20,15 +21,6 @@ class ModelToServe:
 
     uri: str
     store: str
-
-    def command(self, host: str, port: int) -> list[str]:
-        """The command that starts MLflow's scoring server for this model."""
-        server = ["mlflow", "models", "serve", "-m", self.uri, "--env-manager", "local"]
-        return [*server, "--host", host, "--port", str(port)]
-
-    def environment(self) -> dict[str, str]:
-        """This process's environment variables, with those that `command` needs."""
-        return {**os.environ, TRACKING_URI: self.store}
 
 
 @dataclass(frozen=True)
@@ -83,14 +75,18 @@ def find_model_to_serve(root: Path, name: str, digest: Callable[[], str]) -> Mod
         mlflow = import_mlflow()
     except ImportError:
         raise UserError("mlflow is not installed; serving needs it") from None
+    open_store(root)
     store = store_uri(root)
-    client = mlflow.MlflowClient(store)
     try:
-        if _champion_version(client, name):
+        client = mlflow.MlflowClient(store)
+        if within(_ANSWER, lambda: _champion_version(client, name)):
             return ModelToServe(f"models:/{name}@{CHAMPION}", store)
-        if run_id := _logged_model_run(client, digest()):
+        current = digest()
+        if run_id := within(_ANSWER, lambda: _logged_model_run(client, current)):
             return ModelToServe(f"runs:/{run_id}/model", store)
-    except mlflow.exceptions.MlflowException as error:
+    except UserError:
+        raise
+    except Exception as error:  # MLflow's, and those of the libraries below it
         raise UserError(f"{store}: cannot be queried: {one_line(error)}") from None
     raise UserError(
         f"{store}: no registered model {name}, and no run that logged the current model; "
@@ -104,18 +100,19 @@ def training_seconds(root: Path, digests: list[str]) -> float | None:
     None if one of the runs is missing (another store, tracking turned off) or the store does
     not answer.
     """
-    total = 0.0
     try:
         client = import_mlflow().MlflowClient(store_uri(root))
-        for digest in digests:
-            runs = _training_runs(client, digest)
-            if not runs:
-                return None
-            total += (runs[0].info.end_time - runs[0].info.start_time) / 1000
+        return within(_ANSWER, lambda: _total_seconds(client, digests))
     except Exception as error:  # a table without durations is better than no table
         warn(f"cannot read training times from MLflow: {one_line(error)}")
         return None
-    return total
+
+
+def _total_seconds(client: Any, digests: list[str]) -> float | None:
+    runs = [_training_runs(client, digest)[:1] for digest in digests]
+    if not all(runs):
+        return None
+    return sum(float(run.info.end_time - run.info.start_time) / 1000 for (run,) in runs)
 
 
 def _champion_version(client: Any, name: str) -> str | None:

@@ -1,22 +1,25 @@
 """An MLflow run for each train, evaluate and ensemble stage.
 
 Tracking is a log, never a requirement: without mlflow, or with a server that does not answer, a
-run prints one warning and continues. Where DVC's files and MLflow disagree, DVC is right.
+run prints one warning and continues, and the later stages of the pipeline do not try again. Where
+DVC's files and MLflow disagree, DVC is right.
 """
 
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from arxiv_hybrid.system.nested import flatten
+from arxiv_hybrid.system.redaction import redact
+from arxiv_hybrid.tracking.budget import Budget
 from arxiv_hybrid.tracking.lineage import run_tags
 from arxiv_hybrid.tracking.registry import Score, register
-from arxiv_hybrid.tracking.store import import_mlflow, one_line, prepare_store, warn
+from arxiv_hybrid.tracking.store import import_mlflow, one_line, prepare_store, store_uri, warn
+from arxiv_hybrid.tracking.worker import Worker
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from arxiv_hybrid.params import Params
 
 MAX_PARAM_LENGTH = 500
+_STOPPED = "MLflow stopped logging this run"
 DESCRIPTIONS = {
     "train": "Training of `{model}`: papers from `{source}`, {classes} classes, {scheme} labels.",
     "evaluate": "`{model}` on the test papers, compared with TF-IDF and a linear model.",
@@ -32,26 +36,49 @@ DESCRIPTIONS = {
 
 
 class Run:
-    """One MLflow run. No call raises: the first that fails prints a warning and ends logging."""
+    """One MLflow run. No call raises or waits, but `register` and `end` wait within the budget.
 
-    def __init__(self, mlflow: Any | None) -> None:
+    The calls are made in the background, in their order. The first that fails ends logging, with
+    one warning. mlflow: None logs nothing.
+    """
+
+    def __init__(self, mlflow: Any | None, budget: Budget | None = None) -> None:
         self._mlflow = mlflow
+        self._budget = budget or Budget(None)
+        self._worker = Worker() if mlflow is not None else None
 
     @property
     def active(self) -> bool:
         """Whether anything is still logged."""
-        return self._mlflow is not None
+        return self._worker is not None and self._worker.running
 
     def _log(self, action: Callable[[Any], object]) -> None:
-        if self._mlflow is None:
+        if self._worker is not None:
+            self._worker.submit(lambda: action(self._mlflow))
+
+    def start(self, action: Callable[[Any], object]) -> None:
+        """Open the run by `action`; if that fails or takes too long, nothing is logged."""
+        self._log(action)
+        self._wait(self._budget.start, "MLflow cannot be reached, this run is not tracked")
+        if self._mlflow is not None and not self.active:
+            self._budget.exhaust()
+
+    def _wait(self, seconds: float, failed: str) -> None:
+        """Wait for the calls so far; warn and stop logging if one failed or takes too long."""
+        worker = self._worker
+        if worker is None:
             return
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # hints about MLflow's own defaults
-                action(self._mlflow)
-        except Exception as error:  # a broken tracking server must not cost a training run
-            warn(f"MLflow stopped logging this run: {one_line(error)}")
-            self._mlflow = None
+        answered = worker.wait(seconds)
+        self._budget.left = max(0.0, self._budget.left - worker.waited)
+        if answered and worker.error is None:
+            return
+        worker.stop(abandon=True)
+        self._worker = None
+        if worker.error is not None:
+            warn(f"{failed}: {one_line(worker.error)}")
+        else:
+            warn(f"{failed}: no answer within {seconds:.2g} s; later stages do not try again")
+            self._budget.exhaust()
 
     def metrics(self, values: Mapping[str, Any], step: int | None = None) -> None:
         """Log numbers; nested names are joined by dots, other values are ignored."""
@@ -65,7 +92,7 @@ class Run:
     def params(self, values: Mapping[str, Any]) -> None:
         """Log parameters, once per run; nested names are joined by dots."""
         texts = {
-            name: str(value)[:MAX_PARAM_LENGTH]
+            name: redact(str(value))[:MAX_PARAM_LENGTH]
             for name, value in _mlflow_names(flatten(values)).items()
         }
         self._log(lambda mlflow: mlflow.log_params(texts))
@@ -124,11 +151,17 @@ class Run:
         results: list[str] = []
         score = Score(metric, value, measured_on)
         self._log(lambda mlflow: results.append(register(mlflow, name, digest, score)))
+        self._wait(self._budget.left, _STOPPED)
         return results[0] if results else None
 
     def end(self, status: str) -> None:
         """End the run as FINISHED, FAILED or KILLED."""
         self._log(lambda mlflow: mlflow.end_run(status))
+        self._wait(self._budget.left, _STOPPED)
+        if self._worker is not None:
+            self._worker.stop()
+            self._worker = None
+            self._budget.save()
 
 
 @contextmanager
@@ -142,7 +175,7 @@ def track(
     but one of several processes do.
     """
     enabled = params.tracking.enabled and not quiet
-    run = Run(_start(stage, params, root, workspace) if enabled else None)
+    run = _start(stage, params, root, workspace) if enabled else Run(None)
     status = "FINISHED"
     try:
         run.params(params.model_dump(mode="json"))
@@ -157,26 +190,31 @@ def track(
         run.end(status)
 
 
-def _start(stage: str, params: Params, root: Path, workspace: Path) -> Any | None:
-    """Import mlflow and start a run, or warn and return None."""
+def _start(stage: str, params: Params, root: Path, workspace: Path) -> Run:
+    """Import mlflow and start a run; one that logs nothing if that fails, with a warning."""
     try:
         mlflow = import_mlflow()
     except ImportError:
         warn("mlflow is not installed: this run is not tracked")
-        return None
-    try:
-        prepare_store(mlflow, params.tracking.experiment, root)
-        experiment = os.environ.get("DVC_EXP_NAME") or "workspace"
+        return Run(None)
+    budget = Budget.of_pipeline(root, store_uri(root))
+    if budget.left <= 0:  # an earlier stage has said so
+        return Run(None)
+    experiment = os.environ.get("DVC_EXP_NAME") or "workspace"
+    tags = {name: redact(value) for name, value in run_tags(stage, workspace).items()}
+
+    def start(mlflow: Any) -> None:
+        prepare_store(mlflow, params.tracking.experiment, root, lock_timeout=budget.start * 0.8)
         mlflow.start_run(
-            run_name=f"{stage} {experiment}",
-            tags=run_tags(stage, workspace),
+            run_name=redact(f"{stage} {experiment}"),
+            tags=tags,
             description=_description(stage, params),
             log_system_metrics=stage == "train",
         )
-    except Exception as error:  # no server, no disk, no schema: train anyway
-        warn(f"MLflow cannot be reached, this run is not tracked: {one_line(error)}")
-        return None
-    return mlflow
+
+    run = Run(mlflow, budget)
+    run.start(start)
+    return run
 
 
 def _description(stage: str, params: Params) -> str | None:

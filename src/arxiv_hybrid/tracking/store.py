@@ -5,11 +5,18 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
+
+from arxiv_hybrid.system.errors import UserError
+from arxiv_hybrid.system.redaction import RedactingFilter, redact
+from arxiv_hybrid.tracking.database import ARTIFACTS, adopt_moved, check_database, end_killed_runs
 
 TRACKING_URI = "MLFLOW_TRACKING_URI"
-DATABASE, ARTIFACTS = "mlflow.db", "mlartifacts"
+DATABASE = "mlflow.db"
+_SQLITE, _SQLITE_QUOTED = "sqlite:///", "sqlite+pysqlite:///"
 _MAX_ERROR_LENGTH = 200
 # mlflow reads these when it is imported; variables that the user has set take precedence
 _DEFAULTS = {
@@ -27,8 +34,14 @@ def import_mlflow() -> Any:
         os.environ.setdefault(name, value)
     import mlflow
 
-    for name in ("alembic", "mlflow"):  # database migrations and hints about model signatures
-        logging.getLogger(name).setLevel(logging.ERROR)
+    # hints about MLflow's own defaults
+    warnings.filterwarnings("ignore", module=r"(mlflow|arxiv_hybrid\.tracking)\b")
+    for name in ("alembic", "mlflow", "urllib3"):  # migrations, model signatures, repeated requests
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.ERROR)
+        for handler in logger.handlers:
+            if not any(isinstance(each, RedactingFilter) for each in handler.filters):
+                handler.addFilter(RedactingFilter())
     return mlflow
 
 
@@ -39,44 +52,71 @@ def local_database(uri: str | None, root: Path) -> Path | None:
     """
     if not uri:
         return root / DATABASE
-    if not uri.startswith("sqlite:///"):
+    if not uri.startswith((_SQLITE, _SQLITE_QUOTED)):
         return None
-    return root / uri.removeprefix("sqlite:///")
+    return root / (unquote(uri.split(":///", 1)[1].split("?")[0]) or DATABASE)
+
+
+def sqlite_uri(database: Path) -> str:
+    """The URI of an SQLite file.
+
+    If its path must be quoted, the URI names the driver, too: MLflow would make an empty folder
+    with the quoted name otherwise.
+    """
+    quoted = str(database).replace("%", "%25").replace("?", "%3F")
+    return f"{_SQLITE if quoted == str(database) else _SQLITE_QUOTED}{quoted}"
 
 
 def store_uri(root: Path) -> str:
     """The tracking URI in use, for a repository at `root`."""
     uri = os.environ.get(TRACKING_URI)
     database = local_database(uri, root)
-    return f"sqlite:///{database}" if database else str(uri)
+    return sqlite_uri(database) if database else str(uri)
 
 
-def prepare_store(mlflow: Any, experiment: str, root: Path) -> None:
+def open_store(root: Path) -> None:
+    """Check a local store that is about to be read; UserError if it cannot be used."""
+    database = local_database(os.environ.get(TRACKING_URI), root)
+    if database is not None:
+        check_database(database)
+        if moved := adopt_moved(database):
+            warn(moved)
+
+
+def prepare_store(mlflow: Any, experiment: str, root: Path, lock_timeout: float) -> None:
     """Select the store and the experiment, creating the experiment if it is new.
 
     MLflow fixes an experiment's artifact folder when it creates the experiment. A local store
     therefore gets an absolute folder beside its database: a path inside a temporary workspace
-    would soon be gone.
+    would soon be gone. lock_timeout: seconds to wait for another process that does the same.
+    Raises UserError if a local store cannot be used.
     """
     mlflow.set_tracking_uri(store_uri(root))
     database = local_database(os.environ.get(TRACKING_URI), root)
-    if database is not None:
-        from filelock import FileLock
+    if database is None:
+        mlflow.set_experiment(experiment)
+        return
+    from filelock import FileLock, Timeout
 
-        database.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{database}.lock"):  # queue jobs may start at the same moment
+    check_database(database)  # it makes the folder of the lock, too
+    lock = f"{database}.lock"
+    try:
+        with FileLock(lock, timeout=lock_timeout):  # queue jobs may start at the same moment
+            open_store(root)
             if mlflow.get_experiment_by_name(experiment) is None:
                 artifacts = (database.parent / ARTIFACTS).as_uri()
                 mlflow.create_experiment(experiment, artifact_location=artifacts)
-    mlflow.set_experiment(experiment)
+            end_killed_runs(mlflow, mlflow.set_experiment(experiment).experiment_id)
+    except Timeout:
+        raise UserError(f"{lock}: another process holds this lock") from None
 
 
 def warn(message: str) -> None:
-    """Print a warning to standard error."""
-    print(f"warning: {message}", file=sys.stderr, flush=True)
+    """Print a warning to standard error, without secrets."""
+    print(f"warning: {redact(message)}", file=sys.stderr, flush=True)
 
 
-def one_line(error: Exception) -> str:
-    """The text of an exception on one line, at most 200 characters."""
-    text = " ".join(str(error).split())
+def one_line(error: BaseException) -> str:
+    """The text of an exception on one line, at most 200 characters, without secrets."""
+    text = redact(" ".join(str(error).split())) or type(error).__name__
     return text if len(text) <= _MAX_ERROR_LENGTH else text[: _MAX_ERROR_LENGTH - 3] + "..."

@@ -1,0 +1,102 @@
+"""Whether the metrics belong to params.yaml: a stage may have failed since that changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from arxiv_hybrid.params import Params, values_in_force
+from arxiv_hybrid.system.nested import flatten
+from arxiv_hybrid.system.redaction import redact
+
+KEYS_NAMED = 3
+_MAX_LENGTH = 40  # of a value
+_RUN = "run `dvc repro`"
+
+
+def outdated(workspace: Path, params: Params) -> str | None:
+    """One line if the last results of a stage belong to other parameters or data; else None.
+
+    workspace: holds dvc.lock, in which DVC records what each stage last ran with. Without it
+    nothing can be said, and the result is None.
+    """
+    stages = _last_runs(workspace, len(params.ensemble.members))
+    changed = dict(_changed_params(stages, params))
+    if changed:
+        keys = sorted(changed, key=lambda key: key.startswith("members."))  # the main model first
+        named = [
+            f"{key} {_shown(changed[key][0])} (now {_shown(changed[key][1])})"
+            for key in keys[:KEYS_NAMED]
+        ]
+        more = f" and {len(keys) - KEYS_NAMED} more" if len(keys) > KEYS_NAMED else ""
+        return f"these scores belong to other parameters: {', '.join(named)}{more}; {_RUN}"
+    if behind := _behind(stages):
+        names = ", ".join(behind)
+        return f"these scores are older than their data: {names} did not run since; {_RUN}"
+    return None
+
+
+def _last_runs(workspace: Path, members: int) -> dict[str, dict[str, Any]]:
+    """The entries of dvc.lock by stage, without those of members that params no longer name."""
+    try:
+        lock = yaml.safe_load((workspace / "dvc.lock").read_text(encoding="utf-8"))
+        stages: dict[str, dict[str, Any]] = dict(lock["stages"])
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError):
+        return {}
+    known = {f"member@member{number}" for number in range(members)}
+    return {name: entry for name, entry in stages.items() if "@" not in name or name in known}
+
+
+def _changed_params(
+    stages: Mapping[str, dict[str, Any]], params: Params
+) -> Iterator[tuple[str, tuple[Any, Any]]]:
+    """Key, value in the last run of a stage, and value now."""
+    current = {
+        "params.yaml": flatten(params.written),
+        "params.resolved.yaml": flatten(values_in_force(params)),
+    }
+    for name, entry in stages.items():
+        if name == "resolve":  # it writes no scores
+            continue
+        for file, recorded in entry.get("params", {}).items():
+            now = current.get(file, {})
+            for key, value in flatten(recorded).items():
+                if not _same(value, now.get(key)) and (value is not None or key in now):
+                    yield key.removeprefix("train."), (value, now.get(key))
+            for section in recorded:
+                for key in now:
+                    if key.startswith(f"{section}.") and key not in flatten(recorded):
+                        yield key.removeprefix("train."), (None, now[key])
+
+
+def _shown(value: Any) -> str:
+    text = "null" if value is None else redact(str(value))
+    return text if len(text) <= _MAX_LENGTH else text[: _MAX_LENGTH - 3] + "..."
+
+
+def _same(recorded: Any, now: Any) -> bool:
+    """Equal, also where DVC reads YAML 1.2 and this library 1.1: 1e-3 is a text in one of them."""
+    if recorded == now:
+        return True
+    try:
+        return float(recorded) == float(now)
+    except (TypeError, ValueError):
+        return False
+
+
+def _behind(stages: Mapping[str, dict[str, Any]]) -> list[str]:
+    """Stages that last read other data than the stage before them has written since."""
+    written = {
+        out["path"]: out.get("md5") for entry in stages.values() for out in entry.get("outs", [])
+    }
+    return [
+        name
+        for name, entry in stages.items()
+        if any(
+            dep["path"] in written and written[dep["path"]] != dep.get("md5")
+            for dep in entry.get("deps", [])
+        )
+    ]
