@@ -1,4 +1,7 @@
-"""Record digests of the files that params.yaml names, so that DVC notices a change in one."""
+"""Record digests of the files that params.yaml names.
+
+DVC then notices a change in one of them, also outside the repository.
+"""
 
 from typing import Any
 
