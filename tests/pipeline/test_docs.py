@@ -103,8 +103,9 @@ def wait_for_queue(project: Path) -> None:
     assert "Failed" not in states, states
 
 
-def test_the_python_of_the_readme(project: Path) -> None:
-    examples = [block for block in BLOCKS if block.page == "README.md" and block.kind == "python"]
+def test_the_python_of_the_docs(project: Path) -> None:
+    pages = ("README.md", "docs/tracking.md")
+    examples = [block for block in BLOCKS if block.page in pages and block.kind == "python"]
     assert len(examples) == 2
     for block in examples:
         sh(project, "python", "-c", block.text)

@@ -22,7 +22,13 @@ CLASSES = ["cs.AI-LG", "cs.CL", "cs.CV"]
 def log_untrained_model(params: Params, root: Path, seed: int) -> str:
     """Log a small model as the train stage does; returns its digest."""
     torch.manual_seed(seed)
-    arguments = {"vocab_size": 3, "embed_dim": 4, "num_filters": 4, "lstm_hidden": 4}
+    arguments = {
+        "vocab_size": 3,
+        "embed_dim": 4,
+        "num_classes": 3,
+        "num_filters": 4,
+        "lstm_hidden": 4,
+    }
     folder = root / str(seed)
     config = checkpoint.ModelConfig("v1", arguments, CLASSES, 9, 9)
     checkpoint.save(folder, registry.build("v1", **arguments), VOCABULARY, config)

@@ -30,7 +30,13 @@ def url(tiny_params: Params, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     import uvicorn
 
     root = tmp_path_factory.mktemp("served")
-    arguments = {"vocab_size": 3, "embed_dim": 4, "num_filters": 4, "lstm_hidden": 4}
+    arguments = {
+        "vocab_size": 3,
+        "embed_dim": 4,
+        "num_classes": 3,
+        "num_filters": 4,
+        "lstm_hidden": 4,
+    }
     config = checkpoint.ModelConfig("v1", arguments, CLASSES, 9, 9)
     words = Vocabulary(("<PAD>", "<UNK>", "speech"))
     checkpoint.save(root / "model", registry.build("v1", **arguments), words, config)
@@ -100,6 +106,7 @@ DIGITS = "9" * 5_000
         (b"\xff\xfe{}", ""),
         (b'{"dataframe_records": [{"title": "\xff", "abstract": "x"}]}', "JSON"),
     ],
+    ids=lambda value: str(value)[:40],
 )
 @pytest.mark.filterwarnings("default")
 def test_malformed_json_is_status_400(url: str, body: str | bytes, reason: str) -> None:
