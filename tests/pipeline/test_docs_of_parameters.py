@@ -1,0 +1,16 @@
+"""The pages with the most commands: in a module of their own, for another process to run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from test_docs import LONG, project, run_commands
+
+pytestmark = pytest.mark.pipeline
+__all__ = ["project"]  # a fixture
+
+
+@pytest.mark.parametrize("page", LONG)
+def test_the_commands_of_a_long_page(project: Path, page: str) -> None:
+    run_commands(project, page)
