@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 
 from arxiv_hybrid.__main__ import main
+from arxiv_hybrid.inference import checkpoint, predict_file
 
 PAPERS = pd.DataFrame({"id": [1, 2], "title": ["deep", "words"], "abstract": ["words", "deep"]})
 HEADER = "id,category,unsure,cs.AI-LG,cs.CL,cs.CV"
@@ -158,3 +159,20 @@ def test_a_link_and_the_mode_of_its_file_are_kept(given: list[str], tmp_path: Pa
     assert link.is_symlink()
     assert stat.S_IMODE(target.stat().st_mode) == 0o600
     check(target.read_text().splitlines())
+
+
+def test_what_a_killed_process_left_beside_the_output_is_removed(
+    model_folder: Path, tmp_path: Path
+) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    left, other = tmp_path / f".out.csv.{dead.pid}.tmp", tmp_path / f".other.csv.{dead.pid}.tmp"
+    alive = tmp_path / f".out.csv.{os.getppid()}.tmp"
+    for path in (left, other, alive):
+        path.write_text("half")
+        os.utime(path, (1, 1) if path != alive else None)
+    (tmp_path / "in.csv").write_text("title,abstract\nDeep learning,words\n")
+    predict_file.predict_file(
+        checkpoint.load(model_folder), tmp_path / "in.csv", tmp_path / "out.csv"
+    )
+    assert [path.exists() for path in (left, other, alive)] == [False, True, True]

@@ -21,6 +21,7 @@ from arxiv_hybrid.inference.records import STANDARD, is_json_lines, read_records
 from arxiv_hybrid.system.cells import spreadsheet_safe
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.files import atomic
+from arxiv_hybrid.system.identity import remove_leftovers_of
 from arxiv_hybrid.system.nested import DECIMALS
 
 CHUNK = 4096  # papers in memory at a time
@@ -100,6 +101,7 @@ def _open_target(target: Path) -> Iterator[IO[str]]:
             yield file
         return
     opener = gzip.open if target.suffix == ".gz" else open
+    remove_leftovers_of(target)
     with atomic(target) as temporary, opener(temporary, **options) as file:
         yield file
 

@@ -9,6 +9,7 @@ import socket
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 
 _TEMPORARY = re.compile(r"\..+\.([1-9]\d*)\.tmp")  # see `files.atomic`
@@ -67,20 +68,33 @@ def remove_leftovers(folders: Iterable[Path]) -> list[Path]:
     `files.atomic` names, that are older than this process, and whose writer has ended: no process
     has its pid, or one that started after the file was last written.
     """
-    removed = []
-    now = _started(os.getpid()) or 0.0
-    for folder in folders:
-        for path in folder.glob(".*.tmp") if folder == Path() else folder.rglob(".*.tmp"):
-            match = _TEMPORARY.fullmatch(path.name)
-            if not match or path.is_symlink() or not path.is_file():
-                continue
-            with suppress(FileNotFoundError, PermissionError):  # gone by now, or another user's
-                written = path.stat().st_mtime
-                writer = _started(int(match[1]))
-                if written < now and (writer is None or writer > written + _CLOCK):
-                    path.unlink()
-                    removed.append(path)
-    return removed
+    return [
+        path
+        for folder in folders
+        for path in (folder.glob(".*.tmp") if folder == Path() else folder.rglob(".*.tmp"))
+        if _remove_if_dead(path)
+    ]
+
+
+def remove_leftovers_of(target: Path) -> None:
+    """Remove the temporary files of killed processes that were writing `target`."""
+    for path in target.parent.glob(f".{escape(target.name)}.*.tmp"):
+        _remove_if_dead(path)
+
+
+def _remove_if_dead(path: Path) -> bool:
+    """Remove a temporary file if its writer has provably ended; whether it is removed."""
+    match = _TEMPORARY.fullmatch(path.name)
+    if not match or path.is_symlink() or not path.is_file():
+        return False
+    with suppress(FileNotFoundError, PermissionError):  # gone by now, or another user's
+        written = path.stat().st_mtime
+        writer = _started(int(match[1]))
+        older = written < (_started(os.getpid()) or 0.0)
+        if older and (writer is None or writer > written + _CLOCK):
+            path.unlink()
+            return True
+    return False
 
 
 def _host() -> str:
