@@ -115,3 +115,19 @@ def test_the_lock_of_this_repository_can_be_read(default_content: Content) -> No
     text = outdated(ROOT, params)
     assert text is not None
     assert "seed 42 (now 4711)" in text
+
+
+def test_an_edited_file_is_named_by_its_parameter(
+    workspace: Path, default_content: Content
+) -> None:
+    inputs = workspace / "data/inputs.json"
+    lock = yaml.safe_load((workspace / "dvc.lock").read_text())
+    lock["stages"]["fetch"]["params"]["data/inputs.json"] = {"fetch.path": "aaa"}
+    (workspace / "dvc.lock").write_text(yaml.safe_dump(lock))
+    inputs.parent.mkdir()
+    inputs.write_text('{"fetch": {"path": "aaa"}, "glove": {"source": null}, "pretrained": null}')
+    assert line(workspace, default_content, {}) is None
+    inputs.write_text('{"fetch": {"path": "bbb"}, "glove": {"source": null}, "pretrained": null}')
+    found = line(workspace, default_content, {})
+    assert found is not None
+    assert "other parameters: the file of fetch.path aaa (now bbb);" in found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from arxiv_hybrid.system.redaction import redact
 
 KEYS_NAMED = 3
 _MAX_LENGTH = 40  # of a value
+INPUTS = "data/inputs.json"  # digests of the files that params.yaml names
 _RUN = "run `dvc repro`"
 
 
@@ -24,7 +26,12 @@ def outdated(workspace: Path, params: Params) -> str | None:
     nothing can be said, and the result is None.
     """
     stages = _last_runs(workspace, len(params.ensemble.members))
-    changed = dict(_changed_params(stages, params))
+    current = {
+        "params.yaml": flatten(params.written),
+        "params.resolved.yaml": flatten(values_in_force(params)),
+        INPUTS: flatten(_read_json(workspace / INPUTS)),
+    }
+    changed = dict(_changed_params(stages, current))
     if changed:
         keys = sorted(changed, key=lambda key: key.startswith("members."))  # the main model first
         named = [
@@ -51,25 +58,31 @@ def _last_runs(workspace: Path, members: int) -> dict[str, dict[str, Any]]:
 
 
 def _changed_params(
-    stages: Mapping[str, dict[str, Any]], params: Params
+    stages: Mapping[str, dict[str, Any]], current: Mapping[str, dict[str, Any]]
 ) -> Iterator[tuple[str, tuple[Any, Any]]]:
-    """Key, value in the last run of a stage, and value now."""
-    current = {
-        "params.yaml": flatten(params.written),
-        "params.resolved.yaml": flatten(values_in_force(params)),
-    }
+    """Key, value in the last run of a stage, and value now; current: values by file and key."""
     for name, entry in stages.items():
         if name == "resolve":  # it writes no scores
             continue
         for file, recorded in entry.get("params", {}).items():
             now = current.get(file, {})
+            what = "the file of " if file == INPUTS else ""
             for key, value in flatten(recorded).items():
                 if not _same(value, now.get(key)) and (value is not None or key in now):
-                    yield key.removeprefix("train."), (value, now.get(key))
+                    yield what + key.removeprefix("train."), (value, now.get(key))
             for section in recorded:
                 for key in now:
                     if key.startswith(f"{section}.") and key not in flatten(recorded):
                         yield key.removeprefix("train."), (None, now[key])
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """The content of a JSON file; empty if it is missing or damaged."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _shown(value: Any) -> str:
