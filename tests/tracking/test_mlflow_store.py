@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 from pathlib import Path
 
 import pytest
 
-from arxiv_hybrid.tracking.store import import_mlflow, local_database, store_uri
+from arxiv_hybrid.tracking.store import import_mlflow, local_database, one_line, store_uri
 
 pytestmark = pytest.mark.usefixtures("outside_settings_unset")
 
@@ -46,3 +47,18 @@ def test_log_lines_that_mlflow_prints_are_clean(capfd: pytest.CaptureFixture[str
     assert "hunter2" not in text
     assert "sesame" not in text
     assert "not printed" not in text
+
+
+def test_a_failed_statement_is_told_by_its_reason_alone(caplog: pytest.LogCaptureFixture) -> None:
+    from mlflow.store.db import utils
+
+    import_mlflow()
+    utils._logger.exception("SQLAlchemy database error. The following exception is caught.")
+    assert not caplog.records, "with a traceback"
+    try:
+        try:
+            raise sqlite3.OperationalError("disk I/O error")
+        except sqlite3.OperationalError as error:
+            raise RuntimeError("(raised by autoflush)\n[SQL: INSERT INTO tags]") from error
+    except RuntimeError as error:
+        assert one_line(error) == "the database: disk I/O error"

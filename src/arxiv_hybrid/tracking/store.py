@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sqlite3
 import sys
 import warnings
 from pathlib import Path
@@ -42,6 +43,8 @@ def import_mlflow() -> Any:
         for handler in logger.handlers:
             if not any(isinstance(each, RedactingFilter) for each in handler.filters):
                 handler.addFilter(RedactingFilter())
+    # it logs a traceback of every failed statement, which the caller reports in one line
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     return mlflow
 
 
@@ -117,6 +120,14 @@ def warn(message: str) -> None:
 
 
 def one_line(error: BaseException) -> str:
-    """The text of an exception on one line, at most 200 characters, without secrets."""
+    """The text of an exception on one line, at most 200 characters, without secrets.
+
+    Of a failed SQL statement it is SQLite's reason alone.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, sqlite3.Error):
+            return f"the database: {cause}"
+        cause = cause.__cause__
     text = redact(" ".join(str(error).split())) or type(error).__name__
     return text if len(text) <= _MAX_ERROR_LENGTH else text[: _MAX_ERROR_LENGTH - 3] + "..."
