@@ -55,10 +55,6 @@ def test_a_failed_statement_is_told_by_its_reason_alone(caplog: pytest.LogCaptur
     import_mlflow()
     utils._logger.exception("SQLAlchemy database error. The following exception is caught.")
     assert not caplog.records, "with a traceback"
-    try:
-        try:
-            raise sqlite3.OperationalError("disk I/O error")
-        except sqlite3.OperationalError as error:
-            raise RuntimeError("(raised by autoflush)\n[SQL: INSERT INTO tags]") from error
-    except RuntimeError as error:
-        assert one_line(error) == "the database: disk I/O error"
+    failed = RuntimeError("(raised by autoflush)\n[SQL: INSERT INTO tags]")
+    failed.__cause__ = sqlite3.OperationalError("disk I/O error")
+    assert one_line(failed) == "the database: disk I/O error"
