@@ -22,17 +22,19 @@ import threading
 import time
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 import psutil
+import requests
 import yaml
 from runner import ROOT, Stopwatch, markdown, new_parser, select
 
 from arxiv_hybrid.inference import checkpoint
+from arxiv_hybrid.sources import synthetic
 from arxiv_hybrid.system.errors import UserError, exit_on_user_error
 from arxiv_hybrid.system.files import write_text
 from arxiv_hybrid.system.nested import deep_merge
@@ -48,6 +50,10 @@ SMALL = {
     "ensemble": {"members": [{"name": "other", "seed": 7}]},
     "evaluate": {"bootstrap": 200},
 }
+SMALL_ENCODER = {
+    "dim": 12, "vector_epochs": 1, "epochs": 4, "batch_size": 16, "num_filters": 4,
+    "lstm_hidden": 4, "abstract_length": 40, "min_freq": 2, "texts": "texts.csv",
+}  # fmt: skip
 STAGES = (
     "resolve", "fetch", "split", "audit", "glove", "augment", "vocab", "baseline", "train",
     "evaluate", "train --member other", "ensemble",
@@ -126,11 +132,11 @@ class Workspace:
             except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
                 continue
 
-    def files(self) -> dict[str, str]:
+    def files(self, outputs: Iterable[str] = OUTPUTS) -> dict[str, str]:
         """SHA-256 of each output, by path."""
         found = (
             path
-            for name in OUTPUTS
+            for name in outputs
             for path in [self.folder / name, *(self.folder / name).rglob("*")]
         )
         return {
@@ -246,9 +252,48 @@ def dvc(_: Namespace) -> Iterator[Case]:
                 wrong += [f"dvc checkout: {output[-300:]}"] if status else []
                 wrong += [] if space.files() == before else [f"{command}: other files"]
             wrong += [f"{name} left" for name in space.leftovers()]
-            yield Case(
-                f"kill -9: {command}", times, "goes on; the workspace is as committed", wrong
-            )
+            outcome = "goes on; the workspace is as committed"
+            yield Case(f"kill -9: {command}", times, outcome, wrong)
+        yield killed_pretraining(space)
+        yield killed_server(space)
+
+
+def killed_pretraining(space: Workspace) -> Case:
+    """Pre-training, killed at random moments; it must end with the weights of a calm run."""
+    papers = synthetic.generate(papers=300, label_noise=0.05, seed=3)[0].drop_duplicates("id")
+    papers["id"] = papers["id"].str.replace("synthetic", "unlabelled")
+    papers.to_csv(space.folder / "texts.csv", index=False)
+    path = space.folder / "pretraining/params.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | SMALL_ENCODER))
+    command, outputs, wrong = "dvc repro -f pretraining/dvc.yaml", ["pretraining/model"], []
+    seconds = space.must(command)
+    before = space.files(outputs)
+    for _ in range(5):
+        space.kill_after(command, RANDOM.uniform(0.1, 0.9) * seconds)
+        space.must("dvc repro pretraining/dvc.yaml")
+        wrong += [] if space.files(outputs) == before else ["other weights"]
+    return Case("kill -9: pre-training", 5, "ends with the same bytes", wrong)
+
+
+def killed_server(space: Workspace) -> Case:
+    """`serve`, killed while it answers; the next one must answer the same."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    answers = set()
+    for _ in range(4):
+        process = space.start(f"python -m arxiv_hybrid serve --port {address.partition(':')[2]}")
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline and process.poll() is None:
+            with suppress(requests.ConnectionError):
+                paper = {"title": "Speech recognition", "abstract": "We present a corpus."}
+                url, content = f"http://{address}/invocations", {"dataframe_records": [paper]}
+                answers.add(requests.post(url, json=content, timeout=60).text)
+                break
+            time.sleep(0.5)
+        space.kill_all()
+        process.wait()
+    wrong = [] if len(answers) == 1 and "category" in min(answers) else [f"{len(answers)} answers"]
+    return Case("kill -9: serve", 4, "the next one gives the same answer", wrong)
 
 
 LIMITED = """
@@ -277,7 +322,7 @@ def disk(_: Namespace) -> Iterator[Case]:
                 if "Traceback" in process.stderr or process.returncode not in (0, 2):
                     wrong.append(f"{stage}: status {process.returncode}: {process.stderr[-200:]}")
                 wrong += damage(before, space.files())
-            outcome = f"{told} of {len(STAGES)} stages end with one line, the others need no more"
+            outcome = f"{told} stages end with one line, the others write less"
             yield Case(f"no file may exceed {limit:,} bytes", len(STAGES), outcome, wrong)
 
 
