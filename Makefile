@@ -35,7 +35,7 @@ serve: $(VENV)/installed  ## serve the model over HTTP, http://127.0.0.1:5001
 	@python -m arxiv_hybrid serve
 
 test: lint  ## run ruff, mypy and all tests
-	python -m pytest -n 2 --dist loadfile
+	python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/installed  ## run ruff and mypy
 	ruff check .
