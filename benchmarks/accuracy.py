@@ -42,7 +42,7 @@ from arxiv_hybrid.params import Labels, Params
 from arxiv_hybrid.sources.csv_source import read_csv
 from arxiv_hybrid.sources.snapshot_scan import Window
 from arxiv_hybrid.sources.snapshot_source import read_snapshot
-from arxiv_hybrid.system.downloads import sha256_of
+from arxiv_hybrid.system import digests as file_digests
 from arxiv_hybrid.system.errors import UserError, exit_on_user_error
 from arxiv_hybrid.system.files import atomic
 from arxiv_hybrid.taxonomy.label_sets import CATEGORIES, PUBLISHED
@@ -64,7 +64,7 @@ COSTS = {"train_seconds": "train s", "documents_per_second": "documents/s", "meg
 PRIMARY = Labels.model_validate({"from": "primary", "classes": 4})
 Floats = npt.NDArray[np.float64]
 Predicted = dict[str, Floats]  # probabilities (N, C) of validation and test papers: val, test
-sha256, load_encoder = cache(sha256_of), cache(load_pretrained)
+sha256, load_encoder = cache(file_digests.of_file), cache(load_pretrained)
 
 
 @dataclass(frozen=True)

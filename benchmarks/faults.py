@@ -8,7 +8,6 @@ A part is as good as the last column says: it counts what should not have happen
 """
 
 import gzip
-import hashlib
 import os
 import random
 import re
@@ -35,6 +34,7 @@ from runner import ROOT, Stopwatch, markdown, new_parser, select
 
 from arxiv_hybrid.inference import checkpoint
 from arxiv_hybrid.sources import synthetic
+from arxiv_hybrid.system import digests
 from arxiv_hybrid.system.errors import UserError, exit_on_user_error
 from arxiv_hybrid.system.files import write_text
 from arxiv_hybrid.system.nested import deep_merge
@@ -140,7 +140,7 @@ class Workspace:
             for path in [self.folder / name, *(self.folder / name).rglob("*")]
         )
         return {
-            str(path.relative_to(self.folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+            str(path.relative_to(self.folder)): digests.of_file(path)
             for path in found
             if path.is_file() and not LEFTOVER.fullmatch(path.name)
         }

@@ -42,7 +42,7 @@ from arxiv_hybrid.evaluation.predictions import Predictions
 from arxiv_hybrid.inference.thresholds import fit_thresholds
 from arxiv_hybrid.params import Params
 from arxiv_hybrid.sources.fetch import SOURCES, Workspace
-from arxiv_hybrid.system.downloads import sha256_of
+from arxiv_hybrid.system import digests
 from arxiv_hybrid.system.errors import exit_on_user_error
 from arxiv_hybrid.system.files import atomic, write_csv
 
@@ -290,7 +290,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--dry-run", action="store_true", help="only list the missing runs")
     options = parser.parse_args(arguments)
     dump = runner.existing_path(options.dump, "dump")
-    runs = plan(TASKS[options.task], dump, sha256_of(dump)[:16])
+    runs = plan(TASKS[options.task], dump, digests.of_file(dump)[:16])
     return runner.make_table(
         runs,
         TABLE,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -19,6 +18,7 @@ from typing import Any, NoReturn
 import requests
 from tqdm import tqdm
 
+from arxiv_hybrid.system import digests
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.files import write_json, write_lines
 from arxiv_hybrid.system.http import get, host_name, iter_body, new_session
@@ -30,7 +30,6 @@ DISK_RESERVE = 64 << 20  # bytes to leave free
 MIN_SPEED = 2048  # bytes per second over `SPEED_WINDOW`; slower hosts are abandoned
 SPEED_WINDOW = 60.0  # seconds
 MIN_PROGRESS = 1 << 20  # an attempt that received this many bytes does not count as a failure
-_BLOCK_SIZE = 1 << 20
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
@@ -74,15 +73,6 @@ def download(
         ) as bar:
             job.run(bar)
         return job.target
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file as 64 hexadecimal digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(_BLOCK_SIZE):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -163,7 +153,7 @@ class _Download:
         """Whether the target exists and matches its checksum; a damaged target is deleted."""
         if not self.target.is_file():
             return False
-        expected, actual = self.expected, sha256_of(self.target)
+        expected, actual = self.expected, digests.of_file(self.target)
         if expected in (None, actual):
             return True
         if actual == self.kept:  # the file is intact: the expected checksum must be wrong
@@ -307,7 +297,7 @@ class _Download:
     def _verify(self) -> str | None:
         """What is wrong with the downloaded file; None if nothing is."""
         if self.expected:
-            actual = sha256_of(self.part.path)
+            actual = digests.of_file(self.part.path)
             if actual == self.expected:
                 return None
             if self.remote.sha256:
@@ -322,7 +312,7 @@ class _Download:
 
     def _finish(self) -> None:
         if self.expected is None:
-            checksum = sha256_of(self.part.path)
+            checksum = digests.of_file(self.part.path)
             write_lines(self.target.with_name(f"{self.remote.name}.sha256"), [checksum])
             self.log(
                 f"{self.remote.name}: sha256 is {checksum}; no published checksum is known, pin "

@@ -16,9 +16,9 @@ from typing import Any
 
 import yaml
 
+from arxiv_hybrid.system import digests
 from arxiv_hybrid.system.errors import UserError
 
-BLOCK_SIZE = 1 << 20
 REMEMBERED = 1000  # digests
 # a file that changed less than this many seconds ago may change again without a new time stamp
 SETTLED = 2.0
@@ -65,8 +65,8 @@ def _fingerprint(root: Path, name: Any, known: dict[str, Any]) -> str | None:
         if not path.is_dir():
             return _digest(path, known)
         parts = sorted(path.glob("[!.]*"))
-        digests = [f"{part.name}\0{_digest(part, known)}" for part in parts]
-        return hashlib.sha256("\0".join(digests).encode("utf-8", "surrogateescape")).hexdigest()
+        listed = [f"{part.name}\0{_digest(part, known)}" for part in parts]
+        return hashlib.sha256("\0".join(listed).encode("utf-8", "surrogateescape")).hexdigest()
     except (OSError, ValueError, RuntimeError):  # no permission, not a path, no such user
         return None
 
@@ -76,17 +76,14 @@ def _digest(path: Path, known: dict[str, Any]) -> str | None:
     state = _state(path)
     if state is None:
         return None
-    entry, digest = known.get(str(path), (None, None))
+    entry, remembered = known.get(str(path), (None, None))
     if entry == state:
-        return str(digest)
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(BLOCK_SIZE):
-            digest.update(block)
+        return str(remembered)
+    digest = digests.of_file(path)
     if _state(path) == state and time.time() - state[-1] / 1e9 > SETTLED:
         known.pop(str(path), None)  # the newest are last
-        known[str(path)] = [state, digest.hexdigest()]
-    return digest.hexdigest()
+        known[str(path)] = [state, digest]
+    return digest
 
 
 def _state(path: Path) -> list[int] | None:

@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from arxiv_hybrid.params import PUBLISHED_GLOVE, Glove
-from arxiv_hybrid.system.downloads import RemoteFile, download, sha256_of
+from arxiv_hybrid.system import digests
+from arxiv_hybrid.system.downloads import RemoteFile, download
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.files import user_file
 
@@ -46,7 +47,7 @@ def vector_file(glove: Glove, root: Path, cache: Callable[[], Path]) -> Path | N
         return None
     if glove.source not in PUBLISHED_GLOVE:
         path = user_file(root, glove.source)
-        if glove.sha256 and path.is_file() and (actual := sha256_of(path)) != glove.sha256:
+        if glove.sha256 and path.is_file() and (actual := digests.of_file(path)) != glove.sha256:
             raise UserError(f"{path}: sha256 is {actual}, expected {glove.sha256} (glove.sha256)")
         return path
     remote = remote_file(glove.source, glove.dim)
