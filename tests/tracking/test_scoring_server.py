@@ -10,15 +10,12 @@ from typing import Any
 
 import pytest
 import requests
+from untrained_model import CLASSES, log_untrained_model
 
-from arxiv_hybrid.inference import checkpoint
-from arxiv_hybrid.models import registry
 from arxiv_hybrid.params import Params
 from arxiv_hybrid.system.errors import UserError
-from arxiv_hybrid.text.vocabulary import Vocabulary
-from arxiv_hybrid.tracking import ModelToServe, server, track
+from arxiv_hybrid.tracking import ModelToServe, server
 
-CLASSES = ["cs.AI-LG", "cs.CL", "cs.CV"]
 JSON = "application/json"
 PAPER = {"title": "Speech", "abstract": "We present a corpus."}
 
@@ -30,20 +27,9 @@ def url(tiny_params: Params, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     import uvicorn
 
     root = tmp_path_factory.mktemp("served")
-    arguments = {
-        "vocab_size": 3,
-        "embed_dim": 4,
-        "num_classes": 3,
-        "num_filters": 4,
-        "lstm_hidden": 4,
-    }
-    config = checkpoint.ModelConfig("v1", arguments, CLASSES, 9, 9)
-    words = Vocabulary(("<PAD>", "<UNK>", "speech"))
-    checkpoint.save(root / "model", registry.build("v1", **arguments), words, config)
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        with track("train", tiny_params, root=root, workspace=root) as run:
-            run.model(root / "model", CLASSES)
+        log_untrained_model(tiny_params, root, seed=0)
     (description,) = (root / "mlartifacts").rglob("MLmodel")
     app = server.scoring_app(mlflow.pyfunc.load_model(str(description.parent)))
     with server.listen("127.0.0.1", 0) as listener:
