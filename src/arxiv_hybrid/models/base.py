@@ -70,11 +70,8 @@ def init_weights(model: nn.Module, *, lstm: bool = True) -> None:
     for module in model.modules():
         if isinstance(module, nn.Linear):
             nn.init.xavier_uniform_(module.weight)
-            nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Conv1d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
         elif lstm and isinstance(module, nn.LSTM):
             for name, weight in module.named_parameters():
                 if name.startswith("weight_ih"):
@@ -83,3 +80,5 @@ def init_weights(model: nn.Module, *, lstm: bool = True) -> None:
                     nn.init.orthogonal_(weight)
                 else:
                     nn.init.zeros_(weight)
+        if isinstance(module, (nn.Linear, nn.Conv1d)) and module.bias is not None:
+            nn.init.zeros_(module.bias)
