@@ -27,6 +27,8 @@ class PaperClassifier(nn.Module):
     head: nn.Module
     # batches hold papers of similar length in this text: the one whose padding costs more time
     bucket_by: TextName = "abstract"
+    # layers that `forward` does not use, only the matching of titles with abstracts
+    matching_only: tuple[str, ...] = ()
 
     def forward(
         self, title_ids: Tensor, abstract_ids: Tensor, title_mask: Tensor | None = None

@@ -52,6 +52,7 @@ class PooledCNN(PaperClassifier):
     The embedding keeps PyTorch's initial spread; callers scale it to `EMBEDDING_STD`.
     """
 
+    head: nn.Linear
     matching_only = ("title_projection", "abstract_projection")
 
     def __init__(

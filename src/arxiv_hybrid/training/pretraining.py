@@ -24,14 +24,13 @@ from arxiv_hybrid.inference.devices import DeviceConfig
 from arxiv_hybrid.inference.encoding import Batch, EncodedPapers
 from arxiv_hybrid.models.paired import PairedCNNLSTM
 from arxiv_hybrid.params import PRETRAINABLE
-from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.files import write_bytes, write_json, write_lines
 from arxiv_hybrid.text.vocabulary import Vocabulary
 from arxiv_hybrid.training.optimizers import OptimizerConfig
 from arxiv_hybrid.training.progress import Progress, run_identity
 from arxiv_hybrid.training.regularizer import Regularizer
 from arxiv_hybrid.training.trainer import Epoch, StepResult, Task, Trainer, TrainerConfig
-from arxiv_hybrid.vectors.pretrained import CONFIG, PAPERS, WEIGHTS, WORDS, Pretrained
+from arxiv_hybrid.vectors.pretrained import CONFIG, PAPERS, WEIGHTS, WORDS
 
 SHARED_DIM = 256  # of the joint embedding space of titles and abstracts
 PROJECTION_DROPOUT = 0.1
@@ -211,18 +210,3 @@ def save_pretrained(
     write_lines(folder / PAPERS, list(papers))
     content = {"model": PRETRAINABLE, "arguments": arguments}
     write_json(folder / CONFIG, content, bind=[folder / name for name in (WEIGHTS, WORDS, PAPERS)])
-
-
-def load_encoder(model: nn.Module, pretrained: Pretrained) -> None:
-    """Start a v5 from pre-trained weights; its head and fusion keep their initial weights.
-
-    Raises UserError if the shapes differ, for example because `architecture` sets other widths.
-    """
-    try:
-        weights = {name: torch.from_numpy(value) for name, value in pretrained.weights.items()}
-        missing, unexpected = model.load_state_dict(weights, strict=False)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"params.yaml: architecture differs from pretrained: {reason}") from None
-    if unexpected or any(not name.startswith(CLASSIFIER_ONLY) for name in missing):
-        raise UserError("params.yaml: only model v5 can start from a pre-trained encoder")
