@@ -19,9 +19,11 @@ def main(params: Params) -> None:
         f"-> {RESOLVED}"
     )
     for member in members:
-        has_widths = "architecture" in (member.model_extra or {})
-        if has_widths and for_member(params, member.name).starts_from_encoder:
-            print(f"{member.name}: its architecture is that of {params.pretrained}")
+        voter, given = for_member(params, member.name), (member.model_extra or {})
+        if unused := given.get("architecture", {}).keys() - voter.architecture.given().keys():
+            origin = f" from {voter.pretrained}" if voter.starts_from_encoder else ""
+            names = ", ".join(sorted(unused))
+            print(f"{member.name}: architecture: {names} not used by {voter.model}{origin}")
 
 
 if __name__ == "__main__":

@@ -50,7 +50,8 @@ def load(path: Path) -> Params:
 def for_member(params: Params, name: str) -> Params:
     """The parameters of one ensemble member: the root's, with its own overrides merged in.
 
-    A member that starts from the encoder has the encoder's widths, whatever `architecture` says.
+    A member that starts from the encoder has the encoder's widths, and a v6 no `lstm_hidden`,
+    whatever `architecture` says: the default members suit every model.
     Raises UserError if `ensemble.members` has no such name, or a member overrides a key that
     does not exist at the root.
     """
@@ -61,8 +62,10 @@ def for_member(params: Params, name: str) -> Params:
             # not what the member's recipe and model say
             shared = {"augment": params.augment.model_dump(), "pretrained": params.pretrained}
             content = _merge_overrides(params.written, overrides) | shared
-            if model_of(content, params.pretrained) == PRETRAINABLE and params.pretrained:
-                content["architecture"] = dict.fromkeys(content["architecture"], AUTO)
+            if model_of(content, params.pretrained) == PRETRAINABLE:
+                widths = content["architecture"]
+                unused = list(widths) if params.pretrained else ["lstm_hidden"]
+                content["architecture"] = {**widths, **dict.fromkeys(unused, AUTO)}
             return parse(content, where)
     names = ", ".join(member.name for member in params.ensemble.members)
     raise UserError(f"params.yaml: ensemble.members has no {shown(name)}; it has {names}")
