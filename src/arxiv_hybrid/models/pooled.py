@@ -29,7 +29,6 @@ from arxiv_hybrid.ops import (
 )
 
 SHARED_DIM = 256  # of the joint space of titles and abstracts
-PAIR_DROPOUT = 0.1
 PAIR_HEAD_STD = 0.1  # of the head's initial weights for word pairs
 
 
@@ -89,7 +88,7 @@ class PooledCNN(PaperClassifier):
         init_weights(self)
         self.pairs = None
         if pair_buckets:
-            self.pairs = PairEmbedding(pair_buckets, pair_dim, dropout=PAIR_DROPOUT)
+            self.pairs = PairEmbedding(pair_buckets, pair_dim, dropout=0.5 * dropout)
             nn.init.normal_(self.head.weight[:, hidden:], std=PAIR_HEAD_STD)
 
     def forward(
