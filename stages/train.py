@@ -10,6 +10,7 @@ prepare()
 from arxiv_hybrid.data.label_set import LabelSet
 from arxiv_hybrid.inference import checkpoint
 from arxiv_hybrid.inference.devices import choose_device
+from arxiv_hybrid.inference.pretrained import load_pretrained
 from arxiv_hybrid.params import Params, for_member
 from arxiv_hybrid.paths import (
     AUGMENTED,
@@ -28,7 +29,6 @@ from arxiv_hybrid.training.distributed import Group, process_group
 from arxiv_hybrid.training.progress import discard
 from arxiv_hybrid.training.trainer import Epoch, print_epoch
 from arxiv_hybrid.vectors.matrix import load_matrix
-from arxiv_hybrid.vectors.pretrained import load_pretrained
 
 
 def main(params: Params, member: str | None) -> None:

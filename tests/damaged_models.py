@@ -19,8 +19,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from arxiv_hybrid.inference import checkpoint
-from arxiv_hybrid.inference.checkpoint import CONFIG, FAMILIARITY, WEIGHTS, WORDS
 from arxiv_hybrid.inference.familiarity import Familiarity
+from arxiv_hybrid.inference.model_config import CONFIG, FAMILIARITY, WEIGHTS, WORDS
 from arxiv_hybrid.models import registry
 from arxiv_hybrid.system import digests
 from arxiv_hybrid.system.files import write_json

@@ -13,6 +13,7 @@ from damaged_models import edited, model_damages, resealed, save
 
 from arxiv_hybrid.__main__ import main
 from arxiv_hybrid.inference import checkpoint
+from arxiv_hybrid.inference.model_config import CONFIG, FAMILIARITY
 from arxiv_hybrid.models import registry
 from arxiv_hybrid.system import digests
 from arxiv_hybrid.system.errors import UserError
@@ -71,13 +72,13 @@ def test_a_model_without_digests_is_loaded_and_says_so(
     shutil.copytree(folders[0], tmp_path / "model")
     change = edited({digests.KEY: None})
     change(tmp_path / "model")
-    config = tmp_path / "model" / checkpoint.CONFIG
+    config = tmp_path / "model" / CONFIG
     config.write_text(config.read_text().replace('"sha256": null,', ""))
     pd.testing.assert_frame_equal(checkpoint.load(tmp_path / "model").classify(PAPERS), expected)
     error = capsys.readouterr().err
     assert "model: written by an older version, without digests" in error
     assert error.count("\n") == 1
-    (tmp_path / "model" / checkpoint.FAMILIARITY).write_bytes(b"damaged")
+    (tmp_path / "model" / FAMILIARITY).write_bytes(b"damaged")
     with pytest.raises(UserError, match="not a sound model"):
         checkpoint.load(tmp_path / "model")
 

@@ -106,11 +106,8 @@ def test_the_number_of_papers_in_memory_changes_nothing(
     assert again.threshold == pytest.approx(fitted.threshold, abs=1e-3)
 
 
-def test_a_round_trip(
-    fitted: Familiarity, splits: Splits, vocabulary: Vocabulary, tmp_path: Path
-) -> None:
-    familiarity.save(tmp_path / "f.safetensors", fitted)
-    content = (tmp_path / "f.safetensors").read_bytes()
+def test_a_round_trip(fitted: Familiarity, splits: Splits, vocabulary: Vocabulary) -> None:
+    content = familiarity.to_bytes(fitted)
     loaded = familiarity.parse(content, words=len(vocabulary), classes=3)
     encoded = encode(splits["test"], vocabulary)
     assert np.array_equal(loaded.scores(encoded), fitted.scores(encoded))
@@ -133,7 +130,7 @@ def test_a_damaged_file_is_refused(
     tmp_path: Path,
 ) -> None:  # fmt: skip
     path = tmp_path / "f.safetensors"
-    familiarity.save(path, fitted)
+    path.write_bytes(familiarity.to_bytes(fitted))
     save_file(load_file(path) | change, path)
     with pytest.raises(ValueError, match=message):
         familiarity.parse(path.read_bytes(), words=len(vocabulary), classes=3)
