@@ -175,9 +175,16 @@ class Classifier:
         table.insert(0, CATEGORY, [names[number] for number in probabilities.argmax(1).tolist()])
         return table
 
-    def save(self, folder: Path) -> None:
-        """Write the classifier into `folder`; see `save`."""
-        save(folder, self.model, self.vocabulary, self.config, self.familiarity, origin=self.origin)
+    def save(self, folder: Path, origin: Origin | None = None) -> None:
+        """Write the classifier into `folder`, with another origin if one is given; see `save`."""
+        save(
+            folder,
+            self.model,
+            self.vocabulary,
+            self.config,
+            self.familiarity,
+            origin=origin or self.origin,
+        )
 
     @property
     def columns(self) -> list[str]:

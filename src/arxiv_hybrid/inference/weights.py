@@ -72,12 +72,12 @@ def quantized(table: Floats) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float
     divided by 127, rounded up to half precision.
     """
     exact = np.abs(table).max(axis=1, initial=0.0) / _STEPS
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):  # the caller checks the scale
         scale = exact.astype(np.float16)
         scale = np.where(scale < exact, np.nextafter(scale, np.float16(np.inf)), scale)
-    scale[scale == 0] = 1  # a row of zeros
-    integers = np.rint(table / scale.astype(np.float32)[:, None])
-    return integers.astype(np.int8), scale
+        scale[scale == 0] = 1  # a row of zeros
+        integers = np.rint(table / scale.astype(np.float32)[:, None]).astype(np.int8)
+    return integers, scale
 
 
 def _is_table(value: npt.NDArray[np.generic] | None) -> bool:
