@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     Commands = _SubParsersAction["_Parser"]
 
 SURE_THRESHOLD = 0.5
+ANSWERS = f"a model folder, such as {MODEL} (the shipped model, or {MODEL} if there is none)"
 HOST, PORT, UI_PORT = "127.0.0.1", 5001, 5000
 
 EXAMPLES = """\
@@ -38,6 +39,7 @@ examples:
   JSON lines:      predict --input papers.jsonl --output - | jq .category
   from a pipe:     cat papers.jsonl | python -m arxiv_hybrid predict --input - --output -
   damaged rows:    predict --input papers.csv --output predictions.csv --bad-rows skip
+  the last run:    predict --input papers.csv --output predictions.csv --model models/main
 
 A CSV needs the columns title and abstract, a JSON object the keys title and abstract. An id is
 optional and copied to the output. Files may be compressed as .gz. The output file is replaced
@@ -98,7 +100,7 @@ def _add_predict(commands: Commands) -> None:
         default="stop",
         help="on an unreadable row: stop with an error (the default), or report and skip it",
     )
-    _add_path(command, "--model", f"a model folder ({MODEL})", MODEL)
+    _add_path(command, "--model", ANSWERS)
     command.set_defaults(command="predict")
 
 

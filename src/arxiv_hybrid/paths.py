@@ -36,6 +36,15 @@ WRITTEN = (Path(), Path("data"), Path("models"), METRICS, REPORTS)  # where stag
 NEXT_WORD_MODEL = Path("examples/next_word/models/cnn_lstm")
 
 
+def default_model() -> Path:
+    """The model that answers if none is named: the one shipped with the library, if there is one.
+
+    Otherwise that of the last run.
+    """
+    shipped = Path(__file__).with_name("shipped")
+    return shipped if (shipped / "model.json").is_file() else MODEL
+
+
 class ModelPaths(NamedTuple):
     """Where training writes: the model, its metrics and plots, and its state while unfinished."""
 
