@@ -12,6 +12,7 @@ prepare()
 from arxiv_hybrid.paths import FINGERPRINTS, INPUTS, PARAMS, repository_root
 from arxiv_hybrid.system.errors import exit_on_user_error
 from arxiv_hybrid.system.fingerprints import read_params, write_fingerprints
+from arxiv_hybrid.system.shipped import encoder_of
 
 
 def main(params: dict[str, Any]) -> None:
@@ -23,7 +24,7 @@ def named_files(params: dict[str, Any]) -> dict[str, Any]:
     """The paths in use, by parameter; None for others. `glove.source` may be no path at all."""
     sections = {name: params.get(name) for name in ("fetch", "glove")}
     fetch, glove = ({} if not isinstance(s, dict) else s for s in sections.values())
-    pretrained, reads = params.get("pretrained"), fetch.get("source") in ("csv", "snapshot")
+    pretrained, reads = encoder_of(params), fetch.get("source") in ("csv", "snapshot")
     learns = glove.get("source") == "corpus" and not pretrained
     return {
         "fetch.path": fetch.get("path") if reads else None,

@@ -6,10 +6,12 @@ The library itself gets paths as arguments.
 from __future__ import annotations
 
 import os
+from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
 from arxiv_hybrid.system.errors import UserError
+from arxiv_hybrid.system.shipped import is_shipped
 
 PARAMS = Path("params.yaml")
 RESOLVED = Path("params.resolved.yaml")
@@ -41,8 +43,7 @@ def default_model() -> Path:
 
     Otherwise that of the last run.
     """
-    shipped = Path(__file__).with_name("shipped")
-    return shipped if (shipped / "model.json").is_file() else MODEL
+    return Path(str(files("arxiv_hybrid") / "shipped")) if is_shipped() else MODEL
 
 
 class ModelPaths(NamedTuple):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from arxiv_hybrid.models import CharacterHybrid, HybridCNNLSTM, PaperClassifier, registry
+from arxiv_hybrid.models import CharacterHybrid, HybridCNNLSTM, PaperClassifier, PooledCNN, registry
 from arxiv_hybrid.models.layers import AttentionPooling, GatedFusion, MultiHeadSelfAttention
 from arxiv_hybrid.ops import known_token_counts
 from arxiv_hybrid.system.errors import UserError
@@ -27,6 +27,9 @@ def make(name: str, **changes: object) -> PaperClassifier:
         "lstm_hidden": 4,
         "dropout": 0.3,
     }
+    if name == "v6":  # has no LSTM
+        del arguments["lstm_hidden"]
+        arguments |= {"hidden": 16, "pair_buckets": 256, "pair_dim": 4}
     model = registry.build(name, **{**arguments, **changes})
     model.set_vocabulary([f"word{'x' * (i % 9)}{i}" for i in range(WORDS)])
     with torch.no_grad():  # biases start at 0, which would hide their effect on padding
@@ -147,7 +150,7 @@ def test_attention_sums_to_one(model: PaperClassifier, texts: tuple[Tensor, Tens
 
 def test_each_head_is_shown() -> None:
     texts = torch.randint(1, WORDS, (2, 9)), torch.randint(1, WORDS, (2, 40))
-    for name, heads in {"v1": 4, "v4": 8, "baseline": 1}.items():
+    for name, heads in {"v1": 4, "v4": 8, "v6": 3, "baseline": 1}.items():
         _, maps = registry.build(name, vocab_size=WORDS)(*texts)
         assert maps["title_heads"].shape == (2, heads, 9)
         assert maps["abstract_heads"].shape == (2, heads, 40)
@@ -189,6 +192,11 @@ def test_every_parameter_learns(model: PaperClassifier, texts: tuple[Tensor, Ten
     still = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
     # a bias before batch norm, of a key, or added to all scores of a softmax cannot matter
     idle = ("conv1.bias", "conv2.bias", "key.bias", "attention.score.bias")
+    if isinstance(model, PooledCNN):  # its projections learn from the matching objective
+        idle += tuple(n for n in still if n.split(".")[0] in model.matching_only)
+        titles, abstracts = model.text_vectors(*texts)
+        (titles @ abstracts.T).diag().sum().backward()
+        assert all(p.grad is not None and p.grad.any() for p in model.parameters())
     assert not [n for n in still if not n.endswith(idle) and not re.fullmatch(r"convs\.\d.bias", n)]
 
 
@@ -278,3 +286,50 @@ def test_attention_of_v5_over_groups_sums_to_1_over_real_tokens(
         assert maps[name].shape == ids.shape
         torch.testing.assert_close(maps[name].sum(1), torch.ones(len(ids)))
         assert not maps[name][ids == 0].any()
+
+
+def v6(**changes: object) -> PooledCNN:
+    model = make("v6", **changes)
+    assert isinstance(model, PooledCNN)
+    return model
+
+
+def test_v6_has_the_widths_that_its_pretraining_was_measured_with() -> None:
+    model = PooledCNN(WORDS)
+    assert [conv.kernel_size[0] for conv in model.convs] == [1, 3, 5]
+    assert model.head.in_features == 512 + 64
+    assert model.pairs is not None
+    assert model.pairs.weight.shape == (131072, 64)
+
+
+def test_features_of_v6_are_the_input_of_its_head(texts: tuple[Tensor, Tensor]) -> None:
+    model = v6().eval()
+    features = model.features(*texts)
+    assert features.shape == (6, 16 + 4)
+    torch.testing.assert_close(model.head(features), model(*texts)[0])
+
+
+def test_v6_depends_on_the_order_of_words_by_pairs_alone(texts: tuple[Tensor, Tensor]) -> None:
+    titles, abstracts = texts
+    turned = abstracts.clone()
+    turned[5, :2] = abstracts[5, [1, 0]]
+    bags = v6(kernel_sizes=(1,), pair_buckets=0).eval()
+    assert bags.head.in_features == 16
+    torch.testing.assert_close(bags(titles, turned)[0], bags(titles, abstracts)[0])
+    pairs = v6(kernel_sizes=(1,)).eval()
+    differs = (pairs(titles, turned)[0] - pairs(titles, abstracts)[0]).abs().amax(1)
+    assert differs[5] > 1e-3
+    assert (differs[:5] < 1e-5).all()
+
+
+def test_text_vectors_of_v6_are_unit_vectors_of_one_text_each(
+    texts: tuple[Tensor, Tensor],
+) -> None:
+    model = v6().eval()
+    titles, abstracts = model.text_vectors(*texts)
+    assert titles.shape == abstracts.shape == (6, 256)
+    torch.testing.assert_close(titles.norm(dim=1), torch.ones(6))
+    torch.testing.assert_close(abstracts.norm(dim=1), torch.ones(6))
+    others = model.text_vectors(texts[0], texts[1].flip(0))
+    torch.testing.assert_close(others[0], titles)
+    assert not torch.allclose(others[1], abstracts)

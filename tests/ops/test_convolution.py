@@ -9,7 +9,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from arxiv_hybrid.models.layers import ResidualConvBlock
-from arxiv_hybrid.ops import Layout, Ragged, convolve, convolve_unique
+from arxiv_hybrid.ops import (
+    Layout,
+    Ragged,
+    UniqueTokens,
+    convolve,
+    convolve_and_pool,
+    convolve_unique,
+)
 
 
 def one_by_one(x: Tensor, conv: nn.Conv1d) -> Tensor:
@@ -97,3 +104,37 @@ def test_batch_statistics_see_real_tokens_only() -> None:
     block(looked_up(ids, table, gap=3))
     hidden = one_by_one(x, block.conv1)
     torch.testing.assert_close(block.norm1.running_mean, 0.1 * hidden.mean(0).detach())
+
+
+def plain_convolve_and_pool(
+    text: UniqueTokens, convs: list[nn.Conv1d], scores: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The plain twin: `convolve_unique`, ReLU, and a weighted sum over a padded batch."""
+    tokens = text.layout.pad(text.index[text.layout.rows])
+    scored = scores[tokens].masked_fill(~text.mask.unsqueeze(-1), -torch.inf)
+    weights = scored.softmax(1).nan_to_num(0.0)  # an empty text has only -inf
+    outs = [F.relu(out.padded()) for out in convolve_unique(text, convs)]
+    pooled = [(out * weights[..., i : i + 1]).sum(1) for i, out in enumerate(outs)]
+    return torch.cat(pooled, dim=-1), weights.transpose(1, 2)
+
+
+@pytest.mark.parametrize("sizes", [(1,), (4,), (1, 3, 5), (2, 3)])
+@pytest.mark.parametrize("lengths", [LENGTHS, (0, 3, 0), (2, 5, 0)])
+def test_convolve_and_pool_equals_its_plain_twin(
+    sizes: tuple[int, ...], lengths: tuple[int, ...]
+) -> None:
+    torch.manual_seed(0)
+    mask = torch.arange(max(lengths)) < torch.tensor(lengths).unsqueeze(1)
+    ids = torch.randint(1, 8, mask.shape) * mask
+    table = torch.cat([torch.zeros(1, 6), torch.randn(7, 6)]).double().requires_grad_()
+    scores = torch.randn(8, len(sizes)).double().requires_grad_()
+    convs = [nn.Conv1d(6, 5, size).double() for size in sizes]
+    inputs = [table, scores, *(parameter for conv in convs for parameter in conv.parameters())]
+    gap = max(sizes)  # the least that keeps documents apart
+    results = []
+    for function in (convolve_and_pool, plain_convolve_and_pool):
+        pooled, weights = function(looked_up(ids, table, gap=gap), convs, scores)
+        loss = pooled.pow(2).sum() + (weights[..., :3] * torch.arange(3)).sum()
+        results.append([pooled, weights, *torch.autograd.grad(loss, inputs)])
+    for actual, expected in zip(*results, strict=True):
+        torch.testing.assert_close(actual.double(), expected, rtol=1e-5, atol=1e-6)

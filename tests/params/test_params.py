@@ -10,6 +10,7 @@ from conftest import ROOT, merged
 
 from arxiv_hybrid.models import registry
 from arxiv_hybrid.params import Params, for_member, load, parse, to_yaml, values_in_force
+from arxiv_hybrid.system import shipped
 from arxiv_hybrid.system.errors import UserError
 
 
@@ -145,7 +146,7 @@ def test_members_inherit_and_override(tiny_content: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("name", ["ours", "published"])
-@pytest.mark.parametrize("model", ["baseline", "v1", "v2", "v3", "v4", "v5", "cnn_lstm"])
+@pytest.mark.parametrize("model", ["baseline", "v1", "v2", "v3", "v4", "v5", "v6", "cnn_lstm"])
 def test_every_model_has_both_recipes(default_content: dict[str, Any], name: str, model: str):
     params = parse({**default_content, "recipe": name, "model": model}, "p")
     assert params.loss == ("focal" if model == "v2" else "cross_entropy")
@@ -155,7 +156,7 @@ def test_every_model_has_both_recipes(default_content: dict[str, Any], name: str
     architecture = params.architecture.given()
     std = {"ours": 0.1, "published": 1.0}[name] if model == "v4" else None
     assert architecture.get("char_init_std") == std
-    assert {"num_filters", "lstm_hidden"} <= set(architecture)
+    assert set(architecture) >= {"num_filters"} | (set() if model == "v6" else {"lstm_hidden"})
     in_force, default = (registry.build(model, vocab_size=9, **a) for a in (architecture, {}))
     shapes = [{n: v.shape for n, v in m.state_dict().items()} for m in (in_force, default)]
     assert shapes[0] == shapes[1], "recipes.yaml repeats the constructor's defaults"
@@ -212,12 +213,15 @@ def test_a_member_has_the_recipe_of_its_own_model(default_content: dict[str, Any
 def test_every_value_in_force_makes_stage_resolve_run_again() -> None:
     """A parameter that training reads but resolve does not track would change nothing."""
     pipeline = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
-    tracked = set(pipeline["stages"]["resolve"]["params"])
+    listed = pipeline["stages"]["resolve"]["params"]
+    tracked = {key for key in listed if isinstance(key, str)}
+    assert {"data/inputs.json": ["pretrained"]} in listed, "the shipped encoder may come or go"
     values = values_in_force(load(ROOT / "params.yaml"))
     nested = {f"{key}.{name}" for key in ("glove", "vocab") for name in values["train"][key]}
     flat = set(values["train"]) - {"glove", "vocab"}
     assert tracked == flat | nested | {
         "recipe", "augment", "ensemble.members", "labels.from", "labels.separator",
+        "fetch.source", "glove.source", "glove.extra_text",
     }  # fmt: skip
 
 
@@ -236,8 +240,94 @@ def test_values_in_force_are_those_that_training_gets(default_content: dict[str,
 
 
 def test_a_pretrained_encoder_brings_its_own_widths(default_content: dict[str, Any]) -> None:
-    params = parse({**default_content, "model": "v5", "pretrained": "folder"}, "p")
+    params = parse({**default_content, "pretrained": "folder"}, "p")
+    assert (params.model, params.epochs, params.starts_from_encoder) == ("v6", 4, True)
     assert params.architecture.given() == {}
+    scratch = parse({**default_content, "model": "v6"}, "p")
+    assert scratch.architecture.given() == {"num_filters": 160}
+    assert not scratch.starts_from_encoder
+
+
+@pytest.mark.parametrize("width", ["num_filters", "lstm_hidden", "title_group"])
+def test_an_architecture_contradicts_an_encoder(
+    default_content: dict[str, Any], width: str
+) -> None:
+    changes = {"model": "v6", "pretrained": "folder", "architecture": {width: 8}}
+    with pytest.raises(UserError, match=f"architecture.{width}: the encoder of `pretrained` has"):
+        parse(merged(default_content, changes), "p")
+
+
+def test_v6_has_no_lstm(default_content: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=r"architecture\.lstm_hidden: v6 has no LSTM"):
+        parse(merged(default_content, {"model": "v6", "architecture": {"lstm_hidden": 8}}), "p")
+
+
+REAL = {"fetch": {"source": "csv", "path": "papers.csv"}}
+
+
+def test_auto_is_v1_from_scratch_for_synthetic_papers(
+    default_content: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shipped, "is_shipped", lambda: True)
+    assert (default_content["model"], default_content["pretrained"]) == ("auto", "auto")
+    explicit = parse({**default_content, "model": "v1", "pretrained": None}, "p")
+    assert values_in_force(parse(default_content, "p")) == values_in_force(explicit)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, ("v6", shipped.FOLDER)),
+        ({"model": "v6"}, ("v6", shipped.FOLDER)),
+        ({"pretrained": None}, ("v1", None)),
+        ({"pretrained": None, "model": "v6"}, ("v6", None)),
+        ({"pretrained": "mine"}, ("v6", "mine")),
+        ({"pretrained": "mine", "model": "v4"}, ("v4", "mine")),
+        ({"pretrained": "mine", "recipe": "published"}, ("v1", "mine")),
+        ({"model": "v1"}, ("v1", None)),
+        ({"recipe": "published"}, ("v1", None)),
+    ],
+)
+def test_auto_on_real_papers(
+    default_content: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, Any],
+    expected: tuple[str, str | None],
+) -> None:
+    monkeypatch.setattr(shipped, "is_shipped", lambda: True)
+    params = parse(merged(default_content, {**REAL, **changes}), "p")
+    assert (params.model, params.pretrained) == expected
+    in_force = values_in_force(params)["train"]
+    assert (in_force["model"], in_force["pretrained"]) == expected
+
+
+def test_members_start_from_the_encoder_with_its_widths(
+    default_content: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shipped, "is_shipped", lambda: True)
+    small = {"num_filters": 64, "lstm_hidden": 64}
+    members = [
+        *default_content["ensemble"]["members"],
+        {"name": "other", "model": "v1", "architecture": small},
+        {"name": "plain", "seed": 1},
+    ]
+    params = parse(merged(default_content, {**REAL, "ensemble": {"members": members}}), "p")
+    in_force = values_in_force(params)["members"]
+    for name in ("seed-123", "seed-456", "plain"):
+        assert (in_force[name]["model"], in_force[name]["architecture"]) == ("v6", {})
+    assert in_force["seed-123"]["epochs"] == 4
+    assert {member["pretrained"] for member in in_force.values()} == {shipped.FOLDER}
+    assert (in_force["other"]["model"], in_force["other"]["epochs"]) == ("v1", 6)
+    assert in_force["other"]["architecture"]["num_filters"] == 64
+
+
+def test_a_member_of_a_run_without_the_encoder_has_none(
+    default_content: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shipped, "is_shipped", lambda: True)
+    changes = {**REAL, "model": "v1", "ensemble": {"members": [{"name": "six", "model": "v6"}]}}
+    member = for_member(parse(merged(default_content, changes), "p"), "six")
+    assert (member.model, member.pretrained) == ("v6", None), "the vocabulary is not the encoder's"
 
 
 def with_labels(content: dict[str, Any], **labels: Any) -> Params:

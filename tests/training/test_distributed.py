@@ -91,9 +91,14 @@ def prepared(
     return tmp_path, merged(tiny_content, EQUAL)
 
 
-def test_two_processes_learn_what_one_learns(prepared: tuple[Path, dict[str, Any]]) -> None:
+@pytest.mark.parametrize("model", ["v5", "v6"])
+def test_two_processes_learn_what_one_learns(
+    prepared: tuple[Path, dict[str, Any]], model: str
+) -> None:
     folder, content = prepared
-    content = merged(content, {"class_weights": [1.0, 3.0, 0.5]})
+    content = merged(content, {"class_weights": [1.0, 3.0, 0.5], "model": model})
+    if model == "v6":
+        content["architecture"] = {**content["architecture"], "lstm_hidden": None}
     (folder / "params.json").write_text(json.dumps(content))
     check_two_processes_equal_one(folder)
 

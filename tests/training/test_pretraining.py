@@ -11,25 +11,20 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import CLASSES, SEVERAL, merged
 from torch.nn import functional as F
 
 from arxiv_hybrid.inference.devices import DeviceConfig
 from arxiv_hybrid.inference.encoding import EncodedPapers, encode_papers
 from arxiv_hybrid.inference.model_config import CONFIG, PAPERS, WEIGHTS, WORDS
 from arxiv_hybrid.inference.pretrained import load_pretrained
-from arxiv_hybrid.models import registry
 from arxiv_hybrid.models.paired import PairedCNNLSTM
-from arxiv_hybrid.params import parse
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.text.vocabulary import Vocabulary
-from arxiv_hybrid.training.classifier import train_classifier
 from arxiv_hybrid.training.pretraining import (
     CLASSIFIER_ONLY,
     PretrainEpoch,
     Settings,
     info_nce,
-    load_encoder,
     pretrain,
     save_pretrained,
 )
@@ -112,7 +107,7 @@ def test_the_head_is_not_trained(vocabulary: Vocabulary, encoded: EncodedPapers)
     assert changed == {name for name in before if not name.startswith(CLASSIFIER_ONLY)}
 
 
-def test_a_classifier_starts_from_the_saved_encoder(folder: Path, vocabulary: Vocabulary) -> None:
+def test_the_saved_encoder_is_read(folder: Path, vocabulary: Vocabulary) -> None:
     assert sorted(path.name for path in folder.iterdir()) == sorted(
         (CONFIG, PAPERS, WEIGHTS, WORDS)
     )
@@ -122,45 +117,6 @@ def test_a_classifier_starts_from_the_saved_encoder(folder: Path, vocabulary: Vo
     words, vectors = pretrained.word_vectors()
     assert words == list(vocabulary.words[2:])
     assert np.array_equal(vectors, pretrained.embeddings[2:])
-    model, fresh = make(vocabulary), make(vocabulary).state_dict()
-    load_encoder(model, pretrained)
-    for name, value in model.state_dict().items():
-        factor = 1.0 if name.startswith(CLASSIFIER_ONLY) else 0.5
-        torch.testing.assert_close(value, factor * fresh[name], rtol=1e-3, atol=1e-6, msg=name)
-
-
-def test_training_starts_from_the_encoder(
-    folder: Path, splits: dict[str, pd.DataFrame], tiny_content: dict[str, Any]
-) -> None:
-    pretrained = load_pretrained(folder)
-    none = dict.fromkeys(tiny_content["architecture"])
-    changes = {"model": "v5", "learning_rate": 1e-9, "epochs": 1, "weight_decay": 0.0}
-    params = parse({**merged(tiny_content, changes), "architecture": none}, "params")
-    classifier, _ = train_classifier(
-        params,
-        splits["train"],
-        splits["val"],
-        pretrained.vocabulary,
-        pretrained.embeddings,
-        CLASSES,
-        pretrained=pretrained,
-    )
-    assert classifier.config.arguments["num_filters"] == SIZES["num_filters"]
-    for name, value in pretrained.weights.items():
-        if name.startswith(CLASSIFIER_ONLY):
-            continue
-        now = classifier.model.state_dict()[name].numpy()
-        np.testing.assert_allclose(now, value, atol=1e-5, err_msg=name)
-
-
-def test_another_architecture_is_refused(folder: Path, vocabulary: Vocabulary) -> None:
-    pretrained = load_pretrained(folder)
-    wider = PairedCNNLSTM(len(vocabulary), 12, num_filters=9, lstm_hidden=6)
-    with pytest.raises(UserError, match="architecture differs from pretrained"):
-        load_encoder(wider, pretrained)
-    v1 = registry.build("v1", vocab_size=len(vocabulary), embed_dim=12, **SIZES)
-    with pytest.raises(UserError, match="only model v5 can start from"):
-        load_encoder(v1, pretrained)
 
 
 @pytest.mark.parametrize("name", [CONFIG, WEIGHTS, WORDS])
@@ -176,7 +132,7 @@ def test_a_missing_or_damaged_file_is_named(folder: Path, name: str) -> None:
 
 @pytest.mark.parametrize(
     "config",
-    [{"model": "v5"}, {"model": "v9", "arguments": SIZES}, {"model": "v5", "arguments": {"a": 1}}],
+    [{"model": "v6"}, {"model": "v9", "arguments": SIZES}, {"model": "v6", "arguments": {"a": 1}}],
 )
 def test_config_of_another_model_is_refused(folder: Path, config: dict[str, Any]) -> None:
     (folder / CONFIG).write_text(json.dumps(config))
@@ -191,37 +147,3 @@ def test_an_encoder_trained_on_held_out_papers_is_refused(folder: Path) -> None:
         UserError, match=r"1 validation or test papers, such as 2501.00002; pre-train"
     ):
         pretrained.check_held_out({"2501.00002", "2501.00003"})
-
-
-def test_several_labels_are_learned_from_the_encoder(
-    folder: Path, several_splits: dict[str, pd.DataFrame], several_content: dict[str, Any]
-) -> None:
-    pretrained = load_pretrained(folder)
-    none = dict.fromkeys(several_content["architecture"])
-    changes = {"model": "v5", "epochs": 1, "pretrained": str(folder)}
-    params = parse({**merged(several_content, changes), "architecture": none}, "params")
-    train, val = (several_splits[name] for name in ("train", "val"))
-    words, vectors = pretrained.vocabulary, pretrained.embeddings
-    classifier, history = train_classifier(
-        params, train, val, words, vectors, SEVERAL, pretrained=pretrained
-    )
-    assert np.isfinite(history.best_epoch.val_loss)
-    assert classifier.config.arguments["num_filters"] == SIZES["num_filters"]
-    assert classifier.probabilities(val).shape == (len(val), len(SEVERAL))
-
-
-def test_words_of_another_pretraining_are_refused(
-    folder: Path, splits: dict[str, pd.DataFrame], tiny_content: dict[str, Any]
-) -> None:
-    pretrained = load_pretrained(folder)
-    other = Vocabulary((*pretrained.vocabulary.words[:-1], "another"))
-    params = parse(merged(tiny_content, {"model": "v5"}), "params")
-    with pytest.raises(UserError, match=r"its vocabulary differs from data/processed/vocab\.txt"):
-        train_classifier(params, splits["train"], splits["val"], other, pretrained.embeddings,
-                         CLASSES, pretrained=pretrained)  # fmt: skip
-
-
-def test_embeddings_cannot_be_random_and_pretrained(tiny_content: dict[str, Any]) -> None:
-    changes = {"model": "v5", "pretrained": "folder", "embeddings": "random"}
-    with pytest.raises(UserError, match="embeddings: random contradicts pretrained"):
-        parse(merged(tiny_content, changes), "params")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ class Pretrained:
     weights: dict[str, npt.NDArray[np.float32]]
     arguments: dict[str, Any]
     papers: frozenset[str]
-    origin: Origin
+    origin: Origin = field(default_factory=Origin)
 
     def check_held_out(self, held_out: Collection[str]) -> None:
         """Raise UserError if the encoder was trained on any validation or test paper (ids)."""

@@ -3,6 +3,7 @@
 from arxiv_hybrid.models.base import PaperClassifier
 from arxiv_hybrid.models.hybrid import BaselineCNNLSTM, CharacterHybrid, HybridCNNLSTM
 from arxiv_hybrid.models.paired import PairedCNNLSTM
+from arxiv_hybrid.models.pooled import PooledCNN
 from arxiv_hybrid.models.reference import ReferenceV1
 from arxiv_hybrid.models.registry import MODELS, build
 from arxiv_hybrid.models.serial import SerialCNNLSTM
@@ -14,6 +15,7 @@ __all__ = [
     "HybridCNNLSTM",
     "PairedCNNLSTM",
     "PaperClassifier",
+    "PooledCNN",
     "ReferenceV1",
     "SerialCNNLSTM",
     "build",

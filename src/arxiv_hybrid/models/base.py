@@ -27,6 +27,8 @@ class PaperClassifier(nn.Module):
     head: nn.Module
     # batches hold papers of similar length in this text: the one whose padding costs more time
     bucket_by: TextName = "abstract"
+    # layers that `forward` does not use, only the matching of titles with abstracts
+    matching_only: tuple[str, ...] = ()
 
     def forward(
         self, title_ids: Tensor, abstract_ids: Tensor, title_mask: Tensor | None = None
@@ -70,11 +72,8 @@ def init_weights(model: nn.Module, *, lstm: bool = True) -> None:
     for module in model.modules():
         if isinstance(module, nn.Linear):
             nn.init.xavier_uniform_(module.weight)
-            nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Conv1d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
         elif lstm and isinstance(module, nn.LSTM):
             for name, weight in module.named_parameters():
                 if name.startswith("weight_ih"):
@@ -83,3 +82,5 @@ def init_weights(model: nn.Module, *, lstm: bool = True) -> None:
                     nn.init.orthogonal_(weight)
                 else:
                     nn.init.zeros_(weight)
+        if isinstance(module, (nn.Linear, nn.Conv1d)) and module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -8,6 +8,7 @@ from typing import Any
 from arxiv_hybrid.models.base import PaperClassifier
 from arxiv_hybrid.models.hybrid import BaselineCNNLSTM, CharacterHybrid, HybridCNNLSTM
 from arxiv_hybrid.models.paired import PairedCNNLSTM
+from arxiv_hybrid.models.pooled import PooledCNN
 from arxiv_hybrid.models.serial import SerialCNNLSTM
 from arxiv_hybrid.system.errors import UserError
 
@@ -18,6 +19,7 @@ MODELS: dict[str, type[PaperClassifier]] = {
     "v3": HybridCNNLSTM,
     "v4": CharacterHybrid,
     "v5": PairedCNNLSTM,
+    "v6": PooledCNN,
     "cnn_lstm": SerialCNNLSTM,
 }
 

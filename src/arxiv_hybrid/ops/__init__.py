@@ -1,6 +1,6 @@
 """Kernels below the models, each held to plain PyTorch by a test."""
 
-from arxiv_hybrid.ops.convolution import convolve, convolve_unique
+from arxiv_hybrid.ops.convolution import convolve, convolve_and_pool, convolve_unique
 from arxiv_hybrid.ops.dropout import Dropout, dropout, dropout_mask, relu_dropout
 from arxiv_hybrid.ops.embedding import (
     PADDING,
@@ -8,6 +8,7 @@ from arxiv_hybrid.ops.embedding import (
     UniqueTokens,
     unique_with_inverse,
 )
+from arxiv_hybrid.ops.pairs import PairEmbedding
 from arxiv_hybrid.ops.pooling import attention_pool, masked_mean, masked_softmax
 from arxiv_hybrid.ops.ragged import Layout, Ragged, host_knows_sizes, known_token_counts
 from arxiv_hybrid.ops.recurrent import BiLSTM
@@ -17,11 +18,13 @@ __all__ = [
     "BiLSTM",
     "Dropout",
     "Layout",
+    "PairEmbedding",
     "Ragged",
     "TokenEmbedding",
     "UniqueTokens",
     "attention_pool",
     "convolve",
+    "convolve_and_pool",
     "convolve_unique",
     "dropout",
     "dropout_mask",

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from arxiv_hybrid.ops.embedding import UniqueTokens
+from arxiv_hybrid.ops.pooling import masked_softmax
 from arxiv_hybrid.ops.precision import to_autocast
 from arxiv_hybrid.ops.ragged import SEQUENCE_STEP, Layout, Ragged
 
@@ -36,6 +37,32 @@ def convolve_unique(text: UniqueTokens, convs: Sequence[nn.Conv1d]) -> tuple[Rag
     One product multiplies each unique token with all kernel positions of all `convs`. The result
     at a position is then the sum of the contributions of the tokens around it.
     """
+    sums = _SumOfNeighbours.apply(_contributions(text.table, convs), text, convs)
+    return tuple(Ragged(values, text.layout) for values in sums)
+
+
+def convolve_and_pool(
+    text: UniqueTokens, convs: Sequence[nn.Conv1d], scores: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Convolutions, ReLU, and for each convolution the weighted mean over the tokens of a text.
+
+    scores (U, n): of each unique token, for each of the n `convs`, which have equally many filters
+    F. The weights are the softmax of the scores over a text. Returns (B, n * F) and the weights
+    (B, n, T). Equals `convolve_unique`, ReLU and a weighted sum, in half the time: features stay
+    in the gapped sequence, and one pass over their gradients serves ReLU and weights.
+    """
+    layout = text.layout
+    by_token = scores.index_select(0, text.index.index_select(0, layout.rows))
+    weights = masked_softmax(layout.pad(by_token).transpose(1, 2), layout.mask.unsqueeze(1))
+    shares = layout.gather(weights.transpose(1, 2)).T  # (n, N)
+    contributions = _contributions(text.table, convs)
+    spread = shares.new_zeros(len(convs), layout.length).index_copy(1, layout.rows, shares)
+    pooled = _PooledConvolution.apply(contributions, spread, text, convs)
+    return torch.cat(pooled, dim=-1), weights
+
+
+def _contributions(table: Tensor, convs: Sequence[nn.Conv1d]) -> Tensor:
+    """What each of U unique tokens adds at each of the K kernel positions of `convs`, (U, K, C)."""
     filters = convs[0].out_channels
     kernels = [position for conv in convs for position in conv.weight.unbind(2)]
     # the bias goes to the centre of the kernel, where there is a real token, never a gap
@@ -44,9 +71,8 @@ def convolve_unique(text: UniqueTokens, convs: Sequence[nn.Conv1d]) -> tuple[Rag
         for conv in convs
         for before in [(_size(conv) - 1) // 2]
     ]
-    parts = F.linear(text.table, torch.cat(kernels), torch.cat(biases))
-    sums = _SumOfNeighbours.apply(parts.unflatten(1, (-1, filters)), text, convs)
-    return tuple(Ragged(values, text.layout) for values in sums)
+    parts: Tensor = F.linear(table, torch.cat(kernels), torch.cat(biases))
+    return parts.view(len(table), -1, filters)
 
 
 class _RaggedConvolution(torch.autograd.Function):
@@ -117,6 +143,65 @@ class _SumOfNeighbours(torch.autograd.Function):
                 shifted = rows + (span - dilation * place)
                 sums.append(F.embedding_bag(shifted, spread, starts, mode="sum"))
         return torch.stack(sums, dim=1), None, None
+
+
+class _PooledConvolution(torch.autograd.Function):
+    """For each document the weighted sum of ReLU of its convolved tokens, per convolution.
+
+    parts (U, K, C) as in `_SumOfNeighbours`; shares (n, length): the weight of each row of the flat
+    sequence for each of the n `convs`, 0 in gaps. Returns (B, C) per convolution. All rows are
+    computed, gaps included: that saves copying the features of real tokens out and back.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, parts: Tensor, shares: Tensor, text: UniqueTokens, convs: Sequence[nn.Conv1d]
+    ) -> tuple[Tensor, ...]:
+        layout, places = text.layout, parts.shape[1]
+        contributions = parts.flatten(0, 1)
+        rows = torch.arange(layout.length, device=parts.device)
+        # a document begins with the gap before it, whose weights are 0: the first begins at row 0
+        starts = layout.starts + layout.gap * torch.arange(len(layout.mask), device=parts.device)
+        features, sums, place = [], [], 0
+        for conv, share in zip(convs, shares.to(parts.dtype), strict=True):
+            neighbours = torch.stack([_shifted(rows, step) for step in _steps(conv)], dim=1)
+            every = torch.arange(place, place + _size(conv), device=parts.device)
+            tokens = text.index[neighbours] * places + every
+            features.append(F.embedding_bag(tokens, contributions, mode="sum").relu_())
+            sums.append(
+                F.embedding_bag(rows, features[-1], starts, mode="sum", per_sample_weights=share)
+            )
+            place += _size(conv)
+        ctx.text, ctx.convs = text, convs
+        ctx.save_for_backward(shares, *features)
+        return tuple(sums)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        shares, *features = ctx.saved_tensors
+        rows, starts = ctx.text.occurrences
+        documents = ctx.text.layout.spread(ctx.text.layout.documents)
+        d_shares, sums = torch.empty_like(shares), []
+        for number, (conv, feature) in enumerate(zip(ctx.convs, features, strict=True)):
+            gradient = gradients[number].index_select(0, documents)
+            products = torch.bmm(gradient.unsqueeze(1), feature.unsqueeze(2))
+            d_shares[number] = products.flatten()
+            gradient.mul_(shares[number].unsqueeze(1))
+            torch.ops.aten.threshold_backward.grad_input(gradient, feature, 0, grad_input=gradient)
+            for step in _steps(conv):
+                shifted = _shifted(rows, -step)
+                sums.append(F.embedding_bag(shifted, gradient, starts, mode="sum"))
+        return torch.stack(sums, dim=1), d_shares, None, None
+
+
+def _steps(conv: nn.Conv1d) -> list[int]:
+    """How far each kernel position is from the token, from left to right."""
+    return [conv.dilation[0] * place - _left(conv) for place in range(_size(conv))]
+
+
+def _shifted(rows: Tensor, step: int) -> Tensor:
+    """All rows (length,) of a sequence moved by `step`, but not past its ends, which are gaps."""
+    return (rows + step).clamp_(0, len(rows) - 1)
 
 
 def _spread(values: Tensor, rows: Tensor, length: int) -> Tensor:

@@ -60,6 +60,7 @@ class Layout:
 
     mask (B, T): True at real tokens. positions (N,): indices into `mask.flatten()`. rows (N,):
     indices into the flat, gapped sequence of `length` rows. documents (N,): each token's document.
+    gap: empty rows before each document.
     """
 
     mask: Tensor
@@ -67,6 +68,7 @@ class Layout:
     rows: Tensor
     documents: Tensor
     length: int
+    gap: int
 
     @classmethod
     def of(cls, mask: Tensor, gap: int, count: int | None = None) -> Layout:
@@ -80,7 +82,7 @@ class Layout:
         documents = positions.div(mask.shape[1], rounding_mode="floor")
         rows = torch.arange(tokens, device=mask.device) + gap * (documents + 1)
         length = tokens + gap * (mask.shape[0] + 1)
-        return cls(mask, positions, rows, documents, length + -length % SEQUENCE_STEP)
+        return cls(mask, positions, rows, documents, length + -length % SEQUENCE_STEP, gap)
 
     @cached_property
     def lengths(self) -> Tensor:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from arxiv_hybrid.params.recipes import ATOMIC, resolve
+from arxiv_hybrid.params.recipes import ATOMIC, AUTO, resolve
 from arxiv_hybrid.params.schema import Params, Section
 from arxiv_hybrid.params.yaml_text import read_yaml
 from arxiv_hybrid.system.errors import UserError, shown
 from arxiv_hybrid.system.nested import deep_merge
+from arxiv_hybrid.system.shipped import PRETRAINABLE, model_of
 from arxiv_hybrid.taxonomy.label_sets import MERGED, OTHER
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ def load(path: Path) -> Params:
 def for_member(params: Params, name: str) -> Params:
     """The parameters of one ensemble member: the root's, with its own overrides merged in.
 
+    A member that starts from the encoder has the encoder's widths, and a v6 no `lstm_hidden`,
+    whatever `architecture` says: the default members suit every model.
     Raises UserError if `ensemble.members` has no such name, or a member overrides a key that
     does not exist at the root.
     """
@@ -56,8 +59,14 @@ def for_member(params: Params, name: str) -> Params:
         if member.name == name:
             overrides = member.model_extra or {}
             where = f"params.yaml: ensemble.members[{name}]"
-            shared = {"augment": params.augment.model_dump()}  # not what the member's recipe says
-            return parse(_merge_overrides(params.written, overrides) | shared, where)
+            # not what the member's recipe and model say
+            shared = {"augment": params.augment.model_dump(), "pretrained": params.pretrained}
+            content = _merge_overrides(params.written, overrides) | shared
+            if model_of(content, params.pretrained) == PRETRAINABLE:
+                widths = content["architecture"]
+                unused = list(widths) if params.pretrained else ["lstm_hidden"]
+                content["architecture"] = {**widths, **dict.fromkeys(unused, AUTO)}
+            return parse(content, where)
     names = ", ".join(member.name for member in params.ensemble.members)
     raise UserError(f"params.yaml: ensemble.members has no {shown(name)}; it has {names}")
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import yaml
 
+from arxiv_hybrid.system import shipped
 from arxiv_hybrid.system.nested import deep_merge
 
-AUTO = "auto"
+AUTO = shipped.AUTO
 NAMES = ("ours", "published")
 ATOMIC = ("class_weights",)  # a mapping that is one value
-PRETRAINABLE = "v5"  # its pre-trained encoder defines the widths
 
 
 def recipe(name: str, model: str) -> dict[str, Any]:
@@ -37,9 +37,16 @@ def _recipes() -> dict[str, Any]:
 
 def resolve(content: dict[str, Any]) -> dict[str, Any]:
     """Parameters with every `auto` that a recipe knows replaced; `content` is not modified."""
-    name, model = content.get("recipe"), str(content.get("model"))
-    values = recipe(name if name in NAMES else NAMES[0], model)  # validation reports a wrong name
-    if model == PRETRAINABLE and content.get("pretrained"):
+    if "pretrained" in content:
+        content = {**content, "pretrained": shipped.encoder_of(content)}
+    model = shipped.model_of(content, content.get("pretrained"))
+    if "model" in content:
+        content = {**content, "model": model}
+    name = content.get("recipe")
+    # validation reports a wrong name
+    values = recipe(name if name in NAMES else NAMES[0], str(model))
+    if model == shipped.PRETRAINABLE and content.get("pretrained"):
+        values |= _recipes()["from_encoder"]
         values.pop("architecture")
     if _is_multi_label(content.get("labels")):
         values |= _recipes()["multi_label"]

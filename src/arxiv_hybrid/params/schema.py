@@ -16,10 +16,11 @@ from pydantic import (
     model_validator,
 )
 
-from arxiv_hybrid.params.recipes import AUTO, PRETRAINABLE
+from arxiv_hybrid.params.recipes import AUTO
+from arxiv_hybrid.system.shipped import PRETRAINABLE
 from arxiv_hybrid.taxonomy.label_sets import PRESETS, Definitions, definitions, expand
 
-ModelName = Literal["baseline", "v1", "v2", "v3", "v4", "v5", "cnn_lstm"]
+ModelName = Literal["baseline", "v1", "v2", "v3", "v4", "v5", "v6", "cnn_lstm"]
 # attention heads share the channels of both LSTM directions
 LSTM_MULTIPLE = {"v1": 2, "v2": 2, "v3": 2, "v4": 4}
 GATED = tuple(LSTM_MULTIPLE)
@@ -380,6 +381,11 @@ class Params(Strict):
         return self._written
 
     @property
+    def starts_from_encoder(self) -> bool:
+        """Whether the whole model, not only its word vectors, starts from `pretrained`."""
+        return self.pretrained is not None and self.model == PRETRAINABLE
+
+    @property
     def wanted_categories(self) -> tuple[str, ...] | None:
         """The categories that a source looks for, aliases replaced; None: all of arXiv."""
         if self.fetch.categories != AUTO:
@@ -427,8 +433,8 @@ class Params(Strict):
             )
         self._check_architecture()
         self._check_source()
-        if self.pretrained and self.model == PRETRAINABLE and self.embeddings != "pretrained":
-            raise ValueError(f"embeddings: {self.embeddings} contradicts pretrained for v5")
+        if self.starts_from_encoder and self.embeddings != "pretrained":
+            raise ValueError(f"embeddings: {self.embeddings} contradicts pretrained for v6")
         if self.processes > 1 and self.device.startswith("cuda:"):
             raise ValueError(
                 f"device: {self.device} is a single GPU; several processes need cuda or auto"
@@ -453,6 +459,13 @@ class Params(Strict):
 
     def _check_architecture(self) -> None:
         given = self.architecture.given()
+        if given and self.starts_from_encoder:
+            raise ValueError(
+                f"architecture.{min(given)}: the encoder of `pretrained` has its own widths; "
+                "leave architecture at auto, or set pretrained: null"
+            )
+        if "lstm_hidden" in given and self.model == "v6":
+            raise ValueError("architecture.lstm_hidden: v6 has no LSTM")
         multiple = LSTM_MULTIPLE.get(self.model, 1)
         if given.get("lstm_hidden", multiple) % multiple:
             raise ValueError(

@@ -31,6 +31,7 @@ from arxiv_hybrid.inference.pretrained import Pretrained
 from arxiv_hybrid.inference.thresholds import fit_thresholds
 from arxiv_hybrid.models import registry
 from arxiv_hybrid.models.base import PaperClassifier
+from arxiv_hybrid.models.pooled import PooledCNN
 from arxiv_hybrid.params import PRETRAINABLE, Params, training_values
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.runtime import keep_freed_memory
@@ -38,9 +39,9 @@ from arxiv_hybrid.taxonomy.categories import name_of
 from arxiv_hybrid.text.vocabulary import Vocabulary
 from arxiv_hybrid.training.batches import batch_size_for
 from arxiv_hybrid.training.distributed import SINGLE, Group
+from arxiv_hybrid.training.from_encoder import fit_head, load_encoder, widths_of
 from arxiv_hybrid.training.losses import class_weights, make_loss, make_multi_label_loss
 from arxiv_hybrid.training.optimizers import OptimizerConfig
-from arxiv_hybrid.training.pretraining import load_encoder
 from arxiv_hybrid.training.progress import Progress, run_identity
 from arxiv_hybrid.training.regularizer import Regularizer
 from arxiv_hybrid.training.seed import seed_everything
@@ -135,15 +136,20 @@ def fit(
     params: Params,
     device_config: DeviceConfig,
     *,
+    from_encoder: bool = False,
     group: Group = SINGLE,
     on_epoch: Callable[[Epoch], None] | None = None,
     resume: Path | None = None,
 ) -> History:
     """Train `model` on labelled papers; it ends with the weights of its best epoch.
 
+    from_encoder: the head is fitted first, and the model before the first epoch may be the best.
     PyTorch's seed must be set by the caller. resume: see `train_classifier`. Raises UserError if
     training diverges.
     """
+    task = Classification(model, train.labels, label_set, params, device_config, group)
+    if from_encoder and isinstance(model, PooledCNN):
+        fit_head(model, train, val, task.loss, device_config, seed=params.seed)
     progress = None
     if resume:
         settings = {**training_values(params), "classes": label_set.names}
@@ -151,8 +157,8 @@ def fit(
         progress = Progress(
             resume, run_identity(settings, model, papers, device_config, group), group
         )
-    task = Classification(model, train.labels, label_set, params, device_config, group)
-    trainer = Trainer(task, train, trainer_config(params, len(train)), device_config, group)
+    config = replace(trainer_config(params, len(train)), starts_fitted=from_encoder)
+    trainer = Trainer(task, train, config, device_config, group)
     if group.size > 1:  # processes agree on batches but draw their own dropout
         torch.manual_seed(params.seed + group.rank)
     return trainer.fit(val, on_epoch, progress)
@@ -201,7 +207,7 @@ def train_classifier(
 
     If papers may have several classes, as `label_set` says, they need the column labels, too.
     embeddings (V, D): initial word vectors, used if `params.embeddings` is `pretrained`; None means
-    random vectors of width `params.glove.dim`. pretrained: an encoder that v5 starts from;
+    random vectors of width `params.glove.dim`. pretrained: an encoder that v6 starts from;
     `vocabulary` and `embeddings` must then be the encoder's. resume: a folder for the state of this
     run, see `progress`; the caller removes it after saving the result. Returns the classifier with
     its best epoch's weights; probabilities, thresholds and familiarity are fitted on `val`.
@@ -222,6 +228,7 @@ def train_classifier(
         start_at_shares(model, encoded.labels)
     history = fit(
         model, encoded, held_out, label_set, params, device_config,
+        from_encoder=pretrained is not None and params.model == PRETRAINABLE,
         group=group, on_epoch=on_epoch, resume=resume,
     )  # fmt: skip
     logits = predict(model, held_out, device_config)
@@ -302,11 +309,13 @@ def _build(
         "embed_dim": params.glove.dim if embeddings is None else embeddings.shape[1],
         "num_classes": len(classes),
         "dropout": params.dropout,
-        **(encoder.arguments if encoder else {}),
+        **(widths_of(encoder) if encoder else {}),
         **params.architecture.given(),
     }
     model = registry.build(params.model, **arguments)
     model.set_vocabulary(vocabulary.words)
+    for name in model.matching_only:
+        model.get_submodule(name).requires_grad_(requires_grad=False)
     with torch.no_grad():
         if embeddings is not None and params.embeddings == "pretrained":
             model.embedding.weight.copy_(torch.from_numpy(embeddings))

@@ -24,10 +24,8 @@ from arxiv_hybrid.inference.checkpoint import ModelConfig
 from arxiv_hybrid.inference.devices import DeviceConfig
 from arxiv_hybrid.inference.encoding import Batch, EncodedPapers
 from arxiv_hybrid.inference.origin import Origin
-from arxiv_hybrid.inference.pretrained import Pretrained
 from arxiv_hybrid.models.paired import PairedCNNLSTM
 from arxiv_hybrid.params import PRETRAINABLE
-from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.text.vocabulary import Vocabulary
 from arxiv_hybrid.training.optimizers import OptimizerConfig
 from arxiv_hybrid.training.progress import Progress, run_identity
@@ -214,22 +212,3 @@ def save_pretrained(
     papers = list(papers)
     origin = Origin({}, len(papers), task="pre-trained")
     checkpoint.save(folder, model, vocabulary, config, compact=True, origin=origin, papers=papers)
-
-
-def load_encoder(model: nn.Module, pretrained: Pretrained) -> None:
-    """Start a v5 from pre-trained weights; its head and fusion keep their initial weights.
-
-    Raises UserError if the shapes differ, for example because `architecture` sets other widths.
-    """
-    try:
-        weights = {
-            name: torch.from_numpy(value)
-            for name, value in pretrained.weights.items()
-            if not name.startswith(CLASSIFIER_ONLY)
-        }
-        missing, unexpected = model.load_state_dict(weights, strict=False)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"params.yaml: architecture differs from pretrained: {reason}") from None
-    if unexpected or any(not name.startswith(CLASSIFIER_ONLY) for name in missing):
-        raise UserError("params.yaml: only model v5 can start from a pre-trained encoder")

@@ -76,7 +76,8 @@ class TrainerConfig:
     """How long and in which batches to train.
 
     patience: epochs without a higher validation accuracy before training stops. seed: order of the
-    batches. PyTorch's seed must be set by the caller.
+    batches. starts_fitted: the model can already predict; it is measured as epoch 0, which may be
+    the best. PyTorch's seed must be set by the caller.
     """
 
     epochs: int
@@ -84,11 +85,14 @@ class TrainerConfig:
     patience: int
     seed: int
     optimizer: OptimizerConfig
+    starts_fitted: bool = False
 
 
 @dataclass(frozen=True)
 class Epoch:
     """The metrics of one epoch; `documents_per_second` covers training, not validation.
+
+    Epoch 0 is the model before training; its training loss and accuracy are without dropout.
 
     train_accuracy, val_accuracy: the share of papers whose likeliest class is right. score: what
     this share is called: accuracy, or precision_at_1 if a paper may have several classes. Without
@@ -125,6 +129,11 @@ class History:
     batch_size: int = 0
 
     @property
+    def trained(self) -> int:
+        """How many epochs were trained."""
+        return self.epochs[-1].epoch if self.epochs else 0
+
+    @property
     def best_epoch(self) -> Epoch:
         """The epoch whose weights were kept."""
         return self.epochs[self.best]
@@ -149,7 +158,7 @@ class History:
         best = self.best_epoch
         text = f"best epoch {best.epoch}, val {shown(best.score)} {best.val_accuracy:.2%}"
         if self.still_rising:
-            text += f"; it still rose in the last epoch: try epochs={2 * len(self.epochs)}"
+            text += f"; it still rose in the last epoch: try epochs={2 * self.epochs[-1].epoch}"
         return text
 
 
@@ -244,12 +253,16 @@ class Trainer:
             for epoch in history.epochs:
                 report(epoch)
             if self.group.is_main:
-                done = f"resuming after epoch {len(history.epochs)} of {self.config.epochs}"
+                done = f"resuming after epoch {history.trained} of {self.config.epochs}"
                 print(done, file=sys.stderr, flush=True)
-        for index in range(len(history.epochs), self.config.epochs):
+        first = history.trained + 1
+        if val is not None and self.config.starts_fitted and not history.epochs:
+            first = 0
+        for number in range(first, self.config.epochs + 1):
+            index = len(history.epochs)
             if best.epochs_without_rise(index - 1) >= self.config.patience and val is not None:
                 break
-            epoch = self.run_epoch(index + 1, val)
+            epoch = self.run_epoch(number, val)
             history.epochs.append(epoch)
             if val is not None:
                 best.update(index, epoch.val_accuracy, epoch.val_loss)
@@ -292,9 +305,12 @@ class Trainer:
         restore_random_state(random, self.device)
 
     def run_epoch(self, number: int, val: EncodedPapers | None = None) -> Epoch:
-        """One pass over the training papers, then validation."""
+        """One pass over the training papers, then validation; epoch 0 only measures both."""
         learning_rate, started = self.optimizer.learning_rate, time.perf_counter()
-        train_loss, train_accuracy = self._train_pass(f"epoch {number}/{self.config.epochs}")
+        if number:
+            train_loss, train_accuracy = self._train_pass(f"epoch {number}/{self.config.epochs}")
+        else:
+            train_loss, train_accuracy = self.evaluate(self.train)
         seconds = time.perf_counter() - started
         if not math.isfinite(train_loss):
             raise UserError(

@@ -1,0 +1,122 @@
+"""Training v6 from a pre-trained encoder: its weights, and a head that already fits the papers.
+
+A random head would send large gradients into the encoder and spoil it. So the head is first fitted
+to the features of the training papers, with the encoder fixed, and then everything is trained
+(Kumar et al. 2022: linear probing, then fine-tuning).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from arxiv_hybrid.inference.devices import DeviceConfig
+from arxiv_hybrid.inference.encoding import EncodedPapers, sorted_batches
+from arxiv_hybrid.inference.pretrained import Pretrained
+from arxiv_hybrid.models.pooled import PooledCNN
+from arxiv_hybrid.ops import known_token_counts
+from arxiv_hybrid.system.errors import UserError
+from arxiv_hybrid.training.losses import Loss
+
+HEAD = ("head.weight", "head.bias")  # the weights that depend on the classes
+OF_THE_RUN = ("vocab_size", "num_classes", "dropout")  # arguments that an encoder does not decide
+PENALTIES = (1e-2, 1e-3, 1e-4)  # of squared weights; the best on validation papers is taken
+MAX_PAPERS = 20_000  # more change the start little, and fine-tuning reads all
+MAX_STEPS = 60
+
+
+def widths_of(pretrained: Pretrained) -> dict[str, Any]:
+    """The arguments with which a model must be built to start from the encoder."""
+    return {k: v for k, v in pretrained.arguments.items() if k not in OF_THE_RUN}
+
+
+def load_encoder(model: nn.Module, pretrained: Pretrained) -> None:
+    """Copy all weights of a pre-trained v6 but those of the head, which depend on the classes.
+
+    Raises UserError if `model` is no v6 or has other widths.
+    """
+    if not isinstance(model, PooledCNN):
+        raise UserError("params.yaml: only model v6 can start from a pre-trained encoder")
+    weights = {
+        name: torch.from_numpy(value)
+        for name, value in pretrained.weights.items()
+        if name not in HEAD
+    }
+    try:
+        missing, unexpected = model.load_state_dict(weights, strict=False)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"pretrained: its weights do not fit v6: {reason}") from None
+    if unexpected or set(missing) != set(HEAD):
+        names = ", ".join(sorted({*unexpected, *missing} - set(HEAD))) or "a second head"
+        raise UserError(f"pretrained: its weights do not fit v6: {names}")
+
+
+def fit_head(
+    model: PooledCNN,
+    train: EncodedPapers,
+    val: EncodedPapers,
+    loss: Loss,
+    device_config: DeviceConfig,
+    *,
+    seed: int,
+) -> None:
+    """Fit the head to the features of training papers: a logistic regression with the run's loss.
+
+    loss: logits and labels, as `train` has them, to a scalar. The strength of the penalty is
+    chosen by the loss on `val`. Of many training papers a random part, drawn with `seed`, is used.
+    """
+    rows = np.arange(len(train))
+    if len(rows) > MAX_PAPERS:
+        rows = np.sort(np.random.default_rng(seed).choice(rows, MAX_PAPERS, replace=False))
+    papers = train.take(rows)
+    features, held_out = (features_of(model, part, device_config) for part in (papers, val))
+    mean, scale = features.mean(0), features.std(0).clamp(min=1e-4)
+    features, held_out = (features - mean) / scale, (held_out - mean) / scale
+    weight = features.new_zeros(model.head.out_features, features.shape[1])
+    bias = features.new_zeros(model.head.out_features)
+    best, chosen = float("inf"), (weight, bias)
+    for penalty in PENALTIES:  # from strong to weak: each starts from the one before
+        weight, bias = _regression(features, papers.labels, loss, penalty, weight, bias)
+        val_loss = float(loss(held_out @ weight.T + bias, val.labels))
+        if val_loss < best:
+            best, chosen = val_loss, (weight, bias)
+    weight = chosen[0] / scale
+    with torch.no_grad():
+        model.head.weight.copy_(weight)
+        model.head.bias.copy_(chosen[1] - weight @ mean)
+
+
+@torch.no_grad()
+def features_of(model: PooledCNN, papers: EncodedPapers, device_config: DeviceConfig) -> Tensor:
+    """The head's input (N, F) for each paper, in float32, with dropout off."""
+    model.eval()
+    features = torch.empty(len(papers), model.head.in_features, device=papers.labels.device)
+    for rows in sorted_batches(papers.lengths(model.bucket_by)):
+        batch = papers.batch(rows)
+        with device_config.autocast(), known_token_counts(*batch.token_counts):
+            part = model.features(batch.title_ids, batch.abstract_ids)
+        features[torch.from_numpy(rows).to(features.device)] = part.float()
+    return features
+
+
+def _regression(
+    features: Tensor, labels: Tensor, loss: Loss, penalty: float, weight: Tensor, bias: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Minimize loss + penalty / 2 * |weight|^2 by L-BFGS, from the given weights (C, F), (C,)."""
+    weight, bias = (start.clone().requires_grad_() for start in (weight, bias))
+    optimizer = torch.optim.LBFGS(
+        [weight, bias], max_iter=MAX_STEPS, line_search_fn="strong_wolfe", tolerance_change=1e-6
+    )
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        value = loss(features @ weight.T + bias, labels) + penalty / 2 * weight.square().sum()
+        value.backward()
+        return value
+
+    optimizer.step(closure)
+    return weight.detach(), bias.detach()
