@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
+from arxiv_hybrid.commands.library import counted
 from arxiv_hybrid.commands.papers import answering, typed_paper
 from arxiv_hybrid.commands.terminal import bar, coloured, note, print_json
 from arxiv_hybrid.evaluation.occlusion import Occlusion, occlusion
@@ -43,9 +44,9 @@ def _predict_file(options: Namespace) -> None:
         skip=options.bad_rows == "skip",
         warn=lambda problem: note(f"skipped: {problem}"),
     )
-    counts = _count(outcome.papers, "paper")
+    counts = counted(outcome.papers, "paper")
     if outcome.skipped:
-        counts += f", {_count(len(outcome.skipped), 'row')} skipped"
+        counts += f", {counted(len(outcome.skipped), 'row')} skipped"
     show = note if writes_to_standard_output(options.output) else print
     show(f"{counts} -> {options.output}")
 
@@ -125,7 +126,3 @@ def _print_text(config: ModelConfig, result: Occlusion, doubts: list[str]) -> No
     if supporting := _supporting(result):
         words = (f"{word} {-drop:+.1%}" for word, drop in supporting.items())
         print("without the word:", ", ".join(words))
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
