@@ -186,13 +186,13 @@ def test_the_shipped_model_answers_unless_another_one_is_named(
     shipped: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    save(tmp_path / "models/main", 4, {"c001": 0.9})
-    package = save(tmp_path / "package/shipped", 5, {"c002": 0.9}).parent
+    save(tmp_path / "models/main", 8, {"c001": 0.9})
+    package = save(tmp_path / "package/shipped", 9, {"c002": 0.9}).parent
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(paths, "files", lambda _: package)
     monkeypatch.setattr(paths, "is_shipped", lambda: shipped)
     assert main(ONE) == 0
-    expected = "shipped, v1 with 5" if shipped else "main, v1 with 4"
+    expected = "shipped, v1 with 9" if shipped else "main, v1 with 8"
     assert capsys.readouterr().out.splitlines()[-1].startswith(f"model: {expected} classes")
     assert main([*ONE, "--model", "models/main"]) == 0
-    assert capsys.readouterr().out.splitlines()[-1].startswith("model: main, v1 with 4 classes")
+    assert capsys.readouterr().out.splitlines()[-1].startswith("model: main, v1 with 8 classes")

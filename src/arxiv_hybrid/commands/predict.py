@@ -36,7 +36,6 @@ def run(options: Namespace) -> None:
 def _predict_file(options: Namespace) -> None:
     folder = options.model or default_model()
     classifier = checkpoint.load(folder)
-    note(answering(folder, classifier))
     outcome = predict_file(
         classifier,
         options.input,
@@ -44,6 +43,7 @@ def _predict_file(options: Namespace) -> None:
         skip=options.bad_rows == "skip",
         warn=lambda problem: note(f"skipped: {problem}"),
     )
+    note(answering(folder, classifier))
     counts = counted(outcome.papers, "paper")
     if outcome.skipped:
         counts += f", {counted(len(outcome.skipped), 'row')} skipped"
