@@ -38,6 +38,7 @@ from arxiv_hybrid.data.table import texts_of
 from arxiv_hybrid.evaluation.ensemble import Vote
 from arxiv_hybrid.evaluation.linear import fit_linear
 from arxiv_hybrid.evaluation.metrics import scores
+from arxiv_hybrid.inference.pretrained import load_pretrained
 from arxiv_hybrid.params import Labels, Params
 from arxiv_hybrid.sources.csv_source import read_csv
 from arxiv_hybrid.sources.snapshot_scan import Window
@@ -46,7 +47,6 @@ from arxiv_hybrid.system import digests as file_digests
 from arxiv_hybrid.system.errors import UserError, exit_on_user_error
 from arxiv_hybrid.system.files import atomic
 from arxiv_hybrid.taxonomy.label_sets import CATEGORIES, PUBLISHED
-from arxiv_hybrid.vectors.pretrained import load_pretrained
 
 TABLE = runner.Results(ROOT / "benchmarks/results/accuracy.csv", key="run")
 PROBABILITIES = ROOT / "benchmarks/results/probabilities"

@@ -20,6 +20,7 @@ from arxiv_hybrid.data.table import texts_of
 from arxiv_hybrid.inference.checkpoint import Classifier, ModelConfig
 from arxiv_hybrid.inference.devices import DeviceConfig
 from arxiv_hybrid.inference.encoding import EncodedPapers, encode_papers
+from arxiv_hybrid.inference.pretrained import Pretrained
 from arxiv_hybrid.models import registry
 from arxiv_hybrid.params import Params, load
 from arxiv_hybrid.sources import synthetic
@@ -31,7 +32,6 @@ from arxiv_hybrid.training.classifier import fit, train_classifier
 from arxiv_hybrid.training.seed import seed_everything
 from arxiv_hybrid.training.trainer import History, print_epoch
 from arxiv_hybrid.vectors.matrix import embedding_matrix
-from arxiv_hybrid.vectors.pretrained import Pretrained
 from arxiv_hybrid.vectors.train import word_vectors
 
 TITLE_LENGTH, ABSTRACT_LENGTH = 30, 300  # tokens

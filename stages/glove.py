@@ -6,12 +6,12 @@ prepare()
 
 from arxiv_hybrid.data.label_set import LabelSet
 from arxiv_hybrid.data.table import read_papers
+from arxiv_hybrid.inference.pretrained import load_pretrained
 from arxiv_hybrid.params import Params
 from arxiv_hybrid.paths import LABELS, PAPERS, SPLITS, VECTORS, download_cache, repository_root
 from arxiv_hybrid.system.files import read_parquet, user_file
 from arxiv_hybrid.text.tokenize import tokenize_all
 from arxiv_hybrid.vectors.corpus import extra_texts, learnable_texts
-from arxiv_hybrid.vectors.pretrained import load_pretrained
 from arxiv_hybrid.vectors.published import vector_file
 from arxiv_hybrid.vectors.storage import save_vectors, select_words
 from arxiv_hybrid.vectors.train import word_vectors

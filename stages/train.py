@@ -10,6 +10,7 @@ prepare()
 from arxiv_hybrid.data.label_set import LabelSet
 from arxiv_hybrid.inference import checkpoint
 from arxiv_hybrid.inference.devices import choose_device
+from arxiv_hybrid.inference.pretrained import load_pretrained
 from arxiv_hybrid.params import Params, for_member
 from arxiv_hybrid.paths import (
     AUGMENTED,
@@ -26,9 +27,9 @@ from arxiv_hybrid.tracking import track
 from arxiv_hybrid.training.classifier import curves, report, train_classifier
 from arxiv_hybrid.training.distributed import Group, process_group
 from arxiv_hybrid.training.progress import discard
+from arxiv_hybrid.training.provenance import origin_of
 from arxiv_hybrid.training.trainer import Epoch, print_epoch
 from arxiv_hybrid.vectors.matrix import load_matrix
-from arxiv_hybrid.vectors.pretrained import load_pretrained
 
 
 def main(params: Params, member: str | None) -> None:
@@ -59,7 +60,7 @@ def train(params: Params, member: str | None, group: Group) -> None:
         )  # fmt: skip
         if not group.is_main:
             return  # all processes have the same model; one writes it
-        classifier.save(paths.folder)
+        classifier.save(paths.folder, origin_of(papers, params, encoder))
         write_csv(paths.plots / "learning_curves.csv", curves(history))
         write_json(paths.metrics / "train.json", report(classifier, history))
         mlrun.tags({"member": member or "main", "model.digest": checkpoint.digest(paths.folder)})

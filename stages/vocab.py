@@ -5,6 +5,7 @@ from _stage import prepare, run
 prepare()
 
 from arxiv_hybrid.data.table import texts_of
+from arxiv_hybrid.inference.pretrained import load_pretrained
 from arxiv_hybrid.params import Params
 from arxiv_hybrid.paths import (
     EMBEDDINGS,
@@ -19,7 +20,6 @@ from arxiv_hybrid.system.files import read_parquet, user_file, write_json, write
 from arxiv_hybrid.text.tokenize import tokenize_all
 from arxiv_hybrid.text.vocabulary import Vocabulary
 from arxiv_hybrid.vectors.matrix import coverage, embedding_matrix, save_matrix
-from arxiv_hybrid.vectors.pretrained import load_pretrained
 from arxiv_hybrid.vectors.storage import load_vectors
 
 

@@ -8,6 +8,7 @@ again, so that only the checks of values can notice them.
 from __future__ import annotations
 
 import json
+import lzma
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -19,8 +20,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from arxiv_hybrid.inference import checkpoint
-from arxiv_hybrid.inference.checkpoint import CONFIG, FAMILIARITY, WEIGHTS, WORDS
 from arxiv_hybrid.inference.familiarity import Familiarity
+from arxiv_hybrid.inference.model_config import CONFIG, FAMILIARITY, PAPERS, WEIGHTS, WORDS
+from arxiv_hybrid.inference.origin import Origin
+from arxiv_hybrid.inference.paper_ids import MOST_BYTES
+from arxiv_hybrid.inference.weights import LARGE, SCALE
 from arxiv_hybrid.models import registry
 from arxiv_hybrid.system import digests
 from arxiv_hybrid.system.files import write_json
@@ -85,6 +89,19 @@ def model_damages(other: Path) -> Iterator[Damage]:
             yield f"RESEALED {name}: {what}", resealed(changed_tensors(name, change))
 
 
+def compact_damages(other: Path) -> Iterator[Damage]:
+    """Damages of what only a compact model with an origin and ids of papers has."""
+    for name in (WEIGHTS, PAPERS):
+        yield from file_damages(name, other)
+    for fields in CHANGED_ORIGINS:
+        yield f"{CONFIG}: {shown(fields)}", edited(fields)
+        yield f"RESEALED {CONFIG}: {shown(fields)}", resealed(edited(fields))
+    for what, change in {**TENSOR_CHANGES, **SCALE_CHANGES}.items():
+        yield f"RESEALED {WEIGHTS}: {what}", resealed(changed_tensors(WEIGHTS, change))
+    for what, content in PAPERS_CHANGES.items():
+        yield f"RESEALED {PAPERS}: {what}", resealed(changed(PAPERS, content))
+
+
 REMOVED = object()
 FIELDS = ("model", "arguments", "classes", "title_length", "abstract_length", "temperature",
           "multi_label", "biases", "thresholds", "titles")  # fmt: skip
@@ -144,7 +161,52 @@ WORD_CHANGES: dict[str, Callable[[list[str]], list[str]]] = {
     "special words swapped": lambda words: [words[1], words[0], *words[2:]],
     "none": lambda _: [],
 }
+CHANGED_ORIGINS: list[dict[str, Any]] = [
+    {"origin": None},
+    {"origin": []},
+    {"origin": "a.csv"},
+    {"origin.papers": "3"},
+    {"origin.papers": -1},
+    {"origin.papers": True},
+    {"origin.sources": None},
+    {"origin.sources": {"a": 1.5}},
+    {"origin.sources": {"a\x1b[31m": 1}},
+    {"origin.first_month": "2025-13"},
+    {"origin.first_month": "2025-12"},
+    {"origin.last_month": 202511},
+    {"origin.trained": "2025-02-30"},
+    {"origin.trained": None},
+    {"origin.parent": ["v5"]},
+    {"origin.parent": "x" * 10_000},
+    {"origin.task": "guessed"},
+    {"origin.unheard": 1},
+]
 Tensors = dict[str, torch.Tensor]
+TABLE = "embedding.weight"
+SCALE_CHANGES: dict[str, Callable[[Tensors], Tensors]] = {
+    "no scale": lambda tensors: {k: v for k, v in tensors.items() if k != TABLE + SCALE},
+    "no table": lambda tensors: {k: v for k, v in tensors.items() if k != TABLE},
+    "a scale too many": lambda tensors: {**tensors, "head.1.weight" + SCALE: torch.ones(3).half()},
+    "scale of another shape": lambda tensors: scaled(tensors, lambda scale: scale[:, None]),
+    "scale too short": lambda tensors: scaled(tensors, lambda scale: scale[:-1]),
+    "scale in 32 bits": lambda tensors: scaled(tensors, lambda scale: scale.float()),
+    "scale negative": lambda tensors: scaled(tensors, lambda scale: -scale),
+    "scale zero": lambda tensors: scaled(tensors, torch.zeros_like),
+    "scale NaN": lambda tensors: scaled(tensors, lambda scale: scale * torch.nan),
+    "scale infinite": lambda tensors: scaled(tensors, lambda scale: scale * torch.inf),
+    "table with more rows": lambda tensors: tensors | {TABLE: tensors[TABLE].repeat(2, 1)},
+    "table and scale with more rows": lambda tensors: tensors | {
+        TABLE: tensors[TABLE].repeat(2, 1), TABLE + SCALE: tensors[TABLE + SCALE].repeat(2)},
+    "table wider": lambda tensors: tensors | {TABLE: tensors[TABLE].repeat(1, 2)},
+    "table in 16 bits": lambda tensors: tensors | {TABLE: tensors[TABLE].short()},
+}  # fmt: skip
+PAPERS_CHANGES: dict[str, Callable[[bytes], bytes]] = {
+    "text": lambda _: b"2511.00001\n",
+    "packed text": lambda raw: raw[:4] + lzma.compress(b"2511.00001\n" * 9),
+    "packed zeros": lambda raw: raw[:4] + lzma.compress(bytes(160)),
+    "huge when unpacked": lambda raw: raw[:4] + lzma.compress(bytes(MOST_BYTES + 1), preset=0),
+    "more ids than there are": lambda raw: raw[:4] + lzma.compress(b"\xff" * 16),
+}
 TENSOR_CHANGES: dict[str, Callable[[Tensors], Tensors]] = {
     "NaN": lambda tensors: filled(tensors, torch.nan),
     "infinite": lambda tensors: filled(tensors, -torch.inf),
@@ -229,8 +291,9 @@ def changed_words(change: Callable[[list[str]], list[str]]) -> Callable[[Path], 
 
 
 def filled(tensors: Tensors, value: float) -> Tensors:
-    """The tensors with `value` as the last element of the largest one."""
-    name = max(tensors, key=lambda name: tensors[name].numel())
+    """The tensors with `value` as the last element of the largest one that can hold it."""
+    floats = [name for name, tensor in tensors.items() if tensor.is_floating_point()]
+    name = max(floats, key=lambda name: tensors[name].numel())
     damaged = tensors[name].clone()
     damaged.view(-1)[-1] = value
     return {**tensors, name: damaged}
@@ -242,6 +305,10 @@ def changed_tensors(name: str, change: Callable[[Tensors], Tensors]) -> Callable
         save_file(change(tensors), folder / name)
 
     return damage
+
+
+def scaled(tensors: Tensors, change: Callable[[torch.Tensor], torch.Tensor]) -> Tensors:
+    return {**tensors, TABLE + SCALE: change(tensors[TABLE + SCALE]).contiguous()}
 
 
 def resealed(damage: Callable[[Path], None]) -> Callable[[Path], None]:
@@ -265,18 +332,26 @@ def shown(fields: dict[str, Any]) -> str:
     return ", ".join(f"{key} {value!r}" for key, value in fields.items())
 
 
-def save(folder: Path, seed: int, words: tuple[str, ...]) -> None:
-    """An untrained v1 of three classes, several of which may apply, with familiarity."""
+def save(folder: Path, seed: int, words: tuple[str, ...], *, compact: bool = False) -> None:
+    """An untrained v1 of three classes, several of which may apply, with familiarity.
+
+    compact: with so many words that its vectors are integers, an origin, and ids of papers.
+    """
     torch.manual_seed(seed)
-    arguments = {"vocab_size": 6, "embed_dim": 8, "num_classes": 3, "num_filters": 4,
+    words = (*words, *(f"w{number}" for number in range(LARGE - 6))) if compact else words
+    arguments = {"vocab_size": 2 + len(words), "embed_dim": 8, "num_classes": 3, "num_filters": 4,
                  "lstm_hidden": 4, "dropout": 0.5, "attention": True}  # fmt: skip
     config = checkpoint.ModelConfig(
         "v1", arguments, ["a", "b", "c"], 12, 40, 0.5 + seed, multi_label=True,
         biases=[0.1, 0.2, 0.3], thresholds=[0.4, 0.5, 0.6], titles={"a": "First"},
     )  # fmt: skip
+    size = 2 + len(words)
     known = Familiarity(
-        idf=np.full(6, 1 + seed, np.float32), means=np.full((6, 3), 0.4, np.float32), unknown=3.0,
-        curve=np.array([[4, 8], [0.5, 0.6], [0.1, 0.1]], np.float32), threshold=-9.0,
+        idf=np.full(size, 1 + seed, np.float32), means=np.full((size, 3), 0.4, np.float32),
+        unknown=3.0, curve=np.array([[4, 8], [0.5, 0.6], [0.1, 0.1]], np.float32), threshold=-9.0,
     )  # fmt: skip
     vocabulary = Vocabulary(("<PAD>", "<UNK>", *words))
-    checkpoint.save(folder, registry.build("v1", **arguments), vocabulary, config, known)
+    ids = [f"2511.{number:05}" for number in range(1, 40, seed + 1)]
+    origin = Origin({"a.csv": len(ids)}, len(ids), "2025-11", "2025-11", "2026-01-02")
+    more: dict[str, Any] = {"compact": True, "origin": origin, "papers": ids} if compact else {}
+    checkpoint.save(folder, registry.build("v1", **arguments), vocabulary, config, known, **more)

@@ -15,7 +15,8 @@ from arxiv_hybrid.__main__ import main, parser
 from arxiv_hybrid.commands.terminal import coloured
 
 COMMANDS = [["data", "inspect"], ["predict"], ["explain"], ["next-word"],
-            ["summary"], ["report"], ["serve"]]  # fmt: skip
+            ["summary"], ["report"], ["serve"], ["similar"], ["embed"]]  # fmt: skip
+LIBRARY = ["--input", "library.csv"]
 
 
 @pytest.mark.parametrize("command", [[], *COMMANDS])
@@ -26,14 +27,16 @@ def test_help(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert "usage: python -m arxiv_hybrid" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", [[], ["predict"], ["explain"], ["serve"]])
+@pytest.mark.parametrize(
+    "command", [[], ["predict"], ["explain"], ["serve"], ["similar"], ["embed"]]
+)
 def test_examples_in_the_help_can_be_parsed(
     command: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
         main([*command, "--help"])
     text = capsys.readouterr().out.split("examples:")[1]
-    examples = re.findall(r"\b(?:predict|explain|data inspect|serve)\b[^\n|]*", text)
+    examples = re.findall(r"\b(?:predict|explain|data inspect|serve|similar|embed)\b[^\n|]*", text)
     assert examples
     for line in examples:
         arguments = [part.strip('"') for part in re.findall(r'"[^"]*"|\S+', line)]
@@ -41,7 +44,12 @@ def test_examples_in_the_help_can_be_parsed(
 
 
 @pytest.mark.parametrize(
-    ("command", "arguments"), zip(COMMANDS, [["x"], [], [], ["x"], [], [], []], strict=True)
+    ("command", "arguments"),
+    zip(
+        COMMANDS,
+        [["x"], [], [], ["x"], [], [], [], LIBRARY, [*LIBRARY, "--output", "v.npy"]],
+        strict=True,
+    ),
 )
 def test_every_command_has_a_module(command: list[str], arguments: list[str]) -> None:
     options = parser().parse_args([*command, *arguments])
@@ -61,7 +69,7 @@ def test_completion_knows_the_commands(shell: str, capsys: pytest.CaptureFixture
     assert ended.value.code == 0
     script = capsys.readouterr().out
     options = ("--bad-rows", "--port", "--print-completion")
-    for word in ("predict", "explain", "next-word", "summary", "report", "serve", *options):
+    for word in (*(name for command in COMMANDS for name in command), *options):
         assert word in script
 
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     Commands = _SubParsersAction["_Parser"]
 
 SURE_THRESHOLD = 0.5
+ANSWERS = f"a model folder, such as {MODEL} (the shipped model, or {MODEL} if there is none)"
+PAPERS_FILE = "a file of papers: .csv or .jsonl, also .gz; - reads JSON lines"
 HOST, PORT, UI_PORT = "127.0.0.1", 5001, 5000
 
 EXAMPLES = """\
@@ -38,6 +40,7 @@ examples:
   JSON lines:      predict --input papers.jsonl --output - | jq .category
   from a pipe:     cat papers.jsonl | python -m arxiv_hybrid predict --input - --output -
   damaged rows:    predict --input papers.csv --output predictions.csv --bad-rows skip
+  the last run:    predict --input papers.csv --output predictions.csv --model models/main
 
 A CSV needs the columns title and abstract, a JSON object the keys title and abstract. An id is
 optional and copied to the output. Files may be compressed as .gz. The output file is replaced
@@ -45,6 +48,20 @@ only when all papers are classified; a pipe or a device is written into.
 
 A paper is unsure if it is unlike the papers that the model was trained on. One paper is also unsure
 below --sure.
+"""
+SIMILAR = """\
+examples:
+  similar --input library.csv --title "Speech recognition" --abstract "We present a corpus ..."
+  similar --input library.csv --vectors vectors.npy --title "Speech recognition" --top 20
+
+Similarities are cosines: 1 for the same text. Give the vectors of a library that is asked often.
+"""
+EMBED = """\
+examples:
+  embed --input papers.csv --output vectors.npy
+
+Row i of the array is the vector of paper i, of length 1; skipped rows have none. The file beside it
+(vectors.npy.json) says of which papers and of which model the vectors are.
 """
 EXPLAIN = """\
 examples:
@@ -70,6 +87,7 @@ def parser() -> ArgumentParser:
     )
     commands = root.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
     _add_predict(commands)
+    _add_similar(commands)
     _add_explain(commands)
     _add_data(commands)
     _add_run_commands(commands)
@@ -90,16 +108,42 @@ def _add_predict(commands: Commands) -> None:
         default=SURE_THRESHOLD,
         help=f"call a prediction unsure below this probability ({SURE_THRESHOLD})",
     )
-    _add_path(command, "--input", "a file of papers: .csv or .jsonl, also .gz; - reads JSON lines")
+    _add_path(command, "--input", PAPERS_FILE)
     _add_path(command, "--output", "the .csv or .jsonl to write, also .gz; - prints JSON lines")
+    _add_reading(command)
+    command.set_defaults(command="predict")
+
+
+def _add_similar(commands: Commands) -> None:
+    command = commands.add_parser(
+        "similar", help="find the papers of a file that are most like one", epilog=SIMILAR
+    )
+    _add_path(command, "--input", f"the library, {PAPERS_FILE}", required=True)
+    command.add_argument("--title", default="", help="the title of the paper to compare with")
+    command.add_argument("--abstract", default="", help="its abstract")
+    command.add_argument("--top", type=_positive, default=10, help="the number of papers (10)")
+    command.add_argument("--json", action="store_true", help="print the papers as JSON")
+    _add_path(command, "--vectors", "the library's vectors, which embed wrote; else computed")
+    _add_reading(command)
+    command.set_defaults(command="similar")
+    command = commands.add_parser(
+        "embed", help="write a vector for each paper of a file", epilog=EMBED
+    )
+    _add_path(command, "--input", PAPERS_FILE, required=True)
+    _add_path(command, "--output", "the .npy to write", required=True)
+    _add_reading(command)
+    command.set_defaults(command="embed")
+
+
+def _add_reading(command: ArgumentParser) -> None:
+    """Options of commands that read a file of papers with a model."""
     command.add_argument(
         "--bad-rows",
         choices=("stop", "skip"),
         default="stop",
         help="on an unreadable row: stop with an error (the default), or report and skip it",
     )
-    _add_path(command, "--model", f"a model folder ({MODEL})", MODEL)
-    command.set_defaults(command="predict")
+    _add_path(command, "--model", ANSWERS)
 
 
 def _add_explain(commands: Commands) -> None:
@@ -163,8 +207,16 @@ class _Parser(ArgumentParser):
         super().__init__(formatter_class=RawDescriptionHelpFormatter, **arguments)  # type: ignore[arg-type]
 
 
-def _add_path(command: ArgumentParser, name: str, text: str, default: Path | None = None) -> None:
+def _add_path(
+    command: ArgumentParser,
+    name: str,
+    text: str,
+    default: Path | None = None,
+    *,
+    required: bool = False,
+) -> None:
     argument = command.add_argument(name, type=Path, help=text, default=default)
+    argument.required |= required
     argument.complete = shtab.FILE  # type: ignore[attr-defined]
 
 

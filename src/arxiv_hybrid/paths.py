@@ -6,10 +6,12 @@ The library itself gets paths as arguments.
 from __future__ import annotations
 
 import os
+from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
 from arxiv_hybrid.system.errors import UserError
+from arxiv_hybrid.system.shipped import is_shipped
 
 PARAMS = Path("params.yaml")
 RESOLVED = Path("params.resolved.yaml")
@@ -34,6 +36,14 @@ CHECKPOINTS = Path("checkpoints")  # outside the outputs: DVC deletes those befo
 EXPLAINED = Path("reports/explained")
 WRITTEN = (Path(), Path("data"), Path("models"), METRICS, REPORTS)  # where stages write
 NEXT_WORD_MODEL = Path("examples/next_word/models/cnn_lstm")
+
+
+def default_model() -> Path:
+    """The model that answers if none is named: the one shipped with the library, if there is one.
+
+    Otherwise that of the last run.
+    """
+    return Path(str(files("arxiv_hybrid") / "shipped")) if is_shipped() else MODEL
 
 
 class ModelPaths(NamedTuple):

@@ -11,9 +11,11 @@ import pandas as pd
 import pytest
 import torch
 
+from arxiv_hybrid import paths
 from arxiv_hybrid.__main__ import main
 from arxiv_hybrid.inference import checkpoint
 from arxiv_hybrid.inference.familiarity import Familiarity
+from arxiv_hybrid.inference.origin import Origin
 from arxiv_hybrid.models import registry
 from arxiv_hybrid.text.vocabulary import Vocabulary
 
@@ -142,3 +144,55 @@ def test_a_paper_unlike_the_training_papers_is_unsure(
     assert rows[0]["categories"] == ["c007", "c003"]
     assert len(rows[0]["probabilities"]) == 150
     assert classifier.classify(papers.head(0)).columns.tolist() == table.columns.tolist()
+
+
+REAL = Origin({"a.csv": 9316}, 9316, "2024-01", "2025-11", "2026-02-03")
+GENERATED = Origin({"synthetic": 1440}, 1440, "2025-01", "2025-12")
+
+
+@pytest.mark.parametrize(
+    ("origin", "line"),
+    [
+        (REAL, "trained on 9,316 papers of a.csv, 2024-01 to 2025-11; on 2026-02-03"),
+        (GENERATED, "trained on 1,440 generated papers, so its answers mean nothing for real ones"),
+        (None, "saved without a record of its papers"),
+    ],
+)
+def test_the_model_says_where_it_comes_from_and_which_words_it_knows(
+    origin: Origin | None, line: str, many: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    replace(checkpoint.load(many), origin=origin).save(many)
+    given = ["--title", "Deep learning", "--abstract", "deep thoughts on words, and DEEP ones"]
+    assert main(["predict", *given, "--model", str(many)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2:] == ["knows 5 of 9 words", f"model: many, v1 with 150 classes, {line}"]
+    assert main(["predict", *given, "--model", str(many), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["model"] == f"model: many, v1 with 150 classes, {line}"
+    assert (result["known_words"], result["read_words"]) == (5, 9)
+    pd.DataFrame([("deep", "words")], columns=["title", "abstract"]).to_csv(
+        tmp_path / "in.csv", index=False
+    )
+    files = ["--input", str(tmp_path / "in.csv"), "--output", str(tmp_path / "out.csv")]
+    assert main(["predict", *files, "--model", str(many)]) == 0
+    output = capsys.readouterr()
+    assert output.out == f"1 paper -> {tmp_path}/out.csv\n"
+    assert output.err == f"model: many, v1 with 150 classes, {line}\n"
+
+
+@pytest.mark.parametrize("shipped", [True, False])
+def test_the_shipped_model_answers_unless_another_one_is_named(
+    shipped: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    save(tmp_path / "models/main", 8, {"c001": 0.9})
+    package = save(tmp_path / "package/shipped", 9, {"c002": 0.9}).parent
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(paths, "files", lambda _: package)
+    monkeypatch.setattr(paths, "is_shipped", lambda: shipped)
+    assert main(ONE) == 0
+    expected = "shipped, v1 with 9" if shipped else "main, v1 with 8"
+    assert capsys.readouterr().out.splitlines()[-1].startswith(f"model: {expected} classes")
+    assert main([*ONE, "--model", "models/main"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("model: main, v1 with 8 classes")

@@ -15,6 +15,7 @@ from damaged_models import edited, resealed
 
 from arxiv_hybrid.evaluation.attention import attention_table, explain
 from arxiv_hybrid.inference import checkpoint
+from arxiv_hybrid.inference.model_config import FAMILIARITY
 from arxiv_hybrid.models import registry
 from arxiv_hybrid.params import Params, parse
 from arxiv_hybrid.system import digests
@@ -112,7 +113,7 @@ def test_a_model_saved_without_familiarity_forgets_an_earlier_one(
     loaded, test = checkpoint.load(tmp_path), splits["test"]
     assert loaded.classify(test)["unsure"].tolist() == classifier.classify(test)["unsure"].tolist()
     assert loaded.classify(test.assign(title="asdf", abstract="qwer"))["unsure"].all()
-    (tmp_path / checkpoint.FAMILIARITY).write_bytes(b"damaged")
+    (tmp_path / FAMILIARITY).write_bytes(b"damaged")
     with pytest.raises(UserError, match="not a sound model"):
         checkpoint.load(tmp_path)
     checkpoint.save(tmp_path, classifier.model, vocabulary, classifier.config)

@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 import torch
 from conftest import CPU
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, load_file, save, save_file
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from arxiv_hybrid.inference import familiarity
 from arxiv_hybrid.inference.encoding import EncodedPapers, encode_papers
-from arxiv_hybrid.inference.familiarity import UNFAMILIAR, Familiarity, fit_familiarity
+from arxiv_hybrid.inference.familiarity import GROUPS, UNFAMILIAR, Familiarity, fit_familiarity
 from arxiv_hybrid.text.tokenize import tokenize
 from arxiv_hybrid.text.vocabulary import Vocabulary
 
@@ -106,11 +106,8 @@ def test_the_number_of_papers_in_memory_changes_nothing(
     assert again.threshold == pytest.approx(fitted.threshold, abs=1e-3)
 
 
-def test_a_round_trip(
-    fitted: Familiarity, splits: Splits, vocabulary: Vocabulary, tmp_path: Path
-) -> None:
-    familiarity.save(tmp_path / "f.safetensors", fitted)
-    content = (tmp_path / "f.safetensors").read_bytes()
+def test_a_round_trip(fitted: Familiarity, splits: Splits, vocabulary: Vocabulary) -> None:
+    content = familiarity.to_bytes(fitted)
     loaded = familiarity.parse(content, words=len(vocabulary), classes=3)
     encoded = encode(splits["test"], vocabulary)
     assert np.array_equal(loaded.scores(encoded), fitted.scores(encoded))
@@ -133,7 +130,70 @@ def test_a_damaged_file_is_refused(
     tmp_path: Path,
 ) -> None:  # fmt: skip
     path = tmp_path / "f.safetensors"
-    familiarity.save(path, fitted)
+    path.write_bytes(familiarity.to_bytes(fitted))
     save_file(load_file(path) | change, path)
     with pytest.raises(ValueError, match=message):
         familiarity.parse(path.read_bytes(), words=len(vocabulary), classes=3)
+
+
+def many_classes(splits: Splits, vocabulary: Vocabulary, classes: int) -> Familiarity:
+    """Fitted with classes of equal size, each within one of the three of the corpus."""
+    train, val = (encode(splits[name], vocabulary) for name in ("train", "val"))
+    labels = splits["train"]["label"].to_numpy()
+    numbers = labels + 3 * (np.arange(len(labels)) % (classes // 3))
+    return fit_familiarity(train, np.eye(classes, dtype=bool)[numbers], val, len(vocabulary))
+
+
+@pytest.mark.parametrize("classes", [42, 60])
+def test_many_classes_are_grouped_and_saved_in_a_byte_for_each_word(
+    classes: int, splits: Splits, vocabulary: Vocabulary
+) -> None:
+    grouped = many_classes(splits, vocabulary, classes)
+    assert grouped.means.shape == (len(vocabulary), GROUPS)
+    norms = np.linalg.norm(grouped.means, axis=0)
+    np.testing.assert_allclose(norms[norms > 0], 1, atol=0.02)
+    assert (norms > 0).sum() >= GROUPS - 1, "all classes without papers are a group of their own"
+    content = familiarity.to_bytes(grouped)
+    assert len(content) < len(vocabulary) * (GROUPS + 4) + 1000
+    loaded = familiarity.parse(content, words=len(vocabulary), classes=classes)
+    assert familiarity.to_bytes(loaded) == content
+    strange = typed(("asdf qwer", "zxcv uiop hjkl"), ("the", "of of of the the the and and"))
+    assert loaded.unfamiliar(encode(strange, vocabulary)).all()
+    val = encode(splits["val"], vocabulary)
+    assert np.array_equal(loaded.scores(val), grouped.scores(val))
+    assert loaded.unfamiliar(val).mean() == pytest.approx(UNFAMILIAR, abs=1 / len(val))
+
+
+def test_as_many_classes_as_may_have_a_mean_each_are_saved_as_before(
+    splits: Splits, vocabulary: Vocabulary
+) -> None:
+    fitted = many_classes(splits, vocabulary, 39)
+    assert fitted.means.shape == (len(vocabulary), 39)
+    assert load(familiarity.to_bytes(fitted))["means"].dtype == torch.float16
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"peaks": torch.zeros(GROUPS)}, "peaks must be positive"),
+        ({"peaks": torch.full((GROUPS,), torch.nan)}, "not finite"),
+        ({"peaks": torch.ones(GROUPS - 1)}, "expected .* words and 42 classes"),
+        ({"peaks": None}, "expected .* words and 42 classes"),
+        ({"means": "half"}, "do not fit together"),
+    ],
+)
+def test_damaged_groups_are_refused(
+    change: dict[str, Any], message: str, splits: Splits, vocabulary: Vocabulary
+) -> None:
+    content = load(familiarity.to_bytes(many_classes(splits, vocabulary, 42)))
+    for name, value in change.items():
+        content[name] = content[name].half() if isinstance(value, str) else value
+    damaged = save({name: value for name, value in content.items() if value is not None})
+    with pytest.raises(ValueError, match=message):
+        familiarity.parse(damaged, words=len(vocabulary), classes=42)
+
+
+def test_groups_beside_few_classes_are_refused(splits: Splits, vocabulary: Vocabulary) -> None:
+    content = familiarity.to_bytes(many_classes(splits, vocabulary, 42))
+    with pytest.raises(ValueError, match="do not fit together"):
+        familiarity.parse(content, words=len(vocabulary), classes=GROUPS)

@@ -134,7 +134,8 @@ def test_standard_output_holds_predictions_only(
     assert main([*given, "--output", name]) == 0
     output = capfd.readouterr()
     check(output.out.splitlines())
-    assert output.err == f"2 papers -> {name}\n"
+    assert output.err.splitlines()[0].startswith("model: model, v1 with 3 classes")
+    assert output.err.splitlines()[1:] == [f"2 papers -> {name}"]
 
 
 @pytest.mark.parametrize("name", ["/dev/fd/9999", "folder", "loop"])

@@ -27,6 +27,7 @@ WHY_NOT = {
     "long": "make repro, make test and the examples: what other tests run",
     "server": "runs below, with a server beside it",
     "killed": "needs a job whose worker was killed; tried by hand",
+    "shipped": "needs the model that comes with the package",
     "bag": "runs below, with the model it needs",
 }
 PAGES = sorted(

@@ -14,8 +14,8 @@ import yaml
 from clones import digests, environment, set_params, sh
 from conftest import ROOT, TINY
 
+from arxiv_hybrid.inference.pretrained import load_pretrained
 from arxiv_hybrid.sources import synthetic
-from arxiv_hybrid.vectors.pretrained import load_pretrained
 
 pytestmark = pytest.mark.pipeline
 SMALL = {"dim": 12, "vector_epochs": 1, "epochs": 1, "batch_size": 16, "num_filters": 4,
@@ -91,7 +91,7 @@ def test_pretraining_resumes_after_kill_9(repo: Path) -> None:
         for line in process.stderr:
             if b"epoch   2" in line:
                 process.kill()
-    (here / "model/encoder.safetensors").unlink()
+    (here / "model/model.safetensors").unlink()
     resumed = sh(here, "python", "encoder.py")
     assert "resuming after epoch" in resumed.stderr
     assert digests(here / "model") == before
@@ -151,4 +151,4 @@ def test_a_folder_that_is_not_there_is_named_before_any_work(repo: Path) -> None
     set_params(repo, {"pretrained": "nowhere"})
     done = sh(repo, "python", "stages/train.py", ok=False)
     assert done.returncode == 2
-    assert "nowhere/encoder.safetensors: not found (pretrained)" in done.stderr
+    assert "nowhere/model.safetensors: not found (pretrained)" in done.stderr

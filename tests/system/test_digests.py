@@ -17,6 +17,7 @@ from pyarrow import parquet
 
 from arxiv_hybrid.data.label_set import LabelSet
 from arxiv_hybrid.evaluation.predictions import Predictions
+from arxiv_hybrid.inference import pretrained
 from arxiv_hybrid.models.paired import PairedCNNLSTM
 from arxiv_hybrid.scratch import next_word
 from arxiv_hybrid.system import digests
@@ -24,7 +25,6 @@ from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.files import read_parquet, write_json, write_lines, write_parquet
 from arxiv_hybrid.text.vocabulary import Vocabulary
 from arxiv_hybrid.training.pretraining import save_pretrained
-from arxiv_hybrid.vectors import pretrained
 from arxiv_hybrid.vectors.matrix import load_matrix, save_matrix
 from arxiv_hybrid.vectors.storage import load_vectors, save_vectors
 
@@ -147,7 +147,7 @@ def test_other_labels_beside_a_split_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "config"), [("encoder", "encoder.json"), ("next word", "model.json")]
+    ("name", "config"), [("encoder", "model.json"), ("next word", "model.json")]
 )
 def test_models_of_older_versions_are_read_and_one_line_says_so(
     name: str, config: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

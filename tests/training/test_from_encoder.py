@@ -18,6 +18,7 @@ from arxiv_hybrid.data.label_set import LabelSet
 from arxiv_hybrid.inference.checkpoint import Classifier
 from arxiv_hybrid.inference.devices import DeviceConfig
 from arxiv_hybrid.inference.encoding import EncodedPapers, encode_papers
+from arxiv_hybrid.inference.pretrained import Pretrained
 from arxiv_hybrid.models import PooledCNN, registry
 from arxiv_hybrid.params import Params, parse
 from arxiv_hybrid.system.errors import UserError
@@ -27,7 +28,6 @@ from arxiv_hybrid.training.classifier import curves, report, train_classifier
 from arxiv_hybrid.training.from_encoder import features_of, fit_head, load_encoder
 from arxiv_hybrid.training.losses import make_loss
 from arxiv_hybrid.training.trainer import Epoch, History
-from arxiv_hybrid.vectors.pretrained import Pretrained
 
 CPU = DeviceConfig(torch.device("cpu"), "fp32")
 WIDTHS = {"embed_dim": 12, "num_filters": 8, "pair_buckets": 256, "pair_dim": 4, "hidden": 16}

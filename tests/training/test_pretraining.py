@@ -15,6 +15,8 @@ from torch.nn import functional as F
 
 from arxiv_hybrid.inference.devices import DeviceConfig
 from arxiv_hybrid.inference.encoding import EncodedPapers, encode_papers
+from arxiv_hybrid.inference.model_config import CONFIG, PAPERS, WEIGHTS, WORDS
+from arxiv_hybrid.inference.pretrained import load_pretrained
 from arxiv_hybrid.models.paired import PairedCNNLSTM
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.text.vocabulary import Vocabulary
@@ -26,7 +28,6 @@ from arxiv_hybrid.training.pretraining import (
     pretrain,
     save_pretrained,
 )
-from arxiv_hybrid.vectors.pretrained import CONFIG, PAPERS, WEIGHTS, WORDS, load_pretrained
 
 CPU = DeviceConfig(torch.device("cpu"), "fp32")
 SIZES = {"num_filters": 8, "lstm_hidden": 6}
@@ -112,7 +113,7 @@ def test_the_saved_encoder_is_read(folder: Path, vocabulary: Vocabulary) -> None
     )
     pretrained = load_pretrained(folder)
     assert pretrained.vocabulary == vocabulary
-    assert pretrained.arguments == SIZES
+    assert pretrained.arguments == {"embed_dim": 12, **SIZES}
     words, vectors = pretrained.word_vectors()
     assert words == list(vocabulary.words[2:])
     assert np.array_equal(vectors, pretrained.embeddings[2:])

@@ -1,8 +1,9 @@
-"""Papers named on the command line: by id, or by title and abstract."""
+"""What commands have in common: papers given by id or as text, and the model that answers."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -10,6 +11,9 @@ from arxiv_hybrid.data.identifiers import canonical
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.files import require
 from arxiv_hybrid.text.tokenize import tokenize
+
+if TYPE_CHECKING:
+    from arxiv_hybrid.inference.checkpoint import Classifier
 
 
 def papers_by_id(path: Path, ids: list[str]) -> pd.DataFrame:
@@ -24,6 +28,11 @@ def papers_by_id(path: Path, ids: list[str]) -> pd.DataFrame:
     if missing := [identifier for identifier in wanted if identifier not in known.index]:
         raise UserError(f"{path}: no paper {missing[0]}; the first is {known.index[0]}")
     return known.loc[wanted].reset_index()
+
+
+def answering(folder: Path, classifier: Classifier) -> str:
+    """One line: which model answers, and where it comes from."""
+    return f"model: {folder.name}, {classifier}"
 
 
 def typed_paper(title: str, abstract: str) -> pd.DataFrame:

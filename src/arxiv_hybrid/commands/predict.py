@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from arxiv_hybrid.commands.papers import typed_paper
+from arxiv_hybrid.commands.library import counted
+from arxiv_hybrid.commands.papers import answering, typed_paper
 from arxiv_hybrid.commands.terminal import bar, coloured, note, print_json
 from arxiv_hybrid.evaluation.occlusion import Occlusion, occlusion
 from arxiv_hybrid.inference import checkpoint
 from arxiv_hybrid.inference.checkpoint import ModelConfig
 from arxiv_hybrid.inference.predict_file import predict_file, writes_to_standard_output
+from arxiv_hybrid.paths import default_model
 from arxiv_hybrid.system.errors import UserError
 
 WORDS_SHOWN = 8
@@ -32,31 +34,42 @@ def run(options: Namespace) -> None:
 
 
 def _predict_file(options: Namespace) -> None:
+    folder = options.model or default_model()
+    classifier = checkpoint.load(folder)
     outcome = predict_file(
-        checkpoint.load(options.model),
+        classifier,
         options.input,
         options.output,
         skip=options.bad_rows == "skip",
         warn=lambda problem: note(f"skipped: {problem}"),
     )
-    counts = _count(outcome.papers, "paper")
+    note(answering(folder, classifier))
+    counts = counted(outcome.papers, "paper")
     if outcome.skipped:
-        counts += f", {_count(len(outcome.skipped), 'row')} skipped"
+        counts += f", {counted(len(outcome.skipped), 'row')} skipped"
     show = note if writes_to_standard_output(options.output) else print
     show(f"{counts} -> {options.output}")
 
 
 def _predict_one(options: Namespace) -> None:
     paper = typed_paper(options.title, options.abstract)
-    classifier = checkpoint.load(options.model)
+    folder = options.model or default_model()
+    classifier = checkpoint.load(folder)
+    model = answering(folder, classifier)
+    words = classifier.known_words(paper)
     result = occlusion(classifier, paper["title"][0], paper["abstract"][0])
     doubts = []
     if classifier.unfamiliar(classifier.encode(paper))[0]:
         doubts.append("unlike the papers it was trained on")
     if result.confidence < options.sure:
         doubts.append(f"below {options.sure:.0%}")
-    show = _print_json if options.json else _print_text
-    show(classifier.config, result, doubts)
+    if options.json:
+        _print_json(classifier.config, result, doubts, model=model, words=words)
+    else:
+        _print_text(classifier.config, result, doubts)
+        print(f"knows {words[0]:,} of {words[1]:,} words")
+        generated = classifier.origin is not None and classifier.origin.synthetic
+        print(coloured(model, "33") if generated else model)
 
 
 def _likely(result: Occlusion) -> dict[str, float]:
@@ -74,7 +87,14 @@ def _supporting(result: Occlusion) -> dict[str, float]:
     return dict([(word, drop) for word, drop in result.drops if drop > 0][:WORDS_SHOWN])
 
 
-def _print_json(config: ModelConfig, result: Occlusion, doubts: list[str]) -> None:
+def _print_json(
+    config: ModelConfig,
+    result: Occlusion,
+    doubts: list[str],
+    *,
+    model: str,
+    words: tuple[int, int],
+) -> None:
     shown = _likely(result)
     shown |= {name: result.probabilities[name] for name in result.assigned}
     print_json(
@@ -84,6 +104,9 @@ def _print_json(config: ModelConfig, result: Occlusion, doubts: list[str]) -> No
         doubts=doubts,
         probabilities=shown,
         words=_supporting(result),
+        known_words=words[0],
+        read_words=words[1],
+        model=model,
     )
 
 
@@ -103,7 +126,3 @@ def _print_text(config: ModelConfig, result: Occlusion, doubts: list[str]) -> No
     if supporting := _supporting(result):
         words = (f"{word} {-drop:+.1%}" for word, drop in supporting.items())
         print("without the word:", ", ".join(words))
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

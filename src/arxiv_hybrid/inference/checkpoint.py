@@ -1,14 +1,16 @@
 """A trained classifier as a folder: safetensors, a JSON configuration, the vocabulary.
 
 Nothing is pickled, so loading a model never runs code from it. The configuration holds the SHA-256
-of every file, its own included: a damaged or exchanged file is refused, not used.
+of every file, its own included: a damaged or exchanged file is refused, not used. It also says what
+the model learned from. A pre-trained model has the ids of these papers beside it.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +19,26 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load as deserialize
-from safetensors.torch import save as serialize
-from torch import Tensor
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
-from arxiv_hybrid.inference import calibration, familiarity
+from arxiv_hybrid.inference import calibration, familiarity, paper_ids, weights
 from arxiv_hybrid.inference.devices import DeviceConfig, choose_device
 from arxiv_hybrid.inference.encoding import EncodedPapers, encode_papers
 from arxiv_hybrid.inference.familiarity import Familiarity
+from arxiv_hybrid.inference.model_config import (
+    CATEGORIES,
+    CATEGORY,
+    CONFIG,
+    FAMILIARITY,
+    ORIGIN,
+    PAPERS,
+    UNSURE,
+    WEIGHTS,
+    WORDS,
+    ModelConfig,
+)
+from arxiv_hybrid.inference.origin import Origin
 from arxiv_hybrid.inference.predict import predict
 from arxiv_hybrid.inference.thresholds import assigned
 from arxiv_hybrid.models import registry
@@ -39,102 +53,28 @@ from arxiv_hybrid.system.files import (
     write_json,
     write_lines,
 )
+from arxiv_hybrid.text.tokenize import tokenize
 from arxiv_hybrid.text.vocabulary import Vocabulary
 
-WEIGHTS, CONFIG, WORDS = "model.safetensors", "model.json", "vocab.txt"
-FAMILIARITY = "familiarity.safetensors"  # optional: without it no paper is called unsure
-CATEGORY, CATEGORIES, UNSURE = "category", "categories", "unsure"  # columns of `classify`
+__all__ = [
+    "CATEGORIES",
+    "CATEGORY",
+    "UNSURE",
+    "Classifier",
+    "ModelConfig",
+    "digest",
+    "load",
+    "save",
+]
 TEXTS = ("title", "abstract")
-LONGEST_TEXT = 1 << 16  # tokens
-WIDEST = 1 << 20  # the largest argument of a model
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """What is needed besides the weights: model name and arguments, classes, text lengths.
-
-    temperature: logits are divided by it, see `calibration`. multi_label: a paper may have several
-    classes; each then has a bias, see `calibration`, and a threshold, see `thresholds`. titles: the
-    full names of classes, where arXiv has one.
-    """
-
-    model: str
-    arguments: dict[str, Any]
-    classes: list[str]
-    title_length: int
-    abstract_length: int
-    temperature: float = 1.0
-    multi_label: bool = False
-    biases: list[float] = field(default_factory=list)
-    thresholds: list[float] = field(default_factory=list)
-    titles: dict[str, str] = field(default_factory=dict)
-
-    def check(self) -> None:
-        """Raise ValueError, or TypeError, unless the values fit together and are in range."""
-        self._check_classes()
-        for name in ("title_length", "abstract_length"):
-            if not _is_integer(getattr(self, name), LONGEST_TEXT):
-                raise ValueError(f"{name} must be an integer from 1 to {LONGEST_TEXT}")
-        if not (_is_number(self.temperature) and self.temperature > 0):
-            raise ValueError(f"temperature {self.temperature} is not positive")
-        if not isinstance(self.multi_label, bool):
-            raise ValueError("multi_label must be true or false")
-        if (outputs := self.arguments.get("num_classes")) != len(self.classes):
-            raise ValueError(f"{len(self.classes)} classes for {outputs} outputs")
-        for name, value in self.arguments.items():
-            _check_argument(name, value)
-        expected = len(self.classes) if self.multi_label else 0
-        for name, low, high in (("biases", -math.inf, math.inf), ("thresholds", 0.0, 1.0)):
-            values = getattr(self, name)
-            if len(values) != expected:
-                raise ValueError(f"{len(values)} {name}, expected {expected}")
-            if not all(_is_number(value) and low < value < high for value in values):
-                raise ValueError(f"{name} must be numbers from {low:g} to {high:g}")
-
-    def _check_classes(self) -> None:
-        if not isinstance(self.classes, list):
-            raise ValueError("classes must be a list")
-        if not all(isinstance(name, str) and name.strip() for name in self.classes):
-            raise ValueError("a class has no name")
-        if len(set(self.classes)) < len(self.classes) or len(self.classes) < 2:
-            raise ValueError("classes must be at least two different names")
-        if taken := {CATEGORY, CATEGORIES, UNSURE} & set(self.classes):
-            raise ValueError(f"a class cannot be called {taken.pop()}")
-        if unknown := self.titles.keys() - set(self.classes):
-            raise ValueError(f"titles of unknown classes: {', '.join(sorted(unknown))}")
-        if not all(isinstance(title, str) for title in self.titles.values()):
-            raise ValueError("titles must be text")
-
-
-def _is_integer(value: Any, most: int) -> bool:
-    """Whether a value is an integer, no boolean, from 1 to `most`."""
-    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most
-
-
-def _is_number(value: Any) -> bool:
-    """Whether a value is a finite number, no boolean."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _check_argument(name: str, value: Any) -> None:
-    """Raise ValueError if no model can have such an argument; the model checks its name."""
-    if name == "dropout":
-        sound = _is_number(value) and 0 <= value < 1
-    elif isinstance(value, list):
-        sound = bool(value) and all(_is_integer(item, WIDEST) for item in value)
-    elif isinstance(value, float):
-        sound = _is_number(value) and value >= 0
-    else:
-        sound = isinstance(value, (bool, str)) or _is_integer(value, WIDEST)
-    if not sound:
-        raise ValueError(f"arguments: {name} cannot be {value!r}")
 
 
 @dataclass(frozen=True)
 class Classifier:
     """A model with its vocabulary: from titles and abstracts to class probabilities.
 
-    familiarity: what finds papers unlike the training papers; None if it was not fitted.
+    familiarity: what finds papers unlike the training papers; None if it was not fitted. origin:
+    what the model learned from; None if an older version saved it.
     """
 
     model: PaperClassifier
@@ -142,6 +82,20 @@ class Classifier:
     config: ModelConfig
     device_config: DeviceConfig
     familiarity: Familiarity | None = None
+    origin: Origin | None = None
+
+    def __str__(self) -> str:
+        """One line: the model, its classes, and where it comes from."""
+        origin = self.origin.line() if self.origin else "saved without a record of its papers"
+        return f"{self.config.model} with {len(self.config.classes)} classes, {origin}"
+
+    def known_words(self, paper: pd.DataFrame) -> tuple[int, int]:
+        """How many words of the papers' titles and abstracts the vocabulary has, and all of them.
+
+        A word counts as often as it occurs.
+        """
+        tokens = [word for name in TEXTS for text in paper[name] for word in tokenize(text)]
+        return sum(word in self.vocabulary.index for word in tokens), len(tokens)
 
     def encode(self, papers: pd.DataFrame) -> EncodedPapers:
         """Encode the columns title and abstract (and label, if there is one).
@@ -221,9 +175,16 @@ class Classifier:
         table.insert(0, CATEGORY, [names[number] for number in probabilities.argmax(1).tolist()])
         return table
 
-    def save(self, folder: Path) -> None:
-        """Write the classifier into `folder`; see `save`."""
-        save(folder, self.model, self.vocabulary, self.config, self.familiarity)
+    def save(self, folder: Path, origin: Origin | None = None) -> None:
+        """Write the classifier into `folder`, with another origin if one is given; see `save`."""
+        save(
+            folder,
+            self.model,
+            self.vocabulary,
+            self.config,
+            self.familiarity,
+            origin=origin or self.origin,
+        )
 
     @property
     def columns(self) -> list[str]:
@@ -248,20 +209,36 @@ def save(
     vocabulary: Vocabulary,
     config: ModelConfig,
     fitted: Familiarity | None = None,
+    *,
+    compact: bool = False,
+    origin: Origin | None = None,
+    papers: Collection[str] | None = None,
 ) -> None:
-    """Write a classifier into `folder`; each file is replaced atomically, the digests last."""
-    weights = {
-        name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()
+    """Write a classifier into `folder`; each file is replaced atomically, the digests last.
+
+    compact: store the weights in a quarter of the space, see `weights`. papers: ids of the papers
+    that it learned from, for models that others start from. Raises ValueError if a weight is too
+    large for the compact form, or an id is not one line.
+    """
+    arrays = {
+        name: value.detach().cpu().contiguous().numpy()
+        for name, value in model.state_dict().items()
     }
-    write_bytes(folder / WEIGHTS, serialize(weights))
+    write_bytes(folder / WEIGHTS, weights.to_bytes(arrays, compact=compact))
     write_lines(folder / WORDS, list(vocabulary.words))
     names = [WEIGHTS, WORDS]
-    if fitted is None:
-        (folder / FAMILIARITY).unlink(missing_ok=True)  # of another model
-    else:
-        familiarity.save(folder / FAMILIARITY, fitted)
-        names.append(FAMILIARITY)
-    write_json(folder / CONFIG, asdict(config), bind=[folder / name for name in names])
+    optional = {
+        FAMILIARITY: None if fitted is None else familiarity.to_bytes(fitted),
+        PAPERS: None if papers is None else paper_ids.pack_ids(papers),
+    }
+    for name, content in optional.items():
+        if content is None:
+            (folder / name).unlink(missing_ok=True)  # of another model
+        else:
+            write_bytes(folder / name, content)
+            names.append(name)
+    described = asdict(config) if origin is None else {**asdict(config), ORIGIN: origin.to_json()}
+    write_json(folder / CONFIG, described, bind=[folder / name for name in names])
 
 
 def load(folder: str | Path, *, device: str = "auto", precision: str = "auto") -> Classifier:
@@ -275,18 +252,22 @@ def load(folder: str | Path, *, device: str = "auto", precision: str = "auto") -
     for name in (WEIGHTS, CONFIG, WORDS):
         require(folder / name)
     try:
-        content, files = read_bound(folder / CONFIG, (WEIGHTS, WORDS), (FAMILIARITY,))
+        content, files = read_bound(folder / CONFIG, (WEIGHTS, WORDS), (FAMILIARITY, PAPERS))
+        origin = Origin.from_json(content.pop(ORIGIN)) if ORIGIN in content else None
         config = ModelConfig(**content)
         config.check()
         vocabulary = Vocabulary(tuple(lines_of(files[WORDS])))
-        model = _build(config, len(vocabulary), deserialize(files[WEIGHTS]), device_config)
+        model = _build(config, len(vocabulary), _tensors(files[WEIGHTS]))
         fitted = None
         if FAMILIARITY in files:
             sizes = {"words": len(vocabulary), "classes": len(config.classes)}
             fitted = familiarity.parse(files[FAMILIARITY], **sizes)
+        if PAPERS in files:
+            paper_ids.count_ids(files[PAPERS])  # checks them
     except _DAMAGE as error:
         raise UserError(f"{folder}: not a sound model: {str(error)[:300]}") from None
-    return Classifier(model, vocabulary, config, device_config, fitted)
+    model = model.to(device_config.device).eval()
+    return Classifier(model, vocabulary, config, device_config, fitted, origin)
 
 
 _DAMAGE = (  # what libraries raise for content that no program wrote
@@ -295,32 +276,64 @@ _DAMAGE = (  # what libraries raise for content that no program wrote
 )  # fmt: skip
 
 
-def _build(
-    config: ModelConfig, words: int, weights: dict[str, Tensor], device_config: DeviceConfig
-) -> PaperClassifier:
-    """The model with its weights, ready to predict; ValueError unless they fit and are finite."""
+def _tensors(file: bytes) -> dict[str, Tensor]:
+    """The weights in a file, each in memory of its own, aligned as torch aligns it."""
+    return {
+        name: torch.from_numpy(value).clone() for name, value in weights.from_bytes(file).items()
+    }
+
+
+def _build(config: ModelConfig, words: int, tensors: dict[str, Tensor]) -> PaperClassifier:
+    """The model with its weights; ValueError unless they fit."""
     vectors = config.arguments.get("vocab_size")
     if words != vectors:
         raise ValueError(f"{words} words for {vectors} vectors")
-    for name, value in weights.items():
-        # one pass without a copy: a NaN is both the smallest and the largest value
-        if value.numel() and not torch.stack(value.aminmax()).isfinite().all():
-            raise ValueError(f"{name} has values that are not finite")
-    # sizes are compared before they cost memory; a model of your own may not allow that
-    with suppress(RuntimeError), torch.device("meta"):
-        _check_shapes(registry.build(config.model, **config.arguments), weights)
+    # sizes are compared before they cost memory, and no random weights are drawn; a model of your
+    # own may not allow that
+    with suppress(RuntimeError):
+        with torch.device("meta"), _NoRandomValues():
+            model = registry.build(config.model, **config.arguments)
+        _check_shapes(model, tensors)
+        model.load_state_dict(tensors, assign=True)
+        if not _lacks_values(model):
+            return model
     model = registry.build(config.model, **config.arguments)
-    _check_shapes(model, weights)
-    model.load_state_dict(weights)
-    return model.to(device_config.device).eval()
+    _check_shapes(model, tensors)
+    model.load_state_dict(tensors)
+    return model
 
 
-def _check_shapes(model: PaperClassifier, weights: dict[str, Tensor]) -> None:
+class _NoRandomValues(TorchFunctionMode):
+    """Leaves tensors as they are that a model fills with random values.
+
+    On the meta device these would import torch's compiler, which takes a second.
+    """
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if function in _RANDOM or getattr(function, "__module__", "") == nn.init.__name__:
+            return args[0] if args else kwargs["tensor"]
+        return function(*args, **kwargs)
+
+
+_RANDOM = (Tensor.normal_, Tensor.uniform_)
+
+
+def _lacks_values(model: PaperClassifier) -> bool:
+    """Whether a model built without memory still has tensors without values."""
+    others = (value for module in model.modules() for value in vars(module).values())
+    tensors = (value for value in others if isinstance(value, Tensor))
+    return any(value.is_meta for value in (*model.parameters(), *model.buffers(), *tensors))
+
+
+def _check_shapes(model: PaperClassifier, tensors: dict[str, Tensor]) -> None:
     """Raise ValueError unless a model has these weights, by name, shape and type."""
     expected = model.state_dict()
-    if different := expected.keys() ^ weights.keys():
+    if different := expected.keys() ^ tensors.keys():
         raise ValueError(f"the weights {min(different)} are missing or of another model")
-    for name, value in weights.items():
+    for name, value in tensors.items():
         if (value.shape, value.dtype) != (expected[name].shape, expected[name].dtype):
             raise ValueError(f"{name} has the shape {tuple(value.shape)} of {value.dtype}")
 

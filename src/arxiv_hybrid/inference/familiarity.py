@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -20,11 +19,12 @@ from safetensors.torch import save as serialize
 from torch.nn import functional as F
 
 from arxiv_hybrid.inference.encoding import EncodedPapers
-from arxiv_hybrid.system.files import write_bytes
 from arxiv_hybrid.text.vocabulary import PAD, UNK
 
 UNFAMILIAR = 0.05  # share of validation papers below the threshold
 LENGTHS = (4, 8, 16, 32, 64, 128, 256)  # tokens for which likeness is measured
+MOST_CLASSES = 40  # that have a mean each; of more, similar ones are put into groups
+GROUPS = 20  # as many as arXiv has archives
 KNOWN_TOKENS = 3  # a text with fewer is unfamiliar
 _FEWEST = 20  # validation papers that a length needs
 _CHUNK = 4096  # papers whose vectors are in memory
@@ -72,6 +72,8 @@ class Vectors:
 class Familiarity:
     """What scores papers: inverse document frequencies (V,) and class means (V, C) of length 1.
 
+    With more than `MOST_CLASSES`, there are the means (V, G) of `GROUPS` of similar classes, and
+    peaks (G,), their largest values: a mean is then saved in a byte, in steps of its root.
     unknown: the weight of an unknown word. curve (3, K): numbers of tokens, and the mean and the
     standard deviation of the likeness of validation papers cut to so many. threshold: papers that
     score below it are unfamiliar.
@@ -82,6 +84,7 @@ class Familiarity:
     unknown: float
     curve: Floats
     threshold: float
+    peaks: Floats | None = None
 
     def scores(self, papers: EncodedPapers) -> npt.NDArray[np.float64]:
         """How unusual the likeness of each paper is for a text of its length, (N,).
@@ -129,8 +132,9 @@ def fit_familiarity(
         frequency += np.bincount(once, minlength=words)
     idf = np.log((1 + len(train)) / (1 + frequency)).astype(np.float32)
     unknown = float(np.log(1 + len(train)))
-    means = _class_means(train, classes, idf, unknown)
-    fitted = Familiarity(idf, means, unknown, curve=np.ones((3, 1), np.float32), threshold=0.0)
+    means, peaks = _class_means(train, classes, idf, unknown)
+    curve = np.ones((3, 1), np.float32)
+    fitted = Familiarity(idf, means, unknown, curve, threshold=0.0, peaks=peaks)
     fitted = replace(fitted, curve=_likeness_by_length(fitted, val))
     scores = fitted.scores(val)
     scores = np.sort(scores[np.isfinite(scores)])
@@ -140,8 +144,8 @@ def fit_familiarity(
 
 def _class_means(
     train: EncodedPapers, classes: npt.NDArray[np.bool_], idf: Floats, unknown: float
-) -> Floats:
-    """The mean vector of each class at length 1, (V, C); in half precision, as it is saved."""
+) -> tuple[Floats, Floats | None]:
+    """The mean vector of each class or group at length 1, and the peaks; rounded, as saved."""
     from scipy.sparse import csr_array  # half a second to load
 
     total = np.zeros((len(idf), classes.shape[1]))
@@ -152,8 +156,24 @@ def _class_means(
         first = number * _CHUNK
         members = csr_array(classes[first : first + tokens.papers].astype(np.float32))
         total += (matrix.T @ members).toarray()
-    means = total / np.maximum(np.linalg.norm(total, axis=0), 1e-12)
-    return np.asarray(means.astype(np.float16), dtype=np.float32)
+    if classes.shape[1] <= MOST_CLASSES:
+        return np.asarray(_unit(total).astype(np.float16), dtype=np.float32), None
+    means = _unit(_grouped(total)).astype(np.float32)
+    peaks = np.maximum(means.max(axis=0), np.float32(1e-12))
+    return _decoded(_codes(means, peaks), peaks), peaks
+
+
+def _unit(columns: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    unit: npt.NDArray[np.float64] = columns / np.maximum(np.linalg.norm(columns, axis=0), 1e-12)
+    return unit
+
+
+def _grouped(total: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Sums over the papers of each class (V, C) as sums over `GROUPS` of similar classes (V, G)."""
+    from scipy.cluster.hierarchy import cut_tree, ward
+
+    group = cut_tree(ward(_unit(total).T), n_clusters=GROUPS).ravel()
+    return np.stack([total[:, group == number].sum(axis=1) for number in range(GROUPS)], axis=1)
 
 
 def _likeness_by_length(fitted: Familiarity, val: EncodedPapers) -> Floats:
@@ -204,35 +224,60 @@ def _unit_vectors(tokens: Tokens, idf: Floats, unknown: float) -> Vectors:
     return Vectors(rows, words, weights.astype(np.float32), tokens.papers)
 
 
-def save(path: Path, fitted: Familiarity) -> None:
-    """Write what was fitted as safetensors, the class means in half precision."""
+def to_bytes(fitted: Familiarity) -> bytes:
+    """What was fitted as safetensors; see `Familiarity` for the form of the means."""
+    if fitted.peaks is None:
+        means = {"means": torch.from_numpy(fitted.means).half()}
+    else:
+        codes = _codes(fitted.means, fitted.peaks)
+        means = {"means": torch.from_numpy(codes), "peaks": torch.from_numpy(fitted.peaks)}
     content = {
         "idf": torch.from_numpy(fitted.idf),
-        "means": torch.from_numpy(fitted.means).half(),
+        **means,
         "curve": torch.from_numpy(fitted.curve).contiguous(),
         "unknown": torch.tensor(fitted.unknown, dtype=torch.float64),
         "threshold": torch.tensor(fitted.threshold, dtype=torch.float64),
     }
-    write_bytes(path, serialize(content))
+    return serialize(content)
+
+
+def _codes(means: Floats, peaks: Floats) -> npt.NDArray[np.uint8]:
+    """Means (V, G) from 0 to their column's peak as bytes; fine steps for small values."""
+    codes: npt.NDArray[np.uint8] = np.rint(255 * np.sqrt(means / peaks)).astype(np.uint8)
+    return codes
+
+
+def _decoded(codes: npt.NDArray[np.uint8], peaks: Floats) -> Floats:
+    """The means (V, G) of codes, so that their codes are the same again."""
+    return np.square(codes.astype(np.float32) / 255) * peaks
 
 
 def parse(file: bytes, *, words: int, classes: int) -> Familiarity:
-    """What `save` wrote, from the bytes of the file.
+    """What `to_bytes` made.
 
     Raises ValueError if it does not fit a model of so many words and classes.
     """
     content = deserialize(file)
     points = content["curve"].shape[-1] if "curve" in content else 1
-    expected = {"idf": (words,), "means": (words, classes), "curve": (3, points),
+    grouped = "peaks" in content
+    columns = GROUPS if grouped else classes
+    expected = {"idf": (words,), "means": (words, columns), "curve": (3, points),
                 "unknown": (), "threshold": ()}  # fmt: skip
+    expected |= {"peaks": (columns,)} if grouped else {}
     if {name: tuple(value.shape) for name, value in content.items()} != expected:
         raise ValueError(f"familiarity: expected {words} words and {classes} classes")
+    if (content["means"].dtype == torch.uint8) != grouped or (grouped and classes <= MOST_CLASSES):
+        raise ValueError("familiarity: means and peaks do not fit together")
     if not all(bool(value.isfinite().all()) for value in content.values()):
         raise ValueError("familiarity: contains values that are not finite")
     curve = content["curve"].numpy()
     if not points or (np.diff(curve[0], prepend=0) <= 0).any() or (curve[2] <= 0).any():
         raise ValueError("familiarity: lengths must increase and deviations be positive")
+    means, peaks = content["means"].float().numpy(), None
+    if grouped:
+        peaks = content["peaks"].numpy()
+        if (peaks <= 0).any():
+            raise ValueError("familiarity: peaks must be positive")
+        means = _decoded(content["means"].numpy(), peaks)
     unknown, threshold = (float(content[name]) for name in ("unknown", "threshold"))
-    return Familiarity(
-        content["idf"].numpy(), content["means"].float().numpy(), unknown, curve, threshold
-    )
+    return Familiarity(content["idf"].numpy(), means, unknown, curve, threshold, peaks)

@@ -27,6 +27,7 @@ from arxiv_hybrid.inference.devices import DeviceConfig, choose_device
 from arxiv_hybrid.inference.encoding import Batch, EncodedPapers
 from arxiv_hybrid.inference.familiarity import fit_familiarity
 from arxiv_hybrid.inference.predict import predict
+from arxiv_hybrid.inference.pretrained import Pretrained
 from arxiv_hybrid.inference.thresholds import fit_thresholds
 from arxiv_hybrid.models import registry
 from arxiv_hybrid.models.base import PaperClassifier
@@ -53,7 +54,6 @@ from arxiv_hybrid.training.trainer import (
     TrainerConfig,
 )
 from arxiv_hybrid.vectors.matrix import EMBEDDING_STD
-from arxiv_hybrid.vectors.pretrained import Pretrained
 
 
 class Classification(Task):

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from arxiv_hybrid.inference.devices import DeviceConfig
 from arxiv_hybrid.inference.encoding import EncodedPapers, sorted_batches
+from arxiv_hybrid.inference.pretrained import Pretrained
 from arxiv_hybrid.models.pooled import PooledCNN
 from arxiv_hybrid.ops import known_token_counts
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.training.losses import Loss
-from arxiv_hybrid.vectors.pretrained import Pretrained
 
 HEAD = ("head.weight", "head.bias")  # the weights that depend on the classes
 OF_THE_RUN = ("vocab_size", "num_classes", "dropout")  # arguments that an encoder does not decide

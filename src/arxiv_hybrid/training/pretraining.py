@@ -16,25 +16,25 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.torch import save as serialize
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from arxiv_hybrid.inference import checkpoint
+from arxiv_hybrid.inference.checkpoint import ModelConfig
 from arxiv_hybrid.inference.devices import DeviceConfig
 from arxiv_hybrid.inference.encoding import Batch, EncodedPapers
+from arxiv_hybrid.inference.origin import Origin
 from arxiv_hybrid.models.paired import PairedCNNLSTM
 from arxiv_hybrid.params import PRETRAINABLE
-from arxiv_hybrid.system.files import write_bytes, write_json, write_lines
 from arxiv_hybrid.text.vocabulary import Vocabulary
 from arxiv_hybrid.training.optimizers import OptimizerConfig
 from arxiv_hybrid.training.progress import Progress, run_identity
 from arxiv_hybrid.training.regularizer import Regularizer
 from arxiv_hybrid.training.trainer import Epoch, StepResult, Task, Trainer, TrainerConfig
-from arxiv_hybrid.vectors.pretrained import CONFIG, PAPERS, WEIGHTS, WORDS
 
 SHARED_DIM = 256  # of the joint embedding space of titles and abstracts
 PROJECTION_DROPOUT = 0.1
-CLASSIFIER_ONLY = ("head.", "fusion.")  # weights that need labels to be trained; not saved
+CLASSIFIER_ONLY = ("head.", "fusion.")  # weights that need labels to be trained; not taken over
 
 
 @dataclass(frozen=True)
@@ -196,17 +196,19 @@ def save_pretrained(
     arguments: dict[str, Any],
     papers: Iterable[str],
 ) -> None:
-    """Write an encoder into `folder` as fp16; each file is replaced atomically, the digests last.
+    """Write an encoder into `folder`, compact, as a classifier whose head is untrained.
 
     arguments: the widths that the model was built with. papers: ids of its training papers.
     """
-    weights = {
-        name: value.detach().cpu().half().contiguous()
-        for name, value in model.state_dict().items()
-        if not name.startswith(CLASSIFIER_ONLY)
+    last = [layer for layer in model.head.modules() if isinstance(layer, nn.Linear)][-1]
+    given = {
+        "vocab_size": len(vocabulary),
+        "embed_dim": model.embedding.embedding_dim,
+        "num_classes": last.out_features,
+        **arguments,
     }
-    write_bytes(folder / WEIGHTS, serialize(weights))
-    write_lines(folder / WORDS, list(vocabulary.words))
-    write_lines(folder / PAPERS, list(papers))
-    content = {"model": PRETRAINABLE, "arguments": arguments}
-    write_json(folder / CONFIG, content, bind=[folder / name for name in (WEIGHTS, WORDS, PAPERS)])
+    classes = [f"class {number}" for number in range(last.out_features)]
+    config = ModelConfig(PRETRAINABLE, given, classes, 30, 300)
+    papers = list(papers)
+    origin = Origin({}, len(papers), task="pre-trained")
+    checkpoint.save(folder, model, vocabulary, config, compact=True, origin=origin, papers=papers)

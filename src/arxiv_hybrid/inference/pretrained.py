@@ -1,38 +1,48 @@
-"""A pre-trained encoder on disk, as `training.pretraining` writes it; read without torch."""
+"""A pre-trained encoder: a classifier's folder with the ids of its papers; read without torch."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError
-from safetensors.numpy import load
 
+from arxiv_hybrid.inference import paper_ids, weights
+from arxiv_hybrid.inference.model_config import (
+    CONFIG,
+    FAMILIARITY,
+    ORIGIN,
+    PAPERS,
+    WEIGHTS,
+    WORDS,
+    ModelConfig,
+)
+from arxiv_hybrid.inference.origin import Origin
 from arxiv_hybrid.params import PRETRAINABLE
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.files import lines_of, read_bound
 from arxiv_hybrid.text.vocabulary import SPECIAL, Vocabulary
 
-WEIGHTS, CONFIG, WORDS, PAPERS = "encoder.safetensors", "encoder.json", "vocab.txt", "papers.txt"
-WIDTHS = {"num_filters", "lstm_hidden"}
 EMBEDDING = "embedding.weight"
+OF_THE_TASK = ("vocab_size", "num_classes", "dropout")  # arguments that a classifier sets itself
 
 
 @dataclass(frozen=True)
 class Pretrained:
-    """An encoder: its vocabulary, weights by name, and the widths it was built with.
+    """An encoder: its vocabulary, its weights by name, and the widths it was built with.
 
-    papers: ids of the papers that it was trained on.
+    papers: ids of the papers that it learned from. origin: where they come from.
     """
 
     vocabulary: Vocabulary
     weights: dict[str, npt.NDArray[np.float32]]
     arguments: dict[str, Any]
     papers: frozenset[str]
+    origin: Origin = field(default_factory=Origin)
 
     def check_held_out(self, held_out: Collection[str]) -> None:
         """Raise UserError if the encoder was trained on any validation or test paper (ids)."""
@@ -58,17 +68,28 @@ def load_pretrained(folder: Path) -> Pretrained:
         if not (folder / name).is_file():
             raise UserError(f"{folder / name}: not found (pretrained); see pretraining/README.md")
     try:
-        config, files = read_bound(folder / CONFIG, (WEIGHTS, WORDS, PAPERS))
-        weights = {name: value.astype(np.float32) for name, value in load(files[WEIGHTS]).items()}
-        if damaged := [name for name, value in weights.items() if not np.isfinite(value).all()]:
-            raise ValueError(f"{damaged[0]} has values that are not finite")
-        vocabulary = Vocabulary(tuple(lines_of(files[WORDS])))
-        papers = frozenset(lines_of(files[PAPERS]))
-        arguments = dict(config["arguments"])
-        if config["model"] != PRETRAINABLE or set(arguments) != WIDTHS:
+        content, files = read_bound(folder / CONFIG, (WEIGHTS, WORDS, PAPERS), (FAMILIARITY,))
+        origin = Origin.from_json(content.pop(ORIGIN))
+        config = ModelConfig(**content)
+        config.check()
+        if config.model != PRETRAINABLE:
             raise ValueError(f"{CONFIG} describes another model than {PRETRAINABLE}")
-        if len(vocabulary) != len(weights[EMBEDDING]):
-            raise ValueError(f"{len(vocabulary)} words but {len(weights[EMBEDDING])} vectors")
+        papers = paper_ids.unpack_ids(files[PAPERS])
+        vocabulary = Vocabulary(tuple(lines_of(files[WORDS])))
+        arrays = _floats(files[WEIGHTS])
+        if len(vocabulary) != len(arrays[EMBEDDING]):
+            raise ValueError(f"{len(vocabulary)} words but {len(arrays[EMBEDDING])} vectors")
     except (SafetensorError, UserError, ValueError, TypeError, LookupError, RuntimeError) as error:
         raise UserError(f"{folder}: not a valid encoder (pretrained): {error}") from None
-    return Pretrained(vocabulary, weights, arguments, papers)
+    widths = {name: value for name, value in config.arguments.items() if name not in OF_THE_TASK}
+    return Pretrained(vocabulary, arrays, widths, papers, origin)
+
+
+def _floats(file: bytes) -> dict[str, npt.NDArray[np.float32]]:
+    """The weights in a file as float32, without the counters that some layers have."""
+    arrays = weights.from_bytes(file)
+    return {
+        name: value.astype(np.float32, copy=False)
+        for name, value in arrays.items()
+        if value.dtype.kind == "f"
+    }
