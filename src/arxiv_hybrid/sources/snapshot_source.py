@@ -189,6 +189,19 @@ def read_texts(
         yield from ((paper.id, paper.title, paper.abstract) for paper in block.papers)
 
 
+def blocks_of_all(path: Path, *, option: str) -> Iterator[ScannedBlock]:
+    """Yield the papers of every category, with what was counted, block by block in file order.
+
+    option: the option that named the file, for messages. Raises UserError if the file is empty.
+    """
+    lines = 0
+    for block in _scan_file(path, Request(str(path), all_kept=True), option, None):
+        lines += block.lines
+        yield block
+    if not lines:
+        raise UserError(f"{path}: is empty, expected one JSON object per line ({option})")
+
+
 def _scan_file(
     path: Path, request: Request, option: str, processes: int | None
 ) -> Iterator[ScannedBlock]:
