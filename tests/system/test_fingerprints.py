@@ -97,7 +97,7 @@ def test_every_change_in_a_folder_is_noticed(
 
 @pytest.mark.parametrize(
     "name",
-    [None, 3, ["a"], "", "none.csv", "corpus", "glove.6B", "~nosuchuser/a", "a\0b", "a" * 5000,
+    [None, 3, {"a": 1}, "", "none.csv", "corpus", "glove.6B", "~nosuchuser/a", "a\0b", "a" * 5000,
      "pipe", "loop", "/dev/zero", "file/inside"],
 )  # fmt: skip
 def test_what_is_no_file_has_no_digest_and_no_error(
@@ -107,6 +107,18 @@ def test_what_is_no_file_has_no_digest_and_no_error(
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "file").write_text("")
     assert digest(name) is None or name == "", "the root is a folder"
+
+
+def test_every_file_of_a_list_has_its_digest(tmp_path: Path, digest: Callable[[Any], Any]) -> None:
+    (tmp_path / "a").write_bytes(b"one")
+    (tmp_path / "b").write_bytes(b"two")
+    both = digest(["a", "b"])
+    assert both == [digest("a"), digest("b")]
+    assert digest(["b", "a"]) == both[::-1], "their order counts"
+    assert digest(["a", "none", 3]) == [both[0], None, None]
+    (tmp_path / "b").write_bytes(b"three")
+    assert digest(["a", "b"])[0] == both[0]
+    assert digest(["a", "b"])[1] != both[1]
 
 
 def test_an_unchanged_file_is_not_read_again(

@@ -37,8 +37,9 @@ def read_params(path: Path) -> dict[str, Any]:
 def write_fingerprints(out: Path, names: Mapping[str, Any], root: Path, memory: Path) -> None:
     """Write the digest of each file, or of the files directly in a folder, as JSON.
 
-    names: a path, relative to `root`, by the parameter that names it, such as `fetch.path`. Its
-    digest is null if there is no such file: the stage that needs it reports that. memory: a file
+    names: a path, relative to `root`, or a list of paths, by the parameter that names it, such as
+    `fetch.path`. Its digest is null if there is no such file: the stage that needs it reports that.
+    A list has the digests of its files, in their order. memory: a file
     for the digests, in a folder that exists; without it, files are only read more often.
     """
     known = _read(memory)
@@ -57,7 +58,9 @@ def write_fingerprints(out: Path, names: Mapping[str, Any], root: Path, memory: 
             print(f"{memory}: cannot be written: {error.strerror}; files are read again next time")
 
 
-def _fingerprint(root: Path, name: Any, known: dict[str, Any]) -> str | None:
+def _fingerprint(root: Path, name: Any, known: dict[str, Any]) -> str | list[Any] | None:
+    if isinstance(name, list):
+        return [_fingerprint(root, part, known) for part in name]
     if not isinstance(name, str):
         return None
     try:
