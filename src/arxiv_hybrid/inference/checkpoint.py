@@ -266,6 +266,11 @@ def load(folder: str | Path, *, device: str = "auto", precision: str = "auto") -
             paper_ids.count_ids(files[PAPERS])  # checks them
     except _DAMAGE as error:
         raise UserError(f"{folder}: not a sound model: {str(error)[:300]}") from None
+    if not config.classes:
+        raise UserError(
+            f"{folder}: was pre-trained without categories, so it cannot classify; train a "
+            "classifier that starts from it (pretrained)"
+        )
     model = model.to(device_config.device).eval()
     return Classifier(model, vocabulary, config, device_config, fitted, origin)
 

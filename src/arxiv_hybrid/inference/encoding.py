@@ -8,7 +8,7 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +47,28 @@ class Batch:
         """What the model returns for the two texts; a GPU need not count their tokens."""
         with known_token_counts(*self.token_counts):
             return model(self.title_ids, self.abstract_ids)
+
+
+class Papers(Protocol):
+    """N papers that give batches, whether they are kept in memory or on disk.
+
+    labels: (N,), or (N, C) bool if a paper may have several classes.
+    """
+
+    @property
+    def labels(self) -> Tensor:
+        """The labels of all papers."""
+
+    def __len__(self) -> int: ...
+
+    def batch(self, rows: npt.NDArray[np.int64]) -> Batch:
+        """The papers in `rows`, padded to the longest title and abstract among them."""
+
+    def lengths(self, text: TextName) -> npt.NDArray[np.int64]:
+        """Tokens of each title or of each abstract, (N,)."""
+
+    def take(self, rows: npt.NDArray[np.int64]) -> Papers:
+        """The papers in `rows`."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ class ModelConfig:
 
     temperature: logits are divided by it, see `calibration`. multi_label: a paper may have several
     classes; each then has a bias, see `calibration`, and a threshold, see `thresholds`. titles: the
-    full names of classes, where arXiv has one.
+    full names of classes, where arXiv has one. A model that was pre-trained without categories has
+    no classes: others start from it, but it cannot classify.
     """
 
     model: str
@@ -45,7 +46,8 @@ class ModelConfig:
             raise ValueError(f"temperature {self.temperature} is not positive")
         if not isinstance(self.multi_label, bool):
             raise ValueError("multi_label must be true or false")
-        if (outputs := self.arguments.get("num_classes")) != len(self.classes):
+        outputs = self.arguments.get("num_classes")
+        if outputs != (len(self.classes) or 1):  # a head needs an output to be built
             raise ValueError(f"{len(self.classes)} classes for {outputs} outputs")
         for name, value in self.arguments.items():
             _check_argument(name, value)
@@ -62,7 +64,7 @@ class ModelConfig:
             raise ValueError("classes must be a list")
         if not all(isinstance(name, str) and name.strip() for name in self.classes):
             raise ValueError("a class has no name")
-        if len(set(self.classes)) < len(self.classes) or len(self.classes) < 2:
+        if len(set(self.classes)) < len(self.classes) or len(self.classes) == 1:
             raise ValueError("classes must be at least two different names")
         if taken := {CATEGORY, CATEGORIES, UNSURE} & set(self.classes):
             raise ValueError(f"a class cannot be called {taken.pop()}")
@@ -86,6 +88,8 @@ def _check_argument(name: str, value: Any) -> None:
     """Raise ValueError if no model can have such an argument; the model checks its name."""
     if name == "dropout":
         sound = _is_number(value) and 0 <= value < 1
+    elif name == "pair_buckets" and type(value) is int and value == 0:
+        sound = True  # without word pairs
     elif isinstance(value, list):
         sound = bool(value) and all(_is_integer(item, WIDEST) for item in value)
     elif isinstance(value, float):

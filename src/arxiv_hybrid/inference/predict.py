@@ -7,12 +7,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from arxiv_hybrid.inference.devices import DeviceConfig
-from arxiv_hybrid.inference.encoding import EncodedPapers, sorted_batches
+from arxiv_hybrid.inference.encoding import Papers, sorted_batches
 from arxiv_hybrid.models.base import PaperClassifier
 
 
 @torch.inference_mode()
-def predict(model: PaperClassifier, papers: EncodedPapers, device_config: DeviceConfig) -> Tensor:
+def predict(model: PaperClassifier, papers: Papers, device_config: DeviceConfig) -> Tensor:
     """Logits (N, C) in float32, in the order of the papers, with dropout off."""
     model.eval()
     parts, orders = [], []
