@@ -51,8 +51,9 @@ SMALL = {
     "evaluate": {"bootstrap": 200},
 }
 SMALL_ENCODER = {
-    "dim": 12, "vector_epochs": 1, "epochs": 4, "batch_size": 16, "num_filters": 4,
-    "lstm_hidden": 4, "abstract_length": 40, "min_freq": 2, "texts": "texts.csv",
+    "dim": 12, "epochs": 4, "batch_size": 16, "num_filters": 4, "hidden": 8, "pair_buckets": 64,
+    "pair_dim": 2, "abstract_length": 40, "min_freq": 2, "min_papers": 10, "validation": 0.2,
+    "texts": "texts.csv",
 }  # fmt: skip
 STAGES = (
     "resolve", "fetch", "split", "audit", "glove", "augment", "vocab", "baseline", "train",

@@ -1,79 +1,77 @@
-"""Learn which title belongs to which abstract: the encoder that v5 starts from."""
+"""Learn categories, and which title belongs to which abstract: the model that v6 starts from."""
 
-from dataclasses import asdict
-
-from _shared import METRICS, MODEL, UNFINISHED, VECTORS, prepare, run, unlabelled_papers
+from _shared import HERE, METRICS, MODEL, PAPERS, UNFINISHED, prepare, root, run
 
 prepare()
 
-import pandas as pd
-import torch
+import numpy as np
 
-from arxiv_hybrid.inference.devices import choose_device
-from arxiv_hybrid.inference.encoding import encode_papers
-from arxiv_hybrid.models import PairedCNNLSTM
+from arxiv_hybrid.data.identifiers import UNKNOWN_MONTH
+from arxiv_hybrid.data.paper_arrays import load_arrays
+from arxiv_hybrid.evaluation.multi_label import MEASURES, scores
+from arxiv_hybrid.evaluation.predictions import Predictions
+from arxiv_hybrid.inference import checkpoint
+from arxiv_hybrid.inference.origin import Origin, today
 from arxiv_hybrid.params.pretraining import PretrainingParams
-from arxiv_hybrid.system.files import write_csv, write_json
+from arxiv_hybrid.reporting.encoder_card import encoder_card
+from arxiv_hybrid.system.files import write_csv, write_json, write_text
 from arxiv_hybrid.system.runtime import keep_freed_memory
-from arxiv_hybrid.text.vocabulary import SPECIAL, Vocabulary
-from arxiv_hybrid.training.pretraining import Settings, pretrain, print_epoch, save_pretrained
+from arxiv_hybrid.tracking import track
+from arxiv_hybrid.training.classifier import curves
+from arxiv_hybrid.training.encoder import TrainedEncoder, train_encoder
 from arxiv_hybrid.training.progress import discard
-from arxiv_hybrid.training.seed import seed_everything
-from arxiv_hybrid.vectors.matrix import embedding_matrix
-from arxiv_hybrid.vectors.storage import load_vectors
+from arxiv_hybrid.training.trainer import Epoch, print_epoch
 
 
 def main(params: PretrainingParams) -> None:
-    """Train, and save the encoder, its words and its curves."""
+    """Train, and save the model with its card and its curves."""
     keep_freed_memory()
-    device_config = choose_device(params.device, params.precision)
-    seed_everything(params.seed)
-    words, vectors = load_vectors(VECTORS)
-    vocabulary = Vocabulary((*SPECIAL, *words))
-    matrix, _ = embedding_matrix(vocabulary, words, vectors, dim=params.dim, seed=params.seed)
-    papers = unlabelled_papers(params)
-    encoded = encode_papers(
-        papers,
-        vocabulary,
-        title_length=params.title_length,
-        abstract_length=params.abstract_length,
-        device=device_config.device,
-    )
-    widths = {"num_filters": params.num_filters, "lstm_hidden": params.lstm_hidden}
-    model = PairedCNNLSTM(len(vocabulary), params.dim, **widths).to(device_config.device)
-    with torch.no_grad():
-        model.embedding.weight.copy_(torch.from_numpy(matrix))
-    settings = Settings(
-        epochs=params.epochs,
-        batch_size=params.batch_size,
-        learning_rate=params.learning_rate,
-        word_dropout=params.word_dropout,
-        temperature=params.temperature,
-        seed=params.seed,
-    )
-    history = pretrain(
-        model, encoded, settings, device_config, on_epoch=print_epoch, resume=UNFINISHED
-    )
-    save_pretrained(MODEL, model, vocabulary, widths, papers["id"])
-    curves = pd.DataFrame([asdict(epoch) for epoch in history])
-    write_csv(METRICS / "curves.csv", curves.drop(columns="documents_per_second"))
-    last = history[-1]
-    write_json(
-        METRICS / "encoder.json",
-        {
-            "papers": len(encoded),
-            "words": len(vocabulary),
-            "loss": last.loss,
-            "in_batch_accuracy": last.in_batch_accuracy,
-            "device": device_config.device.type,
-            "precision": device_config.precision,
-        },
-    )
+    arrays = load_arrays(PAPERS)
+    with track("encoder", params, root=root(), workspace=HERE) as mlrun:
+
+        def on_epoch(epoch: Epoch) -> None:
+            print_epoch(epoch)
+            mlrun.metrics(epoch.metrics, epoch.epoch)
+
+        encoder = train_encoder(arrays, params, on_epoch=on_epoch, resume=UNFINISHED)
+        figures = measured(encoder)
+        months = sorted(set(arrays.summary["months"]) - {UNKNOWN_MONTH}) or [""]
+        kept = {name: source["kept"] for name, source in arrays.summary["sources"].items()}
+        origin = Origin(kept, len(arrays), months[0], months[-1], today(), task="pre-trained")
+        model = encoder.classifier
+        checkpoint.save(
+            MODEL, model.model, model.vocabulary, model.config,
+            compact=True, origin=origin, papers=arrays.ids,
+        )  # fmt: skip
+        text = (HERE / "params.yaml").read_text(encoding="utf-8")
+        write_text(MODEL / "README.md", encoder_card(arrays.summary, figures, text))
+        write_csv(METRICS / "curves.csv", curves(encoder.history))
+        write_json(METRICS / "encoder.json", figures)
+        mlrun.tags({"model.digest": checkpoint.digest(MODEL)})
+        mlrun.metrics({"validation": figures})
+        mlrun.learning_curves(curves(encoder.history))
     discard(UNFINISHED)
-    print(
-        f"{last.in_batch_accuracy:.1%} of titles matched with their abstract among "
-        f"{params.batch_size} -> {MODEL}"
-    )
+    print(f"{encoder.history.summary} -> {MODEL}")
+
+
+def measured(encoder: TrainedEncoder) -> dict[str, float | int | str]:
+    """The figures of the validation papers, by name."""
+    model, best = encoder.classifier, encoder.history.best_epoch
+    figures = {
+        "papers": encoder.papers,
+        "validation_papers": len(encoder.listed),
+        "words": len(model.vocabulary),
+        "classes": len(model.config.classes),
+        "parameters": sum(p.numel() for p in model.model.parameters()),
+        "device": model.device_config.device.type,
+        "precision": model.device_config.precision,
+        **{name: value for name, value in best.metrics.items() if name.startswith("val_")},
+    }
+    if model.config.classes:
+        predictions = Predictions(encoder.probabilities, np.array(model.config.thresholds))
+        every = scores(encoder.listed, predictions, model.config.classes)
+        figures |= {name: every[name] for name in MEASURES}
+    return figures
 
 
 if __name__ == "__main__":

@@ -24,16 +24,14 @@ def accuracy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
 
 
 def save_encoder(folder: Path, papers: list[str]) -> None:
+    import saved_encoder
     import torch
 
-    from arxiv_hybrid.models.paired import PairedCNNLSTM
     from arxiv_hybrid.text.vocabulary import SPECIAL, Vocabulary
-    from arxiv_hybrid.training.pretraining import save_pretrained
 
     words = Vocabulary((*SPECIAL, "the", "of", "and", "data", "with"))
     torch.manual_seed(0)
-    sizes = {"num_filters": 4, "lstm_hidden": 4}
-    save_pretrained(folder, PairedCNNLSTM(len(words), 8, **sizes), words, sizes, papers)
+    saved_encoder.save_encoder(folder, words, papers)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sqlite3
 import subprocess
 from pathlib import Path
 
@@ -14,13 +15,15 @@ import yaml
 from clones import digests, environment, set_params, sh
 from conftest import ROOT, TINY
 
+from arxiv_hybrid.inference import checkpoint
 from arxiv_hybrid.inference.pretrained import load_pretrained
 from arxiv_hybrid.sources import synthetic
 
 pytestmark = pytest.mark.pipeline
-SMALL = {"dim": 12, "vector_epochs": 1, "epochs": 1, "batch_size": 16, "num_filters": 4,
-         "lstm_hidden": 4, "abstract_length": 40, "min_freq": 2, "leave_out": "known.csv",
-         "texts": "texts.csv"}  # fmt: skip
+SMALL = {"dim": 12, "epochs": 1, "batch_size": 16, "num_filters": 4, "hidden": 8,
+         "pair_buckets": 64, "pair_dim": 2, "abstract_length": 40, "min_freq": 2, "min_papers": 10,
+         "validation": 0.2, "texts": ["texts.csv", "more.csv.gz"], "leave_out": ["known.csv"],
+         "tracking": {"enabled": True, "experiment": "pre-training"}}  # fmt: skip
 COMMAND = ("dvc", "repro", "pretraining/dvc.yaml")
 
 
@@ -33,7 +36,7 @@ def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("dvc.yaml", "params.yaml", ".gitignore", ".dvcignore"):
         shutil.copy(ROOT / name, folder / name)
     caches = ("__pycache__", "*.egg-info")
-    results = {"pretraining": ("dvc.lock", "model", "vectors", "metrics")}
+    results = {"pretraining": ("dvc.lock", "model", "papers", "metrics")}
     for name in ("src", "stages", "pretraining"):
         ignored = shutil.ignore_patterns(*caches, *results.get(name, ()))
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
@@ -41,38 +44,67 @@ def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = folder / "pretraining/params.yaml"
     params = yaml.safe_load(path.read_text(encoding="utf-8"))
     path.write_text(yaml.safe_dump({**params, **SMALL}), encoding="utf-8")
-    papers = synthetic.generate(papers=140, label_noise=0.05, seed=3)[0].drop_duplicates("id")
-    papers["id"] = papers["id"].str.replace(
-        "synthetic", "unlabelled"
-    )  # so that none is a test paper
-    papers.to_csv(folder / "texts.csv", index=False)
-    secret = papers.head(20).assign(id=[f"other.{i}" for i in range(20)])
-    secret.to_csv(folder / "known.csv", index=False)
+    papers = synthetic.generate(papers=160, label_noise=0.05, seed=3)[0].drop_duplicates("id")
+    # so that none is a test paper
+    papers["id"] = papers["id"].str.replace("synthetic", "unlabelled")
+    papers.head(100).to_csv(folder / "texts.csv", index=False)
+    papers.tail(80).to_csv(folder / "more.csv.gz", index=False)
+    known = papers.head(20).assign(id=[f"other.{i}" for i in range(20)])
+    known.to_csv(folder / "known.csv", index=False)
     sh(folder, "git", "init", "-q")
     return folder
 
 
-def test_papers_that_are_left_out_are_not_learned_from(repo: Path) -> None:
+def test_all_papers_are_learned_from_but_those_left_out(repo: Path) -> None:
     sh(repo, *COMMAND)
-    metrics = json.loads((repo / "pretraining/metrics/encoder.json").read_text())
-    assert metrics["papers"] == 140 - 20, "known by their text, whatever their id"
-    curves = pd.read_csv(repo / "pretraining/metrics/curves.csv")
+    here = repo / "pretraining"
+    summary = json.loads((here / "papers/papers.json").read_text())["summary"]
+    assert summary["papers"] == 160 - 20, "known by their text, whatever their id"
+    assert summary["sources"]["more.csv.gz"]["left_out"] == {"repeated id": 20}
+    metrics = json.loads((here / "metrics/encoder.json").read_text())
+    assert metrics["papers"] + metrics["validation_papers"] == 140
+    assert 0 <= metrics["micro_f1"] <= 1
+    curves = pd.read_csv(here / "metrics/curves.csv")
     assert list(curves["epoch"]) == [1]
-    assert load_pretrained(repo / "pretraining/model").embeddings.shape[1] == 12
-    assert stages_run(sh(repo, *COMMAND).stdout) == ["inputs"]
+    assert curves[["train_loss", "val_loss", "val_accuracy"]].notna().all(None)
+    pretrained = load_pretrained(here / "model")
+    assert pretrained.embeddings.shape[1] == 12
+    assert len(pretrained.papers) == pretrained.origin.papers == 140
+    model = checkpoint.load(here / "model")
+    assert len(model.classify(pd.read_csv(repo / "known.csv", dtype=str))) == 20
+    card = (here / "model/README.md").read_text()
+    for part in ("140 papers", "| texts.csv | 80 |", "| more.csv.gz | 60 |", "CC0", "dim: 12",
+                 "text in leave_out: 20",
+                 f"| micro-F1 | {100 * metrics['micro_f1']:.1f} % |"):  # fmt: skip
+        assert part in card, part
+
+
+def test_the_run_and_its_curves_are_in_mlflow(repo: Path) -> None:
+    with sqlite3.connect(repo / "mlflow.db") as store:
+        query = "SELECT key, step FROM metrics"
+        logged = set(store.execute(query))
+        (name,) = store.execute("SELECT name FROM experiments WHERE experiment_id != 0").fetchone()
+    assert {("train_loss", 1), ("val_loss", 1), ("val_precision_at_1", 1)} <= logged
+    assert name == "pre-training"
+    path = repo / "pretraining/params.yaml"  # the other tests need no MLflow
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    content["tracking"]["enabled"] = False
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    assert stages_run(sh(repo, *COMMAND).stdout) == ["inputs"], "a log changes no result"
 
 
 def stages_run(output: str) -> list[str]:
     return re.findall(r"Running stage 'pretraining/dvc.yaml:(\w+)'", output)
 
 
-@pytest.mark.parametrize("name", ["texts.csv", "known.csv"])
+@pytest.mark.parametrize("name", ["more.csv.gz", "known.csv"])
 def test_changed_papers_are_learned_again(repo: Path, name: str) -> None:
     path = repo / name
-    before = path.read_text()
-    path.write_text(before.replace("learning", "teaching"))
-    assert stages_run(sh(repo, *COMMAND).stdout) == ["inputs", "vectors", "encoder"]
-    path.write_text(before)
+    before = path.read_bytes()
+    papers = pd.read_csv(path, dtype=str, keep_default_na=False)
+    papers.head(len(papers) - 1).to_csv(path, index=False)
+    assert stages_run(sh(repo, *COMMAND).stdout) == ["inputs", "papers", "encoder"]
+    path.write_bytes(before)
     restored = stages_run(sh(repo, *COMMAND).stdout)
     assert restored == ["inputs"], "the run cache has it"
 
@@ -80,7 +112,7 @@ def test_changed_papers_are_learned_again(repo: Path, name: str) -> None:
 def test_pretraining_resumes_after_kill_9(repo: Path) -> None:
     here, path = repo / "pretraining", repo / "pretraining/params.yaml"
     params = path.read_text(encoding="utf-8")
-    path.write_text(params.replace("epochs: 1\n", "epochs: 9\n"), encoding="utf-8")
+    path.write_text(yaml.safe_dump({**yaml.safe_load(params), "epochs": 9}), encoding="utf-8")
     kept = {p: p.read_bytes() for f in ("model", "metrics") for p in (here / f).iterdir()}
     sh(here, "python", "encoder.py")
     before = digests(here / "model")
@@ -103,16 +135,16 @@ def test_pretraining_resumes_after_kill_9(repo: Path) -> None:
 
 def test_a_classifier_starts_from_the_encoder_and_so_do_other_models(repo: Path) -> None:
     words = (repo / "pretraining/model/vocab.txt").read_text()
-    for model in ("v5", "v1"):
+    for model, filters in (("v6", 4), ("v1", 8)):
         none = {"num_filters": None, "lstm_hidden": None}
         small = {"num_filters": 8, "lstm_hidden": 8}
         set_params(repo, {"model": model, "pretrained": "pretraining/model",
-                          "architecture": none if model == "v5" else small})  # fmt: skip
+                          "architecture": none if model == "v6" else small})  # fmt: skip
         sh(repo, "dvc", "repro", "evaluate")
         config = json.loads((repo / "models/main/model.json").read_text())
         assert config["model"] == model
         assert config["arguments"]["embed_dim"] == 12
-        assert config["arguments"]["num_filters"] == (4 if model == "v5" else 8)
+        assert config["arguments"]["num_filters"] == filters
         assert (repo / "models/main/vocab.txt").read_text() == words
 
 
@@ -121,7 +153,10 @@ def test_a_classifier_starts_from_the_encoder_and_so_do_other_models(repo: Path)
     [
         ({"texts": None}, "texts: None is not allowed: name a file of papers"),
         ({"texts": "none.json"}, "none.json"),
-        ({"texts": "known.csv"}, "0 papers to learn from, need 32"),
+        ({"texts": ["texts.csv", "none.json"]}, "none.json: no such file (texts)"),
+        ({"leave_out": "none.csv"}, "none.csv: no such file (leave_out)"),
+        ({"texts": "known.csv"}, "known.csv: 0 papers to learn from, need 32 (texts)"),
+        ({"until": "1990-01"}, "0 papers to learn from, need 32"),
         ({"temperature": 0}, "temperature: 0 is not allowed"),
         ({"unknown": 1}, "unknown: unknown key"),
     ],
@@ -131,7 +166,9 @@ def test_mistakes_give_one_line(repo: Path, changes: dict[str, object], message:
     before = path.read_text(encoding="utf-8")
     path.write_text(yaml.safe_dump({**yaml.safe_load(before), **changes}), encoding="utf-8")
     here = repo / "pretraining"
-    done = sh(here, "python", "vectors.py", ok=False)
+    kept = digests(here / "papers")
+    done = sh(here, "python", "papers.py", ok=False)
+    assert digests(here / "papers") == kept
     path.write_text(before, encoding="utf-8")
     assert done.returncode == 2
     assert message in done.stderr
@@ -144,7 +181,7 @@ def test_the_readme_names_every_stage_as_dvc_does() -> None:
     for name, stage in stages.items():
         assert f"| `{name}` | {stage['desc']} |" in readme
         for dep in stage["deps"]:
-            assert dep == "vectors" or (ROOT / "pretraining" / dep).exists(), dep
+            assert dep == "papers" or (ROOT / "pretraining" / dep).exists(), dep
 
 
 def test_a_folder_that_is_not_there_is_named_before_any_work(repo: Path) -> None:

@@ -14,11 +14,10 @@ import torch
 import yaml
 from clones import set_params, sh
 from conftest import ROOT
+from saved_encoder import save_encoder
 
-from arxiv_hybrid.models.paired import PairedCNNLSTM
 from arxiv_hybrid.sources import synthetic
 from arxiv_hybrid.text.vocabulary import Vocabulary
-from arxiv_hybrid.training.pretraining import save_pretrained
 
 NAMED = {  # the parameter that names a file, and how a stage's script reads it
     "fetch.path": "SOURCES[source](params",
@@ -45,8 +44,8 @@ def test_a_stage_depends_on_the_files_that_it_reads() -> None:
         covered = {p for p in NAMED if any(p == k or p.startswith(f"{k}.") for k in keys)}
         assert covered == read, name
     pretraining = yaml.safe_load((ROOT / "pretraining/dvc.yaml").read_text())["stages"]
-    for name in ("vectors", "encoder"):
-        assert recorded(pretraining[name], "inputs.json") == {"texts", "leave_out"}
+    assert recorded(pretraining["papers"], "inputs.json") == {"texts", "leave_out"}
+    assert recorded(pretraining["encoder"], "inputs.json") == set(), "it reads the stage papers"
 
 
 @pytest.fixture(scope="module")
@@ -64,10 +63,7 @@ def project(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (mine / "words.vec").write_text("learning" + " 0.5" * 12 + "\n")
     torch.manual_seed(0)
     words = Vocabulary(("<PAD>", "<UNK>", "deep", "learning", "words"))
-    model = PairedCNNLSTM(len(words), 12, num_filters=4, lstm_hidden=4)
-    save_pretrained(
-        mine / "encoder", model, words, {"num_filters": 4, "lstm_hidden": 4}, ["other.1"]
-    )
+    save_encoder(mine / "encoder", words, ["other.1"], embed_dim=12)
     return folder
 
 

@@ -14,17 +14,16 @@ import pytest
 from conftest import CLASSES
 from damaged_models import file_damages
 from pyarrow import parquet
+from saved_encoder import save_encoder
 
 from arxiv_hybrid.data.label_set import LabelSet
 from arxiv_hybrid.evaluation.predictions import Predictions
 from arxiv_hybrid.inference import pretrained
-from arxiv_hybrid.models.paired import PairedCNNLSTM
 from arxiv_hybrid.scratch import next_word
 from arxiv_hybrid.system import digests
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.files import read_parquet, write_json, write_lines, write_parquet
 from arxiv_hybrid.text.vocabulary import Vocabulary
-from arxiv_hybrid.training.pretraining import save_pretrained
 from arxiv_hybrid.vectors.matrix import load_matrix, save_matrix
 from arxiv_hybrid.vectors.storage import load_vectors, save_vectors
 
@@ -58,8 +57,7 @@ def write_vectors(folder: Path, seed: int) -> None:
 
 def write_encoder(folder: Path, seed: int) -> None:
     vocabulary = Vocabulary(("<PAD>", "<UNK>", *(["a", "b"] if seed else ["b", "a"])))
-    widths = {"num_filters": 2 + seed, "lstm_hidden": 2}
-    save_pretrained(folder, PairedCNNLSTM(4, 3, **widths), vocabulary, widths, [str(seed)])
+    save_encoder(folder, vocabulary, [str(seed)], num_filters=2 + seed)
 
 
 def write_next_word(folder: Path, seed: int) -> None:

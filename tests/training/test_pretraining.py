@@ -1,8 +1,8 @@
-"""Pre-training: the objective, what the encoder learns, and what is saved."""
+"""Pre-training: papers on disk, the objectives, what the model learns, and resuming."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,56 +11,121 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
+from conftest import ROOT
 from torch.nn import functional as F
 
+from arxiv_hybrid.data.paper_arrays import PaperArrays, load_arrays
+from arxiv_hybrid.inference import checkpoint
 from arxiv_hybrid.inference.devices import DeviceConfig
-from arxiv_hybrid.inference.encoding import EncodedPapers, encode_papers
-from arxiv_hybrid.inference.model_config import CONFIG, PAPERS, WEIGHTS, WORDS
+from arxiv_hybrid.inference.encoding import encode_papers
+from arxiv_hybrid.inference.origin import Origin
 from arxiv_hybrid.inference.pretrained import load_pretrained
-from arxiv_hybrid.models.paired import PairedCNNLSTM
+from arxiv_hybrid.models import PooledCNN
+from arxiv_hybrid.params import load_section
+from arxiv_hybrid.params.pretraining import PretrainingParams
+from arxiv_hybrid.sources.corpus import CorpusSettings, gather
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.text.vocabulary import Vocabulary
+from arxiv_hybrid.training import pretraining
+from arxiv_hybrid.training import progress as progress_module
+from arxiv_hybrid.training.encoder import TrainedEncoder, train_encoder
+from arxiv_hybrid.training.from_encoder import load_encoder
 from arxiv_hybrid.training.pretraining import (
-    CLASSIFIER_ONLY,
-    PretrainEpoch,
+    Pretraining,
     Settings,
+    categories_loss,
     info_nce,
-    pretrain,
-    save_pretrained,
+    split,
 )
+from arxiv_hybrid.training.stored_papers import StoredPapers
+from arxiv_hybrid.training.trainer import Epoch
 
-CPU = DeviceConfig(torch.device("cpu"), "fp32")
-SIZES = {"num_filters": 8, "lstm_hidden": 6}
-FAST = Settings(epochs=25, batch_size=32, learning_rate=0.02, word_dropout=0.0)
+CPU = torch.device("cpu")
+LENGTHS = {"title_length": 8, "abstract_length": 40}
+SMALL: dict[str, Any] = {
+    "texts": "papers.csv", "dim": 12, "num_filters": 6, "kernel_sizes": [1, 3], "hidden": 16,
+    "pair_buckets": 256, "pair_dim": 4, "epochs": 2, "batch_size": 32, "learning_rate": 0.02,
+    "validation": 0.2, "precision": "fp32", "device": "cpu", **LENGTHS,
+}  # fmt: skip
+OBJECTIVES = [["categories"], ["titles"], ["categories", "titles"]]
+
+
+TOPICS = ("cs.AI", "cs.CL", "cs.CV", "cs.LG", "math.CO", "hep-th")
 
 
 @pytest.fixture(scope="module")
-def encoded(splits: dict[str, pd.DataFrame], vocabulary: Vocabulary) -> EncodedPapers:
-    return encode_papers(
-        splits["train"], vocabulary, title_length=12, abstract_length=60, device=CPU.device
-    )
+def table() -> pd.DataFrame:
+    """240 papers whose words tell their category; a few list only a category that is rare."""
+    random = np.random.default_rng(0)
+    rows = []
+    for number in range(240):
+        topic, other = random.permutation(len(TOPICS))[:2]
+        listed = [TOPICS[topic], TOPICS[other]] if number % 3 == 0 else [TOPICS[topic]]
+        if number % 29 == 0:
+            listed = ["q-bio.BM"]
+        words = [f"word{topic}{i}" for i in random.integers(0, 8, 20)]
+        words += [f"word{other}{i}" for i in random.integers(0, 8, 20 if number % 3 == 0 else 0)]
+        words += [f"common{i}" for i in random.integers(0, 50, 10)]
+        title, abstract = (" ".join(random.permutation(words)[:n]) for n in (6, 50))
+        rows.append((f"2501.{number:05}", title, abstract, ",".join(listed)))
+    return pd.DataFrame(rows, columns=["id", "title", "abstract", "all_categories"])
 
 
-def make(vocabulary: Vocabulary) -> PairedCNNLSTM:
-    torch.manual_seed(0)
-    return PairedCNNLSTM(len(vocabulary), 12, dropout=0.1, **SIZES)
+@pytest.fixture(scope="module")
+def arrays(table: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> PaperArrays:
+    folder = tmp_path_factory.mktemp("corpus")
+    table.to_csv(folder / "papers.csv", index=False)
+    settings = CorpusSettings(vocabulary=5000, min_freq=2, min_papers=20, **LENGTHS)
+    gather([folder / "papers.csv"], [], settings, folder / "papers")
+    return load_arrays(folder / "papers")
 
 
-def learned(
-    vocabulary: Vocabulary, encoded: EncodedPapers, settings: Settings = FAST
-) -> tuple[PairedCNNLSTM, list[PretrainEpoch]]:
-    model = make(vocabulary)
-    return model, pretrain(model, encoded, settings, CPU)
+def params_of(**changes: Any) -> PretrainingParams:
+    content = yaml.safe_load((ROOT / "pretraining/params.yaml").read_text(encoding="utf-8"))
+    return PretrainingParams.model_validate({**content, **SMALL, **changes})
 
 
-@pytest.fixture
-def folder(vocabulary: Vocabulary, tmp_path: Path) -> Path:
-    model = make(vocabulary)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.mul_(0.5)
-    save_pretrained(tmp_path / "encoder", model, vocabulary, SIZES, ["2501.00001", "2501.00002"])
-    return tmp_path / "encoder"
+def trained(arrays: PaperArrays, **changes: Any) -> TrainedEncoder:
+    return train_encoder(arrays, params_of(**changes))
+
+
+def weights_of(encoder: TrainedEncoder) -> dict[str, torch.Tensor]:
+    return encoder.classifier.model.state_dict()
+
+
+def test_batches_from_disk_are_those_from_memory(table: pd.DataFrame, arrays: PaperArrays) -> None:
+    stored = StoredPapers(arrays, np.arange(len(arrays)), CPU)
+    words = Vocabulary(tuple(arrays.words))
+    encoded = encode_papers(table[["id", "title", "abstract"]], words, device=CPU, **LENGTHS)
+    assert len(stored) == len(encoded) == len(table)
+    rows = np.random.default_rng(0).permutation(len(table))[:50]
+    for papers in (stored, stored.take(np.arange(len(arrays))), stored.in_memory()):
+        batch, expected = papers.batch(rows), encoded.batch(rows)
+        assert torch.equal(batch.title_ids, expected.title_ids)
+        assert torch.equal(batch.abstract_ids, expected.abstract_ids)
+        assert batch.title_ids.dtype == expected.title_ids.dtype
+        assert batch.token_counts == expected.token_counts
+        assert torch.equal(batch.labels, stored.labels[torch.from_numpy(rows)])
+        for text in ("title", "abstract"):
+            assert np.array_equal(papers.lengths(text), encoded.lengths(text))
+    listed = [set(names.split(",")) for names in table["all_categories"]]
+    expected_labels = [[name in names for name in arrays.classes] for names in listed]
+    assert stored.labels.tolist() == expected_labels
+    assert not stored.labels.any(1).all(), "some papers list only a rare category"
+    some = stored.take(rows)
+    assert torch.equal(some.batch(np.array([3, 1])).title_ids, stored.batch(rows[[3, 1]]).title_ids)
+
+
+def test_the_loss_of_categories_is_a_mean_over_labelled_papers() -> None:
+    logits = torch.tensor([[2.0, -1.0, 0.5], [0.0, 3.0, -2.0], [1.0, 1.0, 1.0]])
+    labels = torch.tensor([[True, False, True], [True, False, False], [False, False, False]])
+    loss, precision = categories_loss(logits, labels)
+    terms = F.binary_cross_entropy_with_logits(logits, labels.float(), reduction="none").sum(1)
+    torch.testing.assert_close(loss, terms[:2].mean())
+    assert precision.item() == 0.5
+    nothing, none = categories_loss(logits[2:], labels[2:])
+    assert (nothing.item(), none.item()) == (0, 0)
 
 
 def test_the_loss_is_smallest_if_each_title_matches_its_abstract() -> None:
@@ -83,67 +148,225 @@ def test_both_directions_count() -> None:
     torch.testing.assert_close(loss, back)
 
 
-def test_pretraining_improves_in_batch_accuracy_and_loss(
-    vocabulary: Vocabulary, encoded: EncodedPapers
+@pytest.mark.parametrize("objectives", OBJECTIVES)
+def test_each_objective_is_learned_alone_and_with_the_other(
+    arrays: PaperArrays, objectives: list[str]
 ) -> None:
-    _, history = learned(vocabulary, encoded)
-    assert [epoch.epoch for epoch in history] == list(range(1, FAST.epochs + 1))
-    assert history[-1].in_batch_accuracy > 4 / 32, "four times the accuracy of guessing"
-    assert history[-1].loss < history[0].loss
+    encoder = trained(arrays, objectives=objectives, epochs=6)
+    history = encoder.history
+    assert history.epochs[-1].train_loss < history.epochs[0].train_loss
+    best, classes = history.best_epoch, encoder.classifier.config.classes
+    if "categories" in objectives:
+        assert best.score == "precision_at_1"
+        shares = StoredPapers(arrays, np.arange(len(arrays)), CPU).labels.float().mean(0)
+        assert best.val_accuracy > float(shares.max()) + 0.1, "more than the most common category"
+        assert classes == arrays.classes
+        likeliest = encoder.probabilities.argmax(1)
+        found = encoder.listed[np.arange(len(likeliest)), likeliest].mean()
+        assert found == pytest.approx(best.val_accuracy), "the last model is the best epoch's"
+        assert len(encoder.classifier.config.thresholds) == len(classes)
+    else:
+        assert best.score == "in_batch_accuracy"
+        assert best.val_accuracy > 4 / 32, "four times the accuracy of guessing"
+        assert classes == []
 
 
-def test_labels_are_ignored(vocabulary: Vocabulary, encoded: EncodedPapers) -> None:
-    short = replace(FAST, epochs=1)
-    model, _ = learned(vocabulary, encoded, short)
-    other, _ = learned(vocabulary, replace(encoded, labels=encoded.labels.flip(0)), short)
-    for name, value in model.state_dict().items():
-        assert torch.equal(value, other.state_dict()[name]), name
+def test_only_what_the_objectives_need_is_trained(arrays: PaperArrays) -> None:
+    changed = {}
+    for objectives in OBJECTIVES:
+        before = weights_of(trained(arrays, objectives=objectives, epochs=1, learning_rate=1e-12))
+        after = weights_of(trained(arrays, objectives=objectives, epochs=1))
+        changed[len(objectives), objectives[0]] = {
+            name for name, value in after.items() if (value - before[name]).abs().max() > 1e-6
+        }
+    both = changed[2, "categories"]
+    projections = {name for name in both if name.startswith(("title_proj", "abstract_proj"))}
+    assert len(projections) == 4
+    assert changed[1, "categories"] == both - projections
+    assert changed[1, "titles"] > projections
+    assert not {name for name in changed[1, "titles"] if name.startswith(("head", "hidden", "pai"))}
 
 
-def test_the_head_is_not_trained(vocabulary: Vocabulary, encoded: EncodedPapers) -> None:
-    before = make(vocabulary).state_dict()
-    model, _ = learned(vocabulary, encoded, replace(FAST, epochs=1))
-    changed = {name for name, value in model.state_dict().items() if (value != before[name]).any()}
-    assert changed == {name for name in before if not name.startswith(CLASSIFIER_ONLY)}
+def test_the_untrained_model_predicts_the_shares_of_categories(arrays: PaperArrays) -> None:
+    encoder = trained(arrays, epochs=1, learning_rate=1e-12)
+    train, _ = split(arrays, Settings(validation=SMALL["validation"]), CPU)
+    shares = (train.labels.sum(0) + 1) / (len(train) + 2)
+    torch.testing.assert_close(encoder.classifier.model.head.bias, shares.logit())
 
 
-def test_the_saved_encoder_is_read(folder: Path, vocabulary: Vocabulary) -> None:
-    assert sorted(path.name for path in folder.iterdir()) == sorted(
-        (CONFIG, PAPERS, WEIGHTS, WORDS)
-    )
-    pretrained = load_pretrained(folder)
-    assert pretrained.vocabulary == vocabulary
-    assert pretrained.arguments == {"embed_dim": 12, **SIZES}
-    words, vectors = pretrained.word_vectors()
-    assert words == list(vocabulary.words[2:])
-    assert np.array_equal(vectors, pretrained.embeddings[2:])
+def test_validation_papers_are_held_back_by_their_ids(arrays: PaperArrays) -> None:
+    settings = Settings(validation=0.2)
+    train, val = split(arrays, settings, CPU)
+    assert not set(train.rows) & set(val.rows)
+    unlabelled = set(np.flatnonzero(arrays.label_counts == 0))
+    assert set(train.rows) | set(val.rows) | unlabelled == set(range(len(arrays)))
+    assert not (set(train.rows) | set(val.rows)) & unlabelled, "nothing to learn from them"
+    assert 0.1 < len(val) / len(arrays) < 0.3
+    later = replace(arrays, ids=[*arrays.ids[:100], *(f"other.{i}" for i in range(140))])
+    _, again = split(later, settings, CPU)
+    assert [r for r in again.rows if r < 100] == [r for r in val.rows if r < 100]
+    both = split(arrays, replace(settings, objectives=("categories", "titles")), CPU)
+    assert set(both[0].rows) & unlabelled, "their titles count"
+    assert not set(both[1].rows) & unlabelled, "precision needs labels"
+    titles = split(arrays, replace(settings, objectives=("titles",)), CPU)
+    assert sum(map(len, titles)) == len(arrays)
 
 
-@pytest.mark.parametrize("name", [CONFIG, WEIGHTS, WORDS])
-def test_a_missing_or_damaged_file_is_named(folder: Path, name: str) -> None:
-    content = (folder / name).read_bytes()
-    (folder / name).write_bytes(content[: len(content) // 2])
-    with pytest.raises(UserError, match="not a valid encoder"):
-        load_pretrained(folder)
-    (folder / name).unlink()
-    with pytest.raises(UserError, match=f"{name}: not found"):
-        load_pretrained(folder)
+def test_papers_without_labels_change_nothing_but_the_titles(arrays: PaperArrays) -> None:
+    rows = np.flatnonzero(arrays.label_counts == 0)[:4]
+    labelled = np.flatnonzero(arrays.label_counts > 0)[:12]
+    stored = StoredPapers(arrays, np.concatenate([labelled, rows]), CPU)
+    encoder = trained(arrays, epochs=1)
+    device = DeviceConfig(CPU, "fp32")
+    for objectives in (("categories",), ("titles",)):
+        settings = Settings(objectives=objectives, word_dropout=0.0)
+        task = Pretraining(encoder.classifier.model, settings, device, len(stored))
+        task.model.eval()
+        few, all_ = (
+            task.training_step(stored.batch(np.arange(size))).loss.item() for size in (12, 16)
+        )
+        assert (few == pytest.approx(all_, rel=1e-5)) == (objectives == ("categories",))
+
+
+class Killed(Exception):  # noqa: N818
+    """The process ended here."""
+
+
+@pytest.mark.parametrize("objectives", OBJECTIVES)
+def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(
+    arrays: PaperArrays,
+    objectives: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(progress_module, "ALLOWANCE", 1e9)  # every epoch is saved
+    params = params_of(objectives=objectives, epochs=3)
+
+    def kill(after: int) -> Callable[[Epoch], None]:
+        def on_epoch(epoch: Epoch) -> None:
+            if epoch.epoch >= after:
+                raise Killed
+
+        return on_epoch
+
+    expected = train_encoder(arrays, params)
+    for after in (1, 2):
+        with pytest.raises(Killed):
+            train_encoder(arrays, params, on_epoch=kill(after), resume=tmp_path)
+    resumed = train_encoder(arrays, params, resume=tmp_path)
+    assert "resuming after epoch 2 of 3\n" in capsys.readouterr().err
+    for name, value in weights_of(expected).items():
+        assert torch.equal(weights_of(resumed)[name], value), name
+    assert resumed.classifier.config == expected.classifier.config
+    train_encoder(arrays, params_of(objectives=objectives, epochs=3, seed=1), resume=tmp_path)
+    assert "starting anew: " in capsys.readouterr().err
+    other = replace(arrays, digest="another corpus")
+    train_encoder(other, params, resume=tmp_path)
+    assert "papers" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    "config",
-    [{"model": "v6"}, {"model": "v9", "arguments": SIZES}, {"model": "v6", "arguments": {"a": 1}}],
+    ("changes", "few", "message"),
+    [
+        ({}, {"classes": ["cs.AI"]}, "objectives: categories needs two of them .* found 1"),
+        ({}, {"classes": []}, "objectives: categories needs two of them .* found 0"),
+        ({"validation": 0.0001}, {}, r"validation: \d+ papers to train on and 0 held back"),
+        ({"learning_rate": 10.0, "embedding_rate_scale": 100.0, "epochs": 9}, {}, "diverged"),
+    ],
 )
-def test_config_of_another_model_is_refused(folder: Path, config: dict[str, Any]) -> None:
-    (folder / CONFIG).write_text(json.dumps(config))
-    with pytest.raises(UserError, match="not a valid encoder"):
-        load_pretrained(folder)
+def test_what_cannot_be_learned_is_one_line(
+    arrays: PaperArrays, changes: dict[str, Any], few: dict[str, Any], message: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    if "diverged" in message:
+        monkeypatch.setattr(
+            pretraining, "categories_loss", lambda x, _: (x.sum() * torch.inf, x.sum())
+        )
+    with pytest.raises(UserError, match=message) as caught:
+        train_encoder(replace(arrays, **few), params_of(**changes))
+    assert "\n" not in str(caught.value)
 
 
-def test_an_encoder_trained_on_held_out_papers_is_refused(folder: Path) -> None:
-    pretrained = load_pretrained(folder)
-    pretrained.check_held_out({"2501.00003"})
-    with pytest.raises(
-        UserError, match=r"1 validation or test papers, such as 2501.00002; pre-train"
-    ):
-        pretrained.check_held_out({"2501.00002", "2501.00003"})
+def test_a_line_says_how_far_it_is(arrays: PaperArrays, capsys: pytest.CaptureFixture[str]) -> None:
+    encoder = trained(arrays, epochs=1)
+    capsys.readouterr()
+    rows = np.arange(len(arrays))
+    task = Pretraining(
+        encoder.classifier.model, Settings(), DeviceConfig(CPU, "fp32"), papers=len(arrays)
+    )
+    seconds = iter([0, 5, 21, 30, 42, 60, 70])
+    task._ticker = pretraining.Ticker(20, lambda: next(seconds))
+    papers = StoredPapers(arrays, rows, CPU)
+    for start in range(0, 100, 20):
+        task.training_step(papers.batch(rows[start : start + 20]))
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(" papers/s")[0] for line in lines] == [
+        "  40 of 240 papers, 2", "  80 of 240 papers, 2"
+    ]  # fmt: skip
+
+
+def test_the_model_is_saved_and_classifies(arrays: PaperArrays, tmp_path: Path) -> None:
+    encoder = trained(arrays, epochs=4)
+    model = encoder.classifier
+    checkpoint.save(
+        tmp_path / "model", model.model, model.vocabulary, model.config,
+        compact=True, origin=Origin({"papers.csv": 240}, 240), papers=arrays.ids,
+    )  # fmt: skip
+    loaded = checkpoint.load(tmp_path / "model", device="cpu")
+    texts = pd.DataFrame({"title": ["Deep learning"], "abstract": ["We learn deep networks."]})
+    classified = loaded.classify(texts)
+    assert set(arrays.classes) <= set(classified.columns)
+    difference = loaded.probabilities(texts) - model.probabilities(texts)
+    assert difference.abs().max() < 0.02, "compact weights"
+
+
+def test_a_model_without_categories_is_only_a_start(arrays: PaperArrays, tmp_path: Path) -> None:
+    model = trained(arrays, objectives=["titles"], epochs=1, pair_buckets=0).classifier
+    checkpoint.save(
+        tmp_path / "model", model.model, model.vocabulary, model.config,
+        compact=True, origin=Origin({"papers.csv": 240}, 240), papers=arrays.ids,
+    )  # fmt: skip
+    pretrained = load_pretrained(tmp_path / "model")
+    assert pretrained.papers == set(arrays.ids)
+    with pytest.raises(UserError, match=r"was pre-trained without categories") as caught:
+        checkpoint.load(tmp_path / "model")
+    assert "\n" not in str(caught.value)
+    torch.manual_seed(0)
+    started = PooledCNN(vocab_size=len(arrays.words), num_classes=3, **pretrained.arguments)
+    load_encoder(started, pretrained)
+    learned = model.model.title_projection.weight
+    torch.testing.assert_close(started.title_projection.weight, learned, rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"texts": None}, "texts: None is not allowed: name a file of papers"),
+        ({"texts": []}, "name a file of papers"),
+        ({"texts": ["a.json", "a.json"]}, "a file is named twice"),
+        ({"leave_out": ["a.csv", ""]}, "a file has no name"),
+        ({"until": "2025"}, "expected a month such as '2025-10'"),
+        ({"until": "2025-13"}, "expected a month such as '2025-10'"),
+        ({"until": 202510}, "expected a month such as '2025-10'"),
+        ({"objectives": []}, "objectives: \\[\\] is not allowed"),
+        ({"objectives": ["titles", "titles"]}, "an objective is named twice"),
+        ({"objectives": ["words"]}, "objectives"),
+        ({"pair_buckets": 1000}, "must be 0 or a power of two"),
+        ({"kernel_sizes": []}, "kernel_sizes"),
+        ({"validation": 0}, "validation: 0 is not allowed"),
+        ({"unknown": 1}, "unknown: unknown key"),
+    ],
+)
+def test_mistakes_in_parameters_are_one_line(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    content = yaml.safe_load((ROOT / "pretraining/params.yaml").read_text(encoding="utf-8"))
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump({**content, "texts": "a.json", **changes}), encoding="utf-8")
+    with pytest.raises(UserError, match=message) as caught:
+        load_section(path, PretrainingParams)
+    assert "\n" not in str(caught.value)
+    path.write_text(yaml.safe_dump({**content, "texts": ["a.json", "b.csv"]}), encoding="utf-8")
+    params = load_section(path, PretrainingParams)
+    assert (params.text_files, params.left_out_files) == (["a.json", "b.csv"], [])

@@ -21,9 +21,6 @@ import torch
 from conftest import CLASSES, SEVERAL, merged
 from safetensors.torch import save as serialize
 
-from arxiv_hybrid.inference.devices import DeviceConfig
-from arxiv_hybrid.inference.encoding import EncodedPapers, encode_papers
-from arxiv_hybrid.models.paired import PairedCNNLSTM
 from arxiv_hybrid.params import parse
 from arxiv_hybrid.system.errors import exit_on_user_error
 from arxiv_hybrid.text.vocabulary import Vocabulary
@@ -31,7 +28,6 @@ from arxiv_hybrid.training import progress as progress_module
 from arxiv_hybrid.training.classifier import train_classifier
 from arxiv_hybrid.training.distributed import Group, process_group
 from arxiv_hybrid.training.optimizers import ModelOptimizer, OptimizerConfig
-from arxiv_hybrid.training.pretraining import PretrainEpoch, Settings, pretrain
 from arxiv_hybrid.training.progress import FILE, Progress, discard
 from arxiv_hybrid.training.seed import random_state, restore_random_state
 from arxiv_hybrid.training.trainer import Epoch, History, print_epoch
@@ -291,39 +287,6 @@ def test_the_state_of_every_optimizer_is_complete(
     epochs(resumed, other, 3, 6)
     assert serialize(resumed.state_dict()) == serialize(model.state_dict())
     assert other.learning_rate == optimizer.learning_rate
-
-
-@pytest.fixture
-def encoded(splits: dict[str, pd.DataFrame], vocabulary: Vocabulary) -> EncodedPapers:
-    lengths = {"title_length": 12, "abstract_length": 60}
-    return encode_papers(splits["train"], vocabulary, device=CPU, **lengths)
-
-
-def test_pretraining_resumes(
-    encoded: EncodedPapers, vocabulary: Vocabulary, tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    settings = Settings(epochs=4, batch_size=32)
-
-    def run(resume: Path | None, until: int = 9, settings: Settings = settings):
-        def on_epoch(epoch: PretrainEpoch) -> None:
-            if epoch.epoch >= until:
-                raise Killed
-
-        torch.manual_seed(0)
-        model = PairedCNNLSTM(len(vocabulary), 12, dropout=0.1, num_filters=8, lstm_hidden=6)
-        config = DeviceConfig(CPU, "fp32")
-        history = pretrain(model, encoded, settings, config, on_epoch=on_epoch, resume=resume)
-        return serialize(model.state_dict()), [(e.loss, e.in_batch_accuracy) for e in history]
-
-    expected = run(None)
-    for until in (1, 3):
-        with pytest.raises(Killed):
-            run(tmp_path, until)
-    assert run(tmp_path) == expected
-    assert "resuming after epoch 3 of 4\n" in capsys.readouterr().err
-    run(tmp_path, settings=Settings(epochs=4, batch_size=32, temperature=0.1))
-    assert "starting anew: temperature changed\n" in capsys.readouterr().err
 
 
 class Fork:

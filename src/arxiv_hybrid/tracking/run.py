@@ -1,4 +1,4 @@
-"""An MLflow run for each train, evaluate and ensemble stage.
+"""An MLflow run for each train, evaluate and ensemble stage, and for pre-training.
 
 Tracking is a log, never a requirement: without mlflow, or with a server that does not answer, a
 run prints one warning and continues, and the later stages of the pipeline do not try again. Where
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from arxiv_hybrid.params import Params
+    from arxiv_hybrid.params.pretraining import PretrainingParams
+
+    Tracked = Params | PretrainingParams
 
 MAX_PARAM_LENGTH = 500
 _STOPPED = "MLflow stopped logging this run"
@@ -166,7 +169,7 @@ class Run:
 
 @contextmanager
 def track(
-    stage: str, params: Params, *, root: Path, workspace: Path, quiet: bool = False
+    stage: str, params: Tracked, *, root: Path, workspace: Path, quiet: bool = False
 ) -> Iterator[Run]:
     """Open the MLflow run of a stage; it ends FAILED or KILLED if the stage does.
 
@@ -190,7 +193,7 @@ def track(
         run.end(status)
 
 
-def _start(stage: str, params: Params, root: Path, workspace: Path) -> Run:
+def _start(stage: str, params: Tracked, root: Path, workspace: Path) -> Run:
     """Import mlflow and start a run; one that logs nothing if that fails, with a warning."""
     try:
         mlflow = import_mlflow()
@@ -209,7 +212,7 @@ def _start(stage: str, params: Params, root: Path, workspace: Path) -> Run:
             run_name=redact(f"{stage} {experiment}"),
             tags=tags,
             description=_description(stage, params),
-            log_system_metrics=stage == "train",
+            log_system_metrics=stage in ("train", "encoder"),
         )
 
     run = Run(mlflow, budget)
@@ -217,7 +220,7 @@ def _start(stage: str, params: Params, root: Path, workspace: Path) -> Run:
     return run
 
 
-def _description(stage: str, params: Params) -> str | None:
+def _description(stage: str, params: Any) -> str | None:
     if stage not in DESCRIPTIONS:
         return None
     return DESCRIPTIONS[stage].format(

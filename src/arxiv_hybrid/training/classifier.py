@@ -24,7 +24,7 @@ from arxiv_hybrid.inference.calibration import (
 )
 from arxiv_hybrid.inference.checkpoint import Classifier, ModelConfig
 from arxiv_hybrid.inference.devices import DeviceConfig, choose_device
-from arxiv_hybrid.inference.encoding import Batch, EncodedPapers
+from arxiv_hybrid.inference.encoding import Batch, EncodedPapers, Papers
 from arxiv_hybrid.inference.familiarity import fit_familiarity
 from arxiv_hybrid.inference.predict import predict
 from arxiv_hybrid.inference.pretrained import Pretrained
@@ -94,7 +94,7 @@ class Classification(Task):
         target = mixup.majority(labels) if mixup else labels
         return StepResult(loss, _hits(logits.detach(), target).sum())
 
-    def lengths(self, papers: EncodedPapers) -> npt.NDArray[np.int64]:
+    def lengths(self, papers: Papers) -> npt.NDArray[np.int64]:
         """Lengths of the text whose padding costs this model time."""
         return papers.lengths(self.model.bucket_by)
 
@@ -104,13 +104,13 @@ class Classification(Task):
             return super().weight(labels)
         return self.class_weights[labels].sum()
 
-    def validate(self, papers: EncodedPapers, group: Group) -> tuple[float, float]:
+    def validate(self, papers: Papers, group: Group) -> tuple[float, float]:
         """See `Task.validate`."""
         logits = self._predict(papers, group)
         accuracy = _hits(logits, papers.labels).double().mean()
         return float(self.loss(logits, papers.labels)), float(accuracy)
 
-    def _predict(self, papers: EncodedPapers, group: Group) -> Tensor:
+    def _predict(self, papers: Papers, group: Group) -> Tensor:
         """Logits (N, C), each process of the group computing its shard."""
         if group.size == 1:
             return predict(self.model, papers, self.device_config)

@@ -1,17 +1,16 @@
-"""Contrastive pre-training without labels: match titles with abstracts.
+"""Pre-training of v6 on many papers: all categories that they list, and titles with abstracts.
 
-An encoder that matches them captures the topic of a paper, which largely determines its category.
-Sentence embeddings are trained with the same objective on many kinds of pairs (van den Oord et al.
-2018 for the loss). Here all pairs, and the text behind the word vectors, come from papers.
+The categories of arXiv are free labels of every paper: binary cross-entropy, summed over them.
+Without labels, matching titles with abstracts captures the topic of a paper, which largely
+determines its categories (InfoNCE, van den Oord et al. 2018).
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable
+import hashlib
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,39 +18,45 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from arxiv_hybrid.inference import checkpoint
-from arxiv_hybrid.inference.checkpoint import ModelConfig
+from arxiv_hybrid.data.paper_arrays import PaperArrays
 from arxiv_hybrid.inference.devices import DeviceConfig
-from arxiv_hybrid.inference.encoding import Batch, EncodedPapers
-from arxiv_hybrid.inference.origin import Origin
-from arxiv_hybrid.models.paired import PairedCNNLSTM
-from arxiv_hybrid.params import PRETRAINABLE
-from arxiv_hybrid.text.vocabulary import Vocabulary
+from arxiv_hybrid.inference.encoding import Batch, Papers
+from arxiv_hybrid.models.pooled import PooledCNN
+from arxiv_hybrid.system.errors import UserError
+from arxiv_hybrid.system.ticker import Ticker
+from arxiv_hybrid.training.distributed import Group
 from arxiv_hybrid.training.optimizers import OptimizerConfig
 from arxiv_hybrid.training.progress import Progress, run_identity
 from arxiv_hybrid.training.regularizer import Regularizer
-from arxiv_hybrid.training.trainer import Epoch, StepResult, Task, Trainer, TrainerConfig
+from arxiv_hybrid.training.stored_papers import StoredPapers
+from arxiv_hybrid.training.trainer import Epoch, History, StepResult, Task, Trainer, TrainerConfig
 
-SHARED_DIM = 256  # of the joint embedding space of titles and abstracts
-PROJECTION_DROPOUT = 0.1
-CLASSIFIER_ONLY = ("head.", "fusion.")  # weights that need labels to be trained; not taken over
+CATEGORIES, TITLES = "categories", "titles"
+FEWEST = 2  # validation papers
+
+Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Settings:
     """How to pre-train.
 
-    learning_rate: peak of one cycle. temperature: cosines are divided by it. word_dropout: share of
-    hidden tokens.
+    objectives: `categories`, `titles` or both. titles_weight: of the loss of titles beside that of
+    categories. temperature: cosines are divided by it. learning_rate: peak of one cycle; word
+    vectors and pairs learn at `embedding_rate_scale` times it. word_dropout: share of hidden
+    tokens. validation: share of the papers held back, by a hash of the id.
     """
 
+    objectives: tuple[str, ...] = (CATEGORIES,)
+    titles_weight: float = 1.0
+    temperature: float = 0.07
     epochs: int = 4
     batch_size: int = 256
     learning_rate: float = 0.002
-    embedding_rate_scale: float = 0.2
-    word_dropout: float = 0.2
-    temperature: float = 0.07
+    embedding_rate_scale: float = 5.0
+    word_dropout: float = 0.05
     weight_decay: float = 0.001
+    validation: float = 0.01
     seed: int = 42
 
     def trainer_config(self) -> TrainerConfig:
@@ -73,65 +78,103 @@ class Settings:
         )
 
 
-@dataclass(frozen=True)
-class PretrainEpoch:
-    """The metrics of one pass.
+class Outputs(nn.Module):
+    """What the objectives compare, from one pass of the encoder."""
 
-    in_batch_accuracy: share of titles whose abstract scores highest in the batch.
+    def __init__(self, model: PooledCNN, objectives: tuple[str, ...]) -> None:
+        super().__init__()
+        self.model, self.objectives = model, objectives
+
+    def forward(
+        self, title_ids: Tensor, abstract_ids: Tensor
+    ) -> tuple[Tensor | None, tuple[Tensor, Tensor] | None]:
+        """Logits (B, C), and unit vectors (B, D) of titles and abstracts; None if not needed."""
+        batch = self.model.encode_batch(title_ids, abstract_ids)
+        logits = vectors = None
+        if CATEGORIES in self.objectives:
+            logits = self.model.head(self.model.features_of(batch))
+        if TITLES in self.objectives:
+            vectors = self.model.text_vectors_of(batch)
+        return logits, vectors
+
+
+class Pretraining(Task):
+    """Learning one or both objectives.
+
+    A paper without labels counts only for the titles. papers: how many are trained on, for the
+    lines about the progress.
     """
 
-    epoch: int
-    loss: float
-    in_batch_accuracy: float
-    documents_per_second: float
-
-
-class DualEncoder(nn.Module):
-    """A v5 encoder with two projections into the joint space of titles and abstracts."""
-
-    def __init__(self, model: PairedCNNLSTM) -> None:
-        super().__init__()
-        self.model = model
-        size = model.encoder.out_dim
-        self.title, self.abstract = (nn.Linear(size, SHARED_DIM) for _ in range(2))
-
-    def forward(self, title_ids: Tensor, abstract_ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Token ids of B papers to unit vectors (B, 256) of their titles and abstracts."""
-        title, abstract = self.model.embedding(title_ids, abstract_ids)
-        title_vector, _ = self.model.encode_title(title)
-        abstract_vector, _ = self.model.encode_abstract(abstract)
-        return (
-            self._project(self.title, title_vector),
-            self._project(self.abstract, abstract_vector),
-        )
-
-    def _project(self, layer: nn.Linear, vector: Tensor) -> Tensor:
-        dropped = F.dropout(vector, PROJECTION_DROPOUT, self.training)
-        return F.normalize(layer(dropped).float(), dim=-1)
-
-
-class Matching(Task):
-    """Learning to match titles with abstracts; labels are ignored."""
-
     def __init__(
-        self, model: PairedCNNLSTM, settings: Settings, device_config: DeviceConfig
+        self, model: PooledCNN, settings: Settings, device_config: DeviceConfig, papers: int
     ) -> None:
-        self.model = self.parallel = DualEncoder(model).to(device_config.device)
-        self.device_config, self.temperature = device_config, settings.temperature
+        self.model = self.parallel = Outputs(model, settings.objectives).to(device_config.device)
+        self.settings, self.device_config, self.papers = settings, device_config, papers
+        by_categories = CATEGORIES in settings.objectives
+        self.score = "precision_at_1" if by_categories else "in_batch_accuracy"
         self.random = np.random.default_rng(settings.seed)
         self.regularizer = Regularizer(settings.word_dropout, mixup=0.0, mixup_random=self.random)
+        self._ticker, self._seen, self._last_seen = Ticker(), 0, 0
 
     def training_step(self, batch: Batch) -> StepResult:
-        """InfoNCE of a batch, and how many titles were matched with their abstract."""
-        batch = self.regularizer.drop_tokens(batch)
-        with self.device_config.autocast():
-            titles, abstracts = batch.feed(self.parallel)
-        loss, in_batch_accuracy = info_nce(titles, abstracts, self.temperature)
-        return StepResult(loss, in_batch_accuracy * len(batch))
+        """The weighted loss of a batch; how many likeliest categories, or abstracts, are right."""
+        result = self._step(self.regularizer.drop_tokens(batch))
+        self._seen += len(batch)
+        self._ticker.tick(lambda seconds: self._line(seconds, result.loss.item()))
+        return result
 
-    def lengths(self, papers: EncodedPapers) -> npt.NDArray[np.int64]:
+    def _step(self, batch: Batch) -> StepResult:
+        with self.device_config.autocast():
+            logits, vectors = batch.feed(self.parallel)
+        losses: list[Tensor] = []
+        correct: list[Tensor] = []
+        if logits is not None:
+            loss, precision = categories_loss(logits, batch.labels)
+            losses.append(loss)
+            correct.append(precision)
+        if vectors is not None:
+            loss, accuracy = info_nce(vectors[0], vectors[1], self.settings.temperature)
+            losses.append(loss * (self.settings.titles_weight if losses else 1.0))
+            correct.append(accuracy)
+        return StepResult(torch.stack(losses).sum(), correct[0].detach() * len(batch))
+
+    def _line(self, seconds: float, loss: float) -> str:
+        papers, self._last_seen = self._seen - self._last_seen, self._seen
+        place = (self._seen - 1) % self.papers + 1
+        return (
+            f"  {place:,} of {self.papers:,} papers, {papers / seconds:,.0f} papers/s, "
+            f"loss {loss:.3f}"
+        )
+
+    def lengths(self, papers: Papers) -> Rows:
         """Lengths of the abstracts."""
-        return papers.abstract_lengths
+        return papers.lengths("abstract")
+
+    @torch.inference_mode()
+    def validate(self, papers: Papers, group: Group) -> tuple[float, float]:
+        """See `Task.validate`; batches have the size of those in training. One process."""
+        del group
+        self.model.eval()
+        order = np.random.default_rng(self.settings.seed).permutation(len(papers))
+        loss = correct = 0.0
+        for start in range(0, len(order), self.settings.batch_size):
+            batch = papers.batch(order[start : start + self.settings.batch_size])
+            result = self._step(batch)
+            loss += float(result.loss) * len(batch)
+            correct += float(result.correct)
+        return loss / len(papers), correct / len(papers)
+
+
+def categories_loss(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Binary cross-entropy summed over classes, and precision at 1; means over labelled papers.
+
+    logits (B, C), labels (B, C) bool. Without a labelled paper both are 0.
+    """
+    labelled = labels.any(1)
+    papers = labelled.sum().clamp(min=1)
+    losses = F.binary_cross_entropy_with_logits(logits.float(), labels.float(), reduction="none")
+    hits = labels.gather(1, logits.argmax(1, keepdim=True)).sum()
+    return (losses.sum(1) * labelled).sum() / papers, hits / papers
 
 
 def info_nce(titles: Tensor, abstracts: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
@@ -145,70 +188,57 @@ def info_nce(titles: Tensor, abstracts: Tensor, temperature: float) -> tuple[Ten
     return loss, (scores.argmax(1) == target).float().mean()
 
 
+def split(
+    arrays: PaperArrays, settings: Settings, device: torch.device
+) -> tuple[StoredPapers, StoredPapers]:
+    """Papers to train on and validation papers; without titles, only those that have a label.
+
+    Validation papers are chosen by their ids, so they are the same whatever other papers there are.
+    Raises UserError if there are no categories to learn, or too few papers.
+    """
+    by_categories = CATEGORIES in settings.objectives
+    if by_categories and len(arrays.classes) < 2:
+        raise UserError(
+            f"objectives: categories needs two of them with min_papers papers, found "
+            f"{len(arrays.classes)}; lower min_papers, or use objectives: [titles]"
+        )
+    held_back = np.array([_share(name) < settings.validation for name in arrays.ids], dtype=bool)
+    labelled = arrays.label_counts > 0
+    train = ~held_back & (labelled | (TITLES in settings.objectives))
+    val = held_back & (labelled | (not by_categories))
+    parts = tuple(StoredPapers(arrays, np.flatnonzero(chosen), device) for chosen in (train, val))
+    if min(map(len, parts)) < FEWEST:
+        raise UserError(
+            f"validation: {len(parts[0]):,} papers to train on and {len(parts[1]):,} held back, "
+            f"need {FEWEST} of each; change validation, or name more papers in texts"
+        )
+    return parts[0], parts[1]
+
+
+def _share(identifier: str) -> float:
+    """A number from 0 to 1, evenly spread over ids."""
+    digest = hashlib.blake2b(identifier.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64
+
+
 def pretrain(
-    model: PairedCNNLSTM,
-    papers: EncodedPapers,
+    model: PooledCNN,
+    train: StoredPapers,
+    val: Papers,
     settings: Settings,
     device_config: DeviceConfig,
     *,
-    on_epoch: Callable[[PretrainEpoch], None] | None = None,
+    on_epoch: Callable[[Epoch], None] | None = None,
     resume: Path | None = None,
-) -> list[PretrainEpoch]:
-    """Train the embedding and encoder of `model`, in place.
+) -> History:
+    """Train `model`, in place; it ends with the weights of its best epoch.
 
     PyTorch's seed must be set by the caller. resume: a folder for the state of this run, see
     `progress`; the caller removes it after saving the result.
     """
-    task, progress = Matching(model, settings, device_config), None
+    task, progress = Pretraining(model, settings, device_config, len(train)), None
     if resume:
-        identity = run_identity(asdict(settings), task.model, {"papers": papers}, device_config)
-        progress = Progress(resume, identity)
-    trainer = Trainer(task, papers, settings.trainer_config(), device_config)
-
-    def report(epoch: Epoch) -> None:
-        if on_epoch:
-            on_epoch(_pretrain_epoch(epoch))
-
-    return [_pretrain_epoch(e) for e in trainer.fit(on_epoch=report, progress=progress).epochs]
-
-
-def _pretrain_epoch(epoch: Epoch) -> PretrainEpoch:
-    return PretrainEpoch(
-        epoch.epoch, epoch.train_loss, epoch.train_accuracy, epoch.documents_per_second
-    )
-
-
-def print_epoch(epoch: PretrainEpoch) -> None:
-    """Print one line about an epoch to standard error."""
-    print(
-        f"epoch {epoch.epoch:>3}  loss {epoch.loss:.4f}  "
-        f"in-batch accuracy {epoch.in_batch_accuracy:.4f}"
-        f"  {epoch.documents_per_second:,.0f} docs/s",
-        file=sys.stderr,
-        flush=True,
-    )
-
-
-def save_pretrained(
-    folder: Path,
-    model: PairedCNNLSTM,
-    vocabulary: Vocabulary,
-    arguments: dict[str, Any],
-    papers: Iterable[str],
-) -> None:
-    """Write an encoder into `folder`, compact, as a classifier whose head is untrained.
-
-    arguments: the widths that the model was built with. papers: ids of its training papers.
-    """
-    last = [layer for layer in model.head.modules() if isinstance(layer, nn.Linear)][-1]
-    given = {
-        "vocab_size": len(vocabulary),
-        "embed_dim": model.embedding.embedding_dim,
-        "num_classes": last.out_features,
-        **arguments,
-    }
-    classes = [f"class {number}" for number in range(last.out_features)]
-    config = ModelConfig(PRETRAINABLE, given, classes, 30, 300)
-    papers = list(papers)
-    origin = Origin({}, len(papers), task="pre-trained")
-    checkpoint.save(folder, model, vocabulary, config, compact=True, origin=origin, papers=papers)
+        values = {**asdict(settings), "papers": train.arrays.digest}
+        progress = Progress(resume, run_identity(values, task.model, {}, device_config))
+    trainer = Trainer(task, train, settings.trainer_config(), device_config)
+    return trainer.fit(val, on_epoch, progress)

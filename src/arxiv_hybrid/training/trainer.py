@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from arxiv_hybrid.inference.devices import DeviceConfig
-from arxiv_hybrid.inference.encoding import Batch, EncodedPapers
+from arxiv_hybrid.inference.encoding import Batch, Papers
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.training.batches import shuffled_batches
 from arxiv_hybrid.training.distributed import SINGLE, Group, keep_gradients_local
@@ -59,14 +59,14 @@ class Task(ABC):
         """The loss of a batch, and its number of correct predictions."""
 
     @abstractmethod
-    def lengths(self, papers: EncodedPapers) -> npt.NDArray[np.int64]:
+    def lengths(self, papers: Papers) -> npt.NDArray[np.int64]:
         """Token counts (N,) by which papers are batched."""
 
     def weight(self, labels: Tensor) -> Tensor | float:
         """The total weight of papers with `labels` in the mean loss of a batch."""
         return float(len(labels))
 
-    def validate(self, papers: EncodedPapers, group: Group) -> tuple[float, float]:
+    def validate(self, papers: Papers, group: Group) -> tuple[float, float]:
         """Loss and accuracy on held-out papers, each process of the group taking its shard."""
         raise NotImplementedError(f"{type(self).__name__} has no validation")
 
@@ -214,7 +214,7 @@ class Trainer:
     def __init__(
         self,
         task: Task,
-        train: EncodedPapers,
+        train: Papers,
         config: TrainerConfig,
         device_config: DeviceConfig,
         group: Group = SINGLE,
@@ -235,7 +235,7 @@ class Trainer:
 
     def fit(
         self,
-        val: EncodedPapers | None = None,
+        val: Papers | None = None,
         on_epoch: Callable[[Epoch], None] | None = None,
         progress: Progress | None = None,
     ) -> History:
@@ -304,7 +304,7 @@ class Trainer:
         self.task.random.bit_generator.state = random["task"]
         restore_random_state(random, self.device)
 
-    def run_epoch(self, number: int, val: EncodedPapers | None = None) -> Epoch:
+    def run_epoch(self, number: int, val: Papers | None = None) -> Epoch:
         """One pass over the training papers, then validation; epoch 0 only measures both."""
         learning_rate, started = self.optimizer.learning_rate, time.perf_counter()
         if number:
@@ -332,7 +332,7 @@ class Trainer:
             score=self.task.score,
         )
 
-    def evaluate(self, papers: EncodedPapers) -> tuple[float, float]:
+    def evaluate(self, papers: Papers) -> tuple[float, float]:
         """Loss and accuracy on held-out papers."""
         self.group.average_statistics(self.task.model)
         return self.task.validate(papers, self.group)

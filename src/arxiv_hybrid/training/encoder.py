@@ -1,0 +1,124 @@
+"""From parameters and many papers to a pre-trained model: a classifier that others start from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from arxiv_hybrid.data.paper_arrays import PaperArrays
+from arxiv_hybrid.inference.checkpoint import Classifier, ModelConfig
+from arxiv_hybrid.inference.devices import choose_device
+from arxiv_hybrid.inference.predict import predict
+from arxiv_hybrid.models import PooledCNN
+from arxiv_hybrid.params.pretraining import PretrainingParams
+from arxiv_hybrid.taxonomy.categories import name_of
+from arxiv_hybrid.text.vocabulary import Vocabulary
+from arxiv_hybrid.training.classifier import fitted_config, start_at_shares
+from arxiv_hybrid.training.pretraining import CATEGORIES, Settings, pretrain, split
+from arxiv_hybrid.training.seed import seed_everything
+from arxiv_hybrid.training.trainer import Epoch, History
+from arxiv_hybrid.vectors.matrix import EMBEDDING_STD
+
+MODEL = "v6"
+
+
+@dataclass(frozen=True)
+class TrainedEncoder:
+    """A pre-trained model, and what it makes of the validation papers.
+
+    listed (N, C) and probabilities (N, C): of validation papers; without categories, C is 0.
+    papers: how many it was trained on, without the validation papers.
+    """
+
+    classifier: Classifier
+    history: History
+    listed: npt.NDArray[np.bool_]
+    probabilities: npt.NDArray[np.float64]
+    papers: int
+
+
+def train_encoder(
+    arrays: PaperArrays,
+    params: PretrainingParams,
+    *,
+    on_epoch: Callable[[Epoch], None] | None = None,
+    resume: Path | None = None,
+) -> TrainedEncoder:
+    """Pre-train a v6; temperature, biases and thresholds are fitted on the validation papers.
+
+    Without the objective categories the model has no classes, and only its encoder is of use.
+    resume: a folder for the state of this run, see `progress`; the caller removes it after saving
+    the result. Raises UserError if there is too little to learn from, or training diverges.
+    """
+    device_config = choose_device(params.device, params.precision)
+    seed_everything(params.seed)
+    settings = _settings(params)
+    classes = arrays.classes if CATEGORIES in params.objectives else []
+    train, val = split(arrays, settings, device_config.device)
+    config = _config(params, len(arrays.words), classes)
+    model = PooledCNN(**config.arguments)
+    with torch.no_grad():
+        model.embedding.weight.mul_(EMBEDDING_STD)
+    if classes:
+        labelled = train.take(np.flatnonzero(arrays.label_counts[train.rows]))
+        start_at_shares(model, labelled.labels)
+    model.to(device_config.device)
+    held_back = val.in_memory()
+    history = pretrain(
+        model, train, held_back, settings, device_config, on_epoch=on_epoch, resume=resume
+    )
+    listed = np.zeros((len(val), 0), dtype=bool)
+    probabilities = np.zeros((len(val), 0))
+    classifier = Classifier(model, Vocabulary(tuple(arrays.words)), config, device_config)
+    if classes:
+        logits = predict(model, held_back, device_config)
+        config = fitted_config(config, logits, held_back.labels, None, "per_class")
+        classifier = Classifier(model, classifier.vocabulary, config, device_config)
+        listed = held_back.labels.cpu().numpy()
+        probabilities = classifier.calibrated(logits).numpy()
+    return TrainedEncoder(classifier, history, listed, probabilities, len(train))
+
+
+def _settings(params: PretrainingParams) -> Settings:
+    return Settings(
+        objectives=tuple(params.objectives),
+        titles_weight=params.titles_weight,
+        temperature=params.temperature,
+        epochs=params.epochs,
+        batch_size=params.batch_size,
+        learning_rate=params.learning_rate,
+        embedding_rate_scale=params.embedding_rate_scale,
+        word_dropout=params.word_dropout,
+        weight_decay=params.weight_decay,
+        validation=params.validation,
+        seed=params.seed,
+    )
+
+
+def _config(params: PretrainingParams, words: int, classes: list[str]) -> ModelConfig:
+    arguments = {
+        "vocab_size": words,
+        "embed_dim": params.dim,
+        "num_filters": params.num_filters,
+        "kernel_sizes": params.kernel_sizes,
+        "pair_buckets": params.pair_buckets,
+        "pair_dim": params.pair_dim,
+        "hidden": params.hidden,
+        "num_classes": max(len(classes), 1),  # a head without outputs cannot be initialized
+        "dropout": params.dropout,
+    }
+    names = {name: name_of(name) for name in classes}
+    return ModelConfig(
+        MODEL,
+        arguments,
+        classes,
+        params.title_length,
+        params.abstract_length,
+        multi_label=bool(classes),
+        titles={name: title for name, title in names.items() if title},
+    )
