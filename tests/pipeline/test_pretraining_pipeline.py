@@ -185,7 +185,7 @@ def test_the_readme_names_every_stage_as_dvc_does() -> None:
 
 
 def test_a_folder_that_is_not_there_is_named_before_any_work(repo: Path) -> None:
-    set_params(repo, {"pretrained": "nowhere"})
+    set_params(repo, {"model": "v1", "pretrained": "nowhere"})
     done = sh(repo, "python", "stages/train.py", ok=False)
     assert done.returncode == 2
     assert "nowhere/model.safetensors: not found (pretrained)" in done.stderr
