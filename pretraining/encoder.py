@@ -43,8 +43,8 @@ def main(params: PretrainingParams) -> None:
             MODEL, model.model, model.vocabulary, model.config,
             compact=True, origin=origin, papers=arrays.ids,
         )  # fmt: skip
-        text = (HERE / "params.yaml").read_text(encoding="utf-8")
-        write_text(MODEL / "README.md", encoder_card(arrays.summary, figures, text))
+        card = encoder_card(arrays.summary, figures, params.model_dump(mode="json"))
+        write_text(MODEL / "README.md", card)
         write_csv(METRICS / "curves.csv", curves(encoder.history))
         write_json(METRICS / "encoder.json", figures)
         mlrun.tags({"model.digest": checkpoint.digest(MODEL)})

@@ -15,6 +15,8 @@ SUMMARY: dict[str, Any] = {
         "b|c.csv": {"kept": 100, "left_out": {"repeated id": 1000}},
     },
 }
+PARAMS = {"texts": ["/home/me/a.json.xz", "b.csv"], "leave_out": "../mine.csv", "dim": 200,
+          "tracking": {"experiment": "x"}}  # fmt: skip
 FIGURES = {"validation_papers": 130, "classes": 2, "val_precision_at_1": 0.7123, "micro_f1": 0.5}
 
 
@@ -23,7 +25,7 @@ def test_papers_are_counted_by_year() -> None:
 
 
 def test_the_card_has_data_figures_licence_and_the_command() -> None:
-    card = encoder_card(SUMMARY, FIGURES, "texts: [a.json.xz, b.csv]\ndim: 200\n")
+    card = encoder_card(SUMMARY, FIGURES, PARAMS)
     for part in (
         "1,300 papers of arXiv and their 2 categories",
         "| a.json.xz | 1,200 |",
@@ -35,16 +37,19 @@ def test_the_card_has_data_figures_licence_and_the_command() -> None:
         "| micro-F1 | 50.0 % |",
         "CC0",
         "dvc repro pretraining/dvc.yaml",
-        "```yaml\ntexts: [a.json.xz, b.csv]\ndim: 200\n```",
+        "```yaml\ntexts: [a.json.xz, b.csv]\nleave_out: [mine.csv]\ndim: 200\n```",
     ):
         assert part in card, part
     assert "macro-F1" not in card, "not measured"
+    assert "/home" not in card, "a folder of this machine"
+    assert "experiment" not in card
 
 
 def test_a_model_without_categories_says_so() -> None:
     figures = {"validation_papers": 130, "classes": 0, "val_in_batch_accuracy": 0.8}
     summary = {**SUMMARY, "sources": {"a.json": {"kept": 1300, "left_out": {}}}}
-    card = encoder_card(summary, figures, "dim: 2")
+    card = encoder_card(summary, figures, {"texts": "a.json", "leave_out": None, "dim": 2})
     assert "1,300 papers of arXiv.\n" in card
     assert "| titles matched with their abstract in a batch | 80.0 % |" in card
     assert "Left out" not in card
+    assert "texts: [a.json]\nleave_out: null\ndim: 2\n" in card

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 from arxiv_hybrid.data.identifiers import UNKNOWN_MONTH
 
@@ -17,11 +20,13 @@ _FIGURES = {
 }
 
 
-def encoder_card(summary: Mapping[str, Any], figures: Mapping[str, Any], params: str) -> str:
+def encoder_card(
+    summary: Mapping[str, Any], figures: Mapping[str, Any], params: Mapping[str, Any]
+) -> str:
     """The card as Markdown.
 
     summary: of `sources.corpus.gather`. figures: of the validation papers, by name. params: the
-    text of params.yaml, as it was in force.
+    content of params.yaml; files are named without their folders, which others do not have.
     """
     shown = [
         f"| {title} | {100 * figures[name]:.1f} % |"
@@ -46,9 +51,19 @@ def encoder_card(summary: Mapping[str, Any], figures: Mapping[str, Any], params:
         "## How to remake it",
         "```sh\ndvc repro pretraining/dvc.yaml\n```",
         "with this `pretraining/params.yaml`:",
-        f"```yaml\n{params.strip()}\n```",
+        f"```yaml\n{_without_folders(params)}```",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _without_folders(params: Mapping[str, Any]) -> str:
+    """The parameters as YAML, without those of logging."""
+    shown = {name: value for name, value in params.items() if name != "tracking"}
+    for name in ("texts", "leave_out"):
+        files = shown.get(name) or []
+        files = [files] if isinstance(files, str) else files
+        shown[name] = [Path(file).name for file in files] or None
+    return yaml.safe_dump(shown, sort_keys=False, default_flow_style=None)
 
 
 def years(months: Mapping[str, int]) -> dict[str, int]:
