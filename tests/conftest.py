@@ -54,6 +54,12 @@ TINY: dict[str, Any] = {
 }
 
 
+def with_model(content: dict[str, Any], model: str, **changes: Any) -> dict[str, Any]:
+    """Parameters with another model; v6 has no LSTM, so no width of one."""
+    widths = {"architecture": {"lstm_hidden": None}} if model == "v6" else {}
+    return merged(content, {"model": model, **widths, **changes})
+
+
 @pytest.fixture(scope="session")
 def default_content() -> dict[str, Any]:
     """The shipped params.yaml."""

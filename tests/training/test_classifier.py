@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import CLASSES, CPU, merged
+from conftest import CLASSES, CPU, merged, with_model
 from torch import nn
 
 from arxiv_hybrid.inference import checkpoint
@@ -176,7 +176,7 @@ def test_every_model_trains_with_its_recipe(
     vocabulary: Vocabulary,
     tmp_path: Path,
 ) -> None:
-    params = parse(merged(tiny_content, {"model": model, "recipe": recipe, "epochs": 1}), "tiny")
+    params = parse(with_model(tiny_content, model, recipe=recipe, epochs=1), "tiny")
     embeddings = np.zeros((len(vocabulary), params.glove.dim), dtype=np.float32)
     embeddings[2:] = 1.0
     classifier, history = train_classifier(

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import CLASSES, ROOT, SEVERAL, merged
+from conftest import CLASSES, ROOT, SEVERAL, merged, with_model
 from safetensors.torch import load_file
 
 from arxiv_hybrid.data.label_set import LabelSet
@@ -96,9 +96,7 @@ def test_two_processes_learn_what_one_learns(
     prepared: tuple[Path, dict[str, Any]], model: str
 ) -> None:
     folder, content = prepared
-    content = merged(content, {"class_weights": [1.0, 3.0, 0.5], "model": model})
-    if model == "v6":
-        content["architecture"] = {**content["architecture"], "lstm_hidden": None}
+    content = with_model(content, model, class_weights=[1.0, 3.0, 0.5])
     (folder / "params.json").write_text(json.dumps(content))
     check_two_processes_equal_one(folder)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import CLASSES, SEVERAL, merged
+from conftest import CLASSES, SEVERAL, merged, with_model
 
 from arxiv_hybrid.data.label_set import multi_hot
 from arxiv_hybrid.inference import checkpoint
@@ -29,7 +29,7 @@ Splits = dict[str, pd.DataFrame]
 LEARNS: dict[str, Any] = {
     "epochs": 12, "patience": 12, "batch_size": 16, "dropout": 0.0, "word_dropout": 0.0, "mixup": 0,
     "accumulate": 1, "learning_rate": 0.01, "scheduler": "onecycle", "optimizer": "adamw",
-    "embeddings": "random", "architecture": {"num_filters": 8, "lstm_hidden": 8},
+    "embeddings": "random",
     "glove": {"learning_rate_scale": 1}, "precision": "fp32",
 }  # fmt: skip
 
@@ -44,7 +44,7 @@ def test_every_model_learns_several_labels(
     model: str, several_content: dict[str, Any], several_splits: Splits, vocabulary: Vocabulary,
     tmp_path: Path,
 ) -> None:  # fmt: skip
-    content = merged(several_content, {**LEARNS, "model": model})
+    content = with_model(several_content, model, **LEARNS)
     classifier, history = train(content, several_splits, vocabulary)
     train_papers = several_splits["train"]
     targets = multi_hot(train_papers["labels"], len(SEVERAL))

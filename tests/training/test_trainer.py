@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import CLASSES, CPU, merged
+from conftest import CLASSES, CPU, merged, with_model
 from torch import nn
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -194,7 +194,7 @@ def test_no_batch_waits_for_a_gpu(
     vocabulary: Vocabulary,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    params = parse(merged(tiny_content, {"model": model, "epochs": 1, "mixup": 0.5}), "tiny")
+    params = parse(with_model(tiny_content, model, epochs=1, mixup=0.5), "tiny")
     waits, train_pass = Waits(), Trainer._train_pass
 
     def watched(*arguments: Any) -> tuple[float, float]:

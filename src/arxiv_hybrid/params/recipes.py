@@ -46,7 +46,7 @@ def resolve(content: dict[str, Any]) -> dict[str, Any]:
     # validation reports a wrong name
     values = recipe(name if name in NAMES else NAMES[0], str(model))
     if model == shipped.PRETRAINABLE and content.get("pretrained"):
-        values |= _recipes()["from_encoder"]
+        values = deep_merge(values, _recipes()["from_encoder"])
         values.pop("architecture")
     if _is_multi_label(content.get("labels")):
         values |= _recipes()["multi_label"]
