@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -118,3 +120,39 @@ def test_a_model_that_cannot_be_built_without_memory_is_loaded(
     loaded = checkpoint.load(folders[0])
     assert isinstance(loaded.model, Own)
     pd.testing.assert_frame_equal(loaded.classify(PAPERS), expected)
+
+
+def test_a_model_with_tensors_that_are_not_saved_is_loaded(
+    folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Own(registry.MODELS["v1"]):  # type: ignore[misc]
+        def __init__(self, **arguments: object) -> None:
+            super().__init__(**arguments)
+            self.factors = torch.ones(3)  # has no values on the meta device
+
+        def forward(self, *texts: torch.Tensor) -> tuple[torch.Tensor, object]:
+            logits, maps = super().forward(*texts)
+            return logits * self.factors, maps
+
+    class Buffered(Own):  # type: ignore[valid-type, misc]
+        def __init__(self, **arguments: object) -> None:
+            super().__init__(**arguments)
+            del self.factors
+            self.register_buffer("factors", torch.ones(3), persistent=False)
+
+    expected = checkpoint.load(folders[0]).classify(PAPERS)
+    for kind in (Own, Buffered):
+        monkeypatch.setitem(registry.MODELS, "v1", kind)
+        pd.testing.assert_frame_equal(checkpoint.load(folders[0]).classify(PAPERS), expected)
+
+
+def test_loading_imports_no_compiler(folders: tuple[Path, Path]) -> None:
+    """torch imports it, which takes a second, if random weights are drawn without memory."""
+    code = (
+        "import sys\nfrom arxiv_hybrid.inference import checkpoint\n"
+        "model = checkpoint.load(sys.argv[1]).model\n"
+        "print('torch._dynamo' in sys.modules, all(p.requires_grad for p in model.parameters()))"
+    )
+    command = [sys.executable, "-c", code, str(folders[0])]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True"]

@@ -15,7 +15,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from arxiv_hybrid.inference import familiarity
 from arxiv_hybrid.inference.encoding import EncodedPapers, encode_papers
-from arxiv_hybrid.inference.familiarity import GROUPS, UNFAMILIAR, Familiarity, fit_familiarity
+from arxiv_hybrid.inference.familiarity import UNFAMILIAR, Familiarity, fit_familiarity
 from arxiv_hybrid.text.tokenize import tokenize
 from arxiv_hybrid.text.vocabulary import Vocabulary
 
@@ -145,55 +145,68 @@ def many_classes(splits: Splits, vocabulary: Vocabulary, classes: int) -> Famili
 
 
 @pytest.mark.parametrize("classes", [42, 60])
-def test_many_classes_are_grouped_and_saved_in_a_byte_for_each_word(
-    classes: int, splits: Splits, vocabulary: Vocabulary
+def test_of_many_classes_only_the_largest_means_are_kept(
+    classes: int, splits: Splits, vocabulary: Vocabulary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    grouped = many_classes(splits, vocabulary, classes)
-    assert grouped.means.shape == (len(vocabulary), GROUPS)
-    norms = np.linalg.norm(grouped.means, axis=0)
-    np.testing.assert_allclose(norms[norms > 0], 1, atol=0.02)
-    assert (norms > 0).sum() >= GROUPS - 1, "all classes without papers are a group of their own"
-    content = familiarity.to_bytes(grouped)
-    assert len(content) < len(vocabulary) * (GROUPS + 4) + 1000
+    monkeypatch.setattr(familiarity, "LARGEST", 20)
+    many = many_classes(splits, vocabulary, classes)
+    assert many.means.shape == (len(vocabulary), classes)
+    norms = np.linalg.norm(many.means, axis=0)
+    np.testing.assert_allclose(norms[norms > 0], 1, atol=0.01)
+    assert ((many.means > 0).sum(0) <= 20).all()
+    content = familiarity.to_bytes(many)
+    assert len(content) < 20 * classes * 6 + 4 * len(vocabulary) + 1000
     loaded = familiarity.parse(content, words=len(vocabulary), classes=classes)
     assert familiarity.to_bytes(loaded) == content
+    np.testing.assert_array_equal(loaded.means, many.means)
     strange = typed(("asdf qwer", "zxcv uiop hjkl"), ("the", "of of of the the the and and"))
     assert loaded.unfamiliar(encode(strange, vocabulary)).all()
     val = encode(splits["val"], vocabulary)
-    assert np.array_equal(loaded.scores(val), grouped.scores(val))
     assert loaded.unfamiliar(val).mean() == pytest.approx(UNFAMILIAR, abs=1 / len(val))
 
 
-def test_as_many_classes_as_may_have_a_mean_each_are_saved_as_before(
-    splits: Splits, vocabulary: Vocabulary
+def test_a_model_of_all_of_arxiv_stays_below_two_megabytes() -> None:
+    random = np.random.default_rng(0)
+    means = random.random((60_000, 152), np.float32)
+    curve = np.array([[4], [0.5], [0.1]], np.float32)
+    many = Familiarity(np.ones(60_000, np.float32), means, 3.0, curve, 0.0)
+    assert len(familiarity.to_bytes(many)) < 2e6
+
+
+def test_as_many_classes_as_are_kept_whole_are_saved_as_before(
+    splits: Splits, vocabulary: Vocabulary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fitted = many_classes(splits, vocabulary, 39)
-    assert fitted.means.shape == (len(vocabulary), 39)
-    assert load(familiarity.to_bytes(fitted))["means"].dtype == torch.float16
+    monkeypatch.setattr(familiarity, "LARGEST", 20)
+    content = load(familiarity.to_bytes(many_classes(splits, vocabulary, 39)))
+    assert content.keys() == {"idf", "means", "curve", "unknown", "threshold"}
+    assert content["means"].shape == (len(vocabulary), 39)
+
+
+def test_a_whole_file_of_many_classes_is_read(splits: Splits, vocabulary: Vocabulary) -> None:
+    """Older versions kept all means of any number of classes."""
+    content = load(familiarity.to_bytes(many_classes(splits, vocabulary, 42)))
+    del content["rows"]
+    content["means"] = torch.full((len(vocabulary), 42), 0.5).half()
+    read = familiarity.parse(save(content), words=len(vocabulary), classes=42)
+    assert (read.means == 0.5).all()
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"peaks": torch.zeros(GROUPS)}, "peaks must be positive"),
-        ({"peaks": torch.full((GROUPS,), torch.nan)}, "not finite"),
-        ({"peaks": torch.ones(GROUPS - 1)}, "expected .* words and 42 classes"),
-        ({"peaks": None}, "expected .* words and 42 classes"),
-        ({"means": "half"}, "do not fit together"),
+        (lambda rows: rows[:-1], "expected .* words and 42 classes"),
+        (lambda rows: rows[:, :-1], "expected .* words and 42 classes"),
+        (lambda rows: rows + 10**6, "rows must be numbers of words"),
+        (lambda rows: rows - 1, "rows must be numbers of words"),
+        (lambda rows: rows.flip(0), "rows must be numbers of words"),
+        (lambda rows: rows * 0, "rows must be numbers of words"),
+        (lambda rows: rows.float(), "rows must be numbers of words"),
     ],
 )
-def test_damaged_groups_are_refused(
-    change: dict[str, Any], message: str, splits: Splits, vocabulary: Vocabulary
+def test_damaged_rows_are_refused(
+    change, message: str, splits: Splits, vocabulary: Vocabulary
 ) -> None:
     content = load(familiarity.to_bytes(many_classes(splits, vocabulary, 42)))
-    for name, value in change.items():
-        content[name] = content[name].half() if isinstance(value, str) else value
-    damaged = save({name: value for name, value in content.items() if value is not None})
+    content["rows"] = change(content["rows"]).contiguous()
     with pytest.raises(ValueError, match=message):
-        familiarity.parse(damaged, words=len(vocabulary), classes=42)
-
-
-def test_groups_beside_few_classes_are_refused(splits: Splits, vocabulary: Vocabulary) -> None:
-    content = familiarity.to_bytes(many_classes(splits, vocabulary, 42))
-    with pytest.raises(ValueError, match="do not fit together"):
-        familiarity.parse(content, words=len(vocabulary), classes=GROUPS)
+        familiarity.parse(save(content), words=len(vocabulary), classes=42)

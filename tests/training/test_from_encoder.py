@@ -18,16 +18,18 @@ from arxiv_hybrid.data.label_set import LabelSet
 from arxiv_hybrid.inference.checkpoint import Classifier
 from arxiv_hybrid.inference.devices import DeviceConfig
 from arxiv_hybrid.inference.encoding import EncodedPapers, encode_papers
+from arxiv_hybrid.inference.origin import Origin
 from arxiv_hybrid.inference.pretrained import Pretrained
 from arxiv_hybrid.models import PooledCNN, registry
 from arxiv_hybrid.params import Params, parse
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.text.vocabulary import Vocabulary
 from arxiv_hybrid.training import from_encoder, progress
-from arxiv_hybrid.training.classifier import curves, report, train_classifier
+from arxiv_hybrid.training.classifier import Classification, curves, report, train_classifier
+from arxiv_hybrid.training.distributed import Group
 from arxiv_hybrid.training.from_encoder import features_of, fit_head, load_encoder
 from arxiv_hybrid.training.losses import make_loss
-from arxiv_hybrid.training.trainer import Epoch, History
+from arxiv_hybrid.training.trainer import BestWeights, Epoch, History
 
 CPU = DeviceConfig(torch.device("cpu"), "fp32")
 WIDTHS = {"embed_dim": 12, "num_filters": 8, "pair_buckets": 256, "pair_dim": 4, "hidden": 16}
@@ -46,8 +48,7 @@ def encoder(vocabulary: Vocabulary) -> Pretrained:
     torch.manual_seed(5)
     model = v6(vocabulary, num_classes=7)
     weights = {name: value.numpy() for name, value in model.state_dict().items()}
-    arguments = {**WIDTHS, "vocab_size": len(vocabulary), "num_classes": 7, "dropout": 0.9}
-    return Pretrained(vocabulary, weights, arguments, frozenset({"2501.00001"}))
+    return Pretrained(vocabulary, weights, WIDTHS, frozenset({"2501.00001"}), Origin())
 
 
 def run_params(content: dict[str, Any], **changes: Any) -> Params:
@@ -174,34 +175,46 @@ def test_of_many_papers_a_part_is_used(
     assert sizes == [50, len(val)]
 
 
-@pytest.mark.parametrize("learning_rate", [1e-9, 10.0])
+@pytest.mark.parametrize(("accuracies", "best"), [([0.9, 0.5, 0.8], 0), ([0.5, 0.6, 0.9], 2)])
 def test_the_fitted_start_is_epoch_0_and_wins_if_training_only_harms(
     encoder: Pretrained,
     splits: dict[str, pd.DataFrame],
     tiny_content: dict[str, Any],
-    learning_rate: float,
+    monkeypatch: pytest.MonkeyPatch,
+    accuracies: list[float],
+    best: int,
 ) -> None:
-    params = run_params(tiny_content, learning_rate=learning_rate, weight_decay=0.0)
-    classifier, history = train(params, encoder, splits, CLASSES)
+    validate, left = Classification.validate, list(accuracies)
+
+    def validated(self: Classification, papers: EncodedPapers, group: Group) -> tuple[float, float]:
+        loss, accuracy = validate(self, papers, group)
+        return loss, left.pop(0) if len(papers) == len(splits["val"]) else accuracy
+
+    monkeypatch.setattr(Classification, "validate", validated)
+    classifier, history = train(run_params(tiny_content), encoder, splits, CLASSES)
     assert [epoch.epoch for epoch in history.epochs] == [0, 1, 2]
     assert history.trained == 2
     assert history.epochs[0].train_accuracy > 0.5, "three classes of equal size"
     assert np.isfinite(curves(history).to_numpy(float)).all()
     assert classifier.config.arguments["hidden"] == WIDTHS["hidden"]
-    assert classifier.config.arguments["dropout"] == params.dropout, "not the encoder's"
-    if learning_rate > 1:
-        assert report(classifier, history)["best_epoch"] == 0
-        for name, value in classifier.model.state_dict().items():
-            if not name.startswith("head."):
-                assert np.array_equal(value.numpy(), encoder.weights[name]), name
+    assert report(classifier, history)["best_epoch"] == best
+    same = {
+        np.array_equal(value.numpy(), encoder.weights[name])
+        for name, value in classifier.model.state_dict().items()
+        if not name.startswith("head.")
+    }
+    assert same == ({True} if best == 0 else {True, False}), "projections never learn here"
 
 
 def test_fine_tuning_changes_the_encoder_but_not_its_projections(
-    encoder: Pretrained, splits: dict[str, pd.DataFrame], tiny_content: dict[str, Any]
+    encoder: Pretrained,
+    splits: dict[str, pd.DataFrame],
+    tiny_content: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    params = run_params(tiny_content, learning_rate=0.01, epochs=3)
-    classifier, history = train(params, encoder, splits, CLASSES)
-    assert history.best > 0
+    monkeypatch.setattr(BestWeights, "restore", lambda _: None)  # keep the last epoch
+    params = run_params(tiny_content, learning_rate=0.01)
+    classifier, _ = train(params, encoder, splits, CLASSES)
     for name, value in classifier.model.state_dict().items():
         if name.startswith("head."):
             continue

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +24,8 @@ from arxiv_hybrid.text.vocabulary import PAD, UNK
 
 UNFAMILIAR = 0.05  # share of validation papers below the threshold
 LENGTHS = (4, 8, 16, 32, 64, 128, 256)  # tokens for which likeness is measured
-MOST_CLASSES = 40  # that have a mean each; of more, similar ones are put into groups
-GROUPS = 20  # as many as arXiv has archives
+MOST_CLASSES = 40  # whose means are kept whole; of more, only the largest values
+LARGEST = 1500  # values kept: they find as many foreign papers as all do
 KNOWN_TOKENS = 3  # a text with fewer is unfamiliar
 _FEWEST = 20  # validation papers that a length needs
 _CHUNK = 4096  # papers whose vectors are in memory
@@ -72,8 +73,7 @@ class Vectors:
 class Familiarity:
     """What scores papers: inverse document frequencies (V,) and class means (V, C) of length 1.
 
-    With more than `MOST_CLASSES`, there are the means (V, G) of `GROUPS` of similar classes, and
-    peaks (G,), their largest values: a mean is then saved in a byte, in steps of its root.
+    With more than `MOST_CLASSES`, only the `LARGEST` values of each mean are not 0.
     unknown: the weight of an unknown word. curve (3, K): numbers of tokens, and the mean and the
     standard deviation of the likeness of validation papers cut to so many. threshold: papers that
     score below it are unfamiliar.
@@ -84,7 +84,6 @@ class Familiarity:
     unknown: float
     curve: Floats
     threshold: float
-    peaks: Floats | None = None
 
     def scores(self, papers: EncodedPapers) -> npt.NDArray[np.float64]:
         """How unusual the likeness of each paper is for a text of its length, (N,).
@@ -132,9 +131,8 @@ def fit_familiarity(
         frequency += np.bincount(once, minlength=words)
     idf = np.log((1 + len(train)) / (1 + frequency)).astype(np.float32)
     unknown = float(np.log(1 + len(train)))
-    means, peaks = _class_means(train, classes, idf, unknown)
-    curve = np.ones((3, 1), np.float32)
-    fitted = Familiarity(idf, means, unknown, curve, threshold=0.0, peaks=peaks)
+    means = _class_means(train, classes, idf, unknown)
+    fitted = Familiarity(idf, means, unknown, curve=np.ones((3, 1), np.float32), threshold=0.0)
     fitted = replace(fitted, curve=_likeness_by_length(fitted, val))
     scores = fitted.scores(val)
     scores = np.sort(scores[np.isfinite(scores)])
@@ -144,8 +142,8 @@ def fit_familiarity(
 
 def _class_means(
     train: EncodedPapers, classes: npt.NDArray[np.bool_], idf: Floats, unknown: float
-) -> tuple[Floats, Floats | None]:
-    """The mean vector of each class or group at length 1, and the peaks; rounded, as saved."""
+) -> Floats:
+    """The mean vector of each class at length 1, (V, C); in half precision, as it is saved."""
     from scipy.sparse import csr_array  # half a second to load
 
     total = np.zeros((len(idf), classes.shape[1]))
@@ -156,24 +154,19 @@ def _class_means(
         first = number * _CHUNK
         members = csr_array(classes[first : first + tokens.papers].astype(np.float32))
         total += (matrix.T @ members).toarray()
-    if classes.shape[1] <= MOST_CLASSES:
-        return np.asarray(_unit(total).astype(np.float16), dtype=np.float32), None
-    means = _unit(_grouped(total)).astype(np.float32)
-    peaks = np.maximum(means.max(axis=0), np.float32(1e-12))
-    return _decoded(_codes(means, peaks), peaks), peaks
+    if classes.shape[1] > MOST_CLASSES:
+        rows, largest = _largest(total)
+        total[:] = 0
+        np.put_along_axis(total, rows, largest, axis=0)
+    means = total / np.maximum(np.linalg.norm(total, axis=0), 1e-12)
+    return np.asarray(means.astype(np.float16), dtype=np.float32)
 
 
-def _unit(columns: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    unit: npt.NDArray[np.float64] = columns / np.maximum(np.linalg.norm(columns, axis=0), 1e-12)
-    return unit
-
-
-def _grouped(total: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Sums over the papers of each class (V, C) as sums over `GROUPS` of similar classes (V, G)."""
-    from scipy.cluster.hierarchy import cut_tree, ward
-
-    group = cut_tree(ward(_unit(total).T), n_clusters=GROUPS).ravel()
-    return np.stack([total[:, group == number].sum(axis=1) for number in range(GROUPS)], axis=1)
+def _largest(columns: npt.NDArray[Any]) -> tuple[Integers, npt.NDArray[Any]]:
+    """The rows (K, C) of the K largest values of each column (V, C), rising, and these values."""
+    kept = min(LARGEST, len(columns))
+    rows = np.sort(np.argpartition(-columns, kept - 1, axis=0)[:kept], axis=0)
+    return rows, np.take_along_axis(columns, rows, axis=0)
 
 
 def _likeness_by_length(fitted: Familiarity, val: EncodedPapers) -> Floats:
@@ -225,31 +218,20 @@ def _unit_vectors(tokens: Tokens, idf: Floats, unknown: float) -> Vectors:
 
 
 def to_bytes(fitted: Familiarity) -> bytes:
-    """What was fitted as safetensors; see `Familiarity` for the form of the means."""
-    if fitted.peaks is None:
-        means = {"means": torch.from_numpy(fitted.means).half()}
-    else:
-        codes = _codes(fitted.means, fitted.peaks)
-        means = {"means": torch.from_numpy(codes), "peaks": torch.from_numpy(fitted.peaks)}
+    """What was fitted as safetensors; of many classes the rows (K, C) of their largest means."""
+    means, rows = fitted.means, {}
+    if means.shape[1] > MOST_CLASSES:
+        places, means = _largest(means)
+        rows = {"rows": torch.from_numpy(places.astype(np.int32))}
     content = {
         "idf": torch.from_numpy(fitted.idf),
-        **means,
+        "means": torch.from_numpy(means).half(),
+        **rows,
         "curve": torch.from_numpy(fitted.curve).contiguous(),
         "unknown": torch.tensor(fitted.unknown, dtype=torch.float64),
         "threshold": torch.tensor(fitted.threshold, dtype=torch.float64),
     }
     return serialize(content)
-
-
-def _codes(means: Floats, peaks: Floats) -> npt.NDArray[np.uint8]:
-    """Means (V, G) from 0 to their column's peak as bytes; fine steps for small values."""
-    codes: npt.NDArray[np.uint8] = np.rint(255 * np.sqrt(means / peaks)).astype(np.uint8)
-    return codes
-
-
-def _decoded(codes: npt.NDArray[np.uint8], peaks: Floats) -> Floats:
-    """The means (V, G) of codes, so that their codes are the same again."""
-    return np.square(codes.astype(np.float32) / 255) * peaks
 
 
 def parse(file: bytes, *, words: int, classes: int) -> Familiarity:
@@ -259,25 +241,29 @@ def parse(file: bytes, *, words: int, classes: int) -> Familiarity:
     """
     content = deserialize(file)
     points = content["curve"].shape[-1] if "curve" in content else 1
-    grouped = "peaks" in content
-    columns = GROUPS if grouped else classes
-    expected = {"idf": (words,), "means": (words, columns), "curve": (3, points),
+    kept = min(LARGEST, words) if "rows" in content else words
+    expected = {"idf": (words,), "means": (kept, classes), "curve": (3, points),
                 "unknown": (), "threshold": ()}  # fmt: skip
-    expected |= {"peaks": (columns,)} if grouped else {}
+    expected |= {"rows": (kept, classes)} if "rows" in content else {}
     if {name: tuple(value.shape) for name, value in content.items()} != expected:
         raise ValueError(f"familiarity: expected {words} words and {classes} classes")
-    if (content["means"].dtype == torch.uint8) != grouped or (grouped and classes <= MOST_CLASSES):
-        raise ValueError("familiarity: means and peaks do not fit together")
     if not all(bool(value.isfinite().all()) for value in content.values()):
         raise ValueError("familiarity: contains values that are not finite")
     curve = content["curve"].numpy()
     if not points or (np.diff(curve[0], prepend=0) <= 0).any() or (curve[2] <= 0).any():
         raise ValueError("familiarity: lengths must increase and deviations be positive")
-    means, peaks = content["means"].float().numpy(), None
-    if grouped:
-        peaks = content["peaks"].numpy()
-        if (peaks <= 0).any():
-            raise ValueError("familiarity: peaks must be positive")
-        means = _decoded(content["means"].numpy(), peaks)
+    means = content["means"].float().numpy()
+    if "rows" in content:
+        means = _spread(content["rows"].numpy(), means, words)
     unknown, threshold = (float(content[name]) for name in ("unknown", "threshold"))
-    return Familiarity(content["idf"].numpy(), means, unknown, curve, threshold, peaks)
+    return Familiarity(content["idf"].numpy(), means, unknown, curve, threshold)
+
+
+def _spread(rows: npt.NDArray[Any], largest: Floats, words: int) -> Floats:
+    """Means (V, C) of their largest values (K, C); ValueError if a row is no word's."""
+    rising = (np.diff(rows, axis=0, prepend=-1) > 0).all()
+    if rows.dtype != np.int32 or not rising or (rows >= words).any():
+        raise ValueError("familiarity: rows must be numbers of words, rising")
+    means = np.zeros((words, rows.shape[1]), np.float32)
+    np.put_along_axis(means, rows.astype(np.int64), largest, axis=0)
+    return means

@@ -60,8 +60,8 @@ class ModelConfig:
                 raise ValueError(f"{name} must be numbers from {low:g} to {high:g}")
 
     def _check_classes(self) -> None:
-        if not isinstance(self.classes, list):
-            raise ValueError("classes must be a list")
+        if not (isinstance(self.classes, list) and isinstance(self.arguments, dict)):
+            raise ValueError("classes must be a list, and arguments an object")
         if not all(isinstance(name, str) and name.strip() for name in self.classes):
             raise ValueError("a class has no name")
         if len(set(self.classes)) < len(self.classes) or len(self.classes) == 1:

@@ -88,10 +88,11 @@ def _dequantized(name: str, integers: npt.NDArray[np.generic], stored: Arrays) -
     scale = stored.get(name + SCALE)
     if scale is None or scale.dtype != np.float16 or scale.shape != (len(integers),):
         raise ValueError(f"{name} needs one scale of half precision for each of its rows")
-    if not (scale.astype(np.float32) > 0).all():
-        raise ValueError(f"{name}: a scale is not positive")
+    factors = scale.astype(np.float32)
+    if not (np.isfinite(factors) & (factors > 0)).all():
+        raise ValueError(f"{name}: a scale is not positive, or not finite")
     table = np.empty(integers.shape, np.float32)
     for start in range(0, len(table), _BLOCK):  # of which the caches hold all copies
         rows = slice(start, start + _BLOCK)
-        np.multiply(integers[rows], scale[rows, None].astype(np.float32), out=table[rows])
+        np.multiply(integers[rows], factors[rows, None], out=table[rows])
     return table

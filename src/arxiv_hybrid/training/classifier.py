@@ -39,7 +39,7 @@ from arxiv_hybrid.taxonomy.categories import name_of
 from arxiv_hybrid.text.vocabulary import Vocabulary
 from arxiv_hybrid.training.batches import batch_size_for
 from arxiv_hybrid.training.distributed import SINGLE, Group
-from arxiv_hybrid.training.from_encoder import fit_head, load_encoder, widths_of
+from arxiv_hybrid.training.from_encoder import fit_head, load_encoder
 from arxiv_hybrid.training.losses import class_weights, make_loss, make_multi_label_loss
 from arxiv_hybrid.training.optimizers import OptimizerConfig
 from arxiv_hybrid.training.progress import Progress, run_identity
@@ -309,7 +309,7 @@ def _build(
         "embed_dim": params.glove.dim if embeddings is None else embeddings.shape[1],
         "num_classes": len(classes),
         "dropout": params.dropout,
-        **(widths_of(encoder) if encoder else {}),
+        **(encoder.arguments if encoder else {}),
         **params.architecture.given(),
     }
     model = registry.build(params.model, **arguments)

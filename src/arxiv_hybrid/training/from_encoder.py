@@ -7,8 +7,6 @@ to the features of the training papers, with the encoder fixed, and then everyth
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -22,15 +20,9 @@ from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.training.losses import Loss
 
 HEAD = ("head.weight", "head.bias")  # the weights that depend on the classes
-OF_THE_RUN = ("vocab_size", "num_classes", "dropout")  # arguments that an encoder does not decide
 PENALTIES = (1e-2, 1e-3, 1e-4)  # of squared weights; the best on validation papers is taken
 MAX_PAPERS = 20_000  # more change the start little, and fine-tuning reads all
 MAX_STEPS = 60
-
-
-def widths_of(pretrained: Pretrained) -> dict[str, Any]:
-    """The arguments with which a model must be built to start from the encoder."""
-    return {k: v for k, v in pretrained.arguments.items() if k not in OF_THE_RUN}
 
 
 def load_encoder(model: nn.Module, pretrained: Pretrained) -> None:
