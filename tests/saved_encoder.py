@@ -12,8 +12,7 @@ from arxiv_hybrid.inference.origin import Origin
 from arxiv_hybrid.models import PooledCNN
 from arxiv_hybrid.text.vocabulary import Vocabulary
 
-WIDTHS = {"embed_dim": 8, "num_filters": 4, "kernel_sizes": [1, 3], "hidden": 6,
-          "pair_buckets": 64, "pair_dim": 2}  # fmt: skip
+WIDTHS = {"embed_dim": 8, "num_filters": 4, "kernel_sizes": [1, 3], "hidden": 6}  # fmt: skip
 
 
 def save_encoder(

@@ -31,7 +31,7 @@ ROWS = [
 def save(folder: Path, seed: int = 0) -> Path:
     torch.manual_seed(seed)
     arguments = {"vocab_size": 2 + len(WORDS), "embed_dim": 8, "num_classes": 2, "num_filters": 4,
-                 "pair_buckets": 16, "pair_dim": 4, "hidden": 8}  # fmt: skip
+                 "hidden": 8}  # fmt: skip
     config = checkpoint.ModelConfig("v6", arguments, ["a", "b"], 30, 300)
     model = registry.build("v6", **arguments)
     words = Vocabulary(("<PAD>", "<UNK>", *WORDS))

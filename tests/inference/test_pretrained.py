@@ -21,7 +21,7 @@ from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.text.vocabulary import Vocabulary
 
 WORDS = Vocabulary(("<PAD>", "<UNK>", *(f"w{number}" for number in range(LARGE))))
-WIDTHS = {"embed_dim": 8, "num_filters": 4, "pair_buckets": 4096, "pair_dim": 4, "hidden": 8}
+WIDTHS = {"embed_dim": 8, "num_filters": 4, "hidden": 8}
 ORIGIN = Origin({"a.json": 2}, 2, "2025-01", "2025-01", "2026-01-02", task="pre-trained")
 IDS = ["2501.00001", "math/0309136"]
 

@@ -22,7 +22,7 @@ def classifier() -> Classifier:
     torch.manual_seed(0)
     words = ("<PAD>", "<UNK>", *(f"w{number}" for number in range(30)))
     arguments = {"vocab_size": len(words), "embed_dim": 8, "num_classes": 2, "num_filters": 4,
-                 "pair_buckets": 16, "pair_dim": 4, "hidden": 8}  # fmt: skip
+                 "hidden": 8}  # fmt: skip
     config = ModelConfig("v6", arguments, ["a", "b"], 10, 20)
     model = registry.build("v6", **arguments)
     return Classifier(model, Vocabulary(words), config, choose_device("cpu", "fp32"))

@@ -21,7 +21,7 @@ from arxiv_hybrid.sources import synthetic
 
 pytestmark = pytest.mark.pipeline
 SMALL = {"dim": 12, "epochs": 1, "batch_size": 16, "num_filters": 4, "hidden": 8,
-         "pair_buckets": 64, "pair_dim": 2, "abstract_length": 40, "min_freq": 2, "min_papers": 10,
+         "abstract_length": 40, "min_freq": 2, "min_papers": 10,
          "validation": 0.2, "texts": ["texts.csv", "more.csv.gz"], "leave_out": ["known.csv"],
          "tracking": {"enabled": True, "experiment": "pre-training"}}  # fmt: skip
 COMMAND = ("dvc", "repro", "pretraining/dvc.yaml")

@@ -45,7 +45,7 @@ CPU = torch.device("cpu")
 LENGTHS = {"title_length": 8, "abstract_length": 40}
 SMALL: dict[str, Any] = {
     "texts": "papers.csv", "dim": 12, "num_filters": 6, "kernel_sizes": [1, 3], "hidden": 16,
-    "pair_buckets": 256, "pair_dim": 4, "epochs": 2, "batch_size": 32, "learning_rate": 0.02,
+    "epochs": 2, "batch_size": 32, "learning_rate": 0.02,
     "validation": 0.2, "precision": "fp32", "device": "cpu", **LENGTHS,
 }  # fmt: skip
 OBJECTIVES = [["categories"], ["titles"], ["categories", "titles"]]
@@ -322,7 +322,7 @@ def test_the_model_is_saved_and_classifies(arrays: PaperArrays, tmp_path: Path) 
 
 
 def test_a_model_without_categories_is_only_a_start(arrays: PaperArrays, tmp_path: Path) -> None:
-    model = trained(arrays, objectives=["titles"], epochs=1, pair_buckets=0).classifier
+    model = trained(arrays, objectives=["titles"], epochs=1).classifier
     checkpoint.save(
         tmp_path / "model", model.model, model.vocabulary, model.config,
         compact=True, origin=Origin({"papers.csv": 240}, 240), papers=arrays.ids,
@@ -352,7 +352,6 @@ def test_a_model_without_categories_is_only_a_start(arrays: PaperArrays, tmp_pat
         ({"objectives": []}, "objectives: \\[\\] is not allowed"),
         ({"objectives": ["titles", "titles"]}, "an objective is named twice"),
         ({"objectives": ["words"]}, "objectives"),
-        ({"pair_buckets": 1000}, "must be 0 or a power of two"),
         ({"kernel_sizes": []}, "kernel_sizes"),
         ({"validation": 0}, "validation: 0 is not allowed"),
         ({"unknown": 1}, "unknown: unknown key"),

@@ -88,8 +88,6 @@ def _check_argument(name: str, value: Any) -> None:
     """Raise ValueError if no model can have such an argument; the model checks its name."""
     if name == "dropout":
         sound = _is_number(value) and 0 <= value < 1
-    elif name == "pair_buckets" and type(value) is int and value == 0:
-        sound = True  # without word pairs
     elif isinstance(value, list):
         sound = bool(value) and all(_is_integer(item, WIDEST) for item in value)
     elif isinstance(value, float):

@@ -1,8 +1,8 @@
-"""v6: convolutions pooled by learned word weights, and word pairs; made for pre-training.
+"""v6: convolutions pooled by learned word weights; made for pre-training.
 
 Each convolution's features are averaged with the softmax of one learned score per word: rare words
 that tell a topic weigh more, as by IDF. There is no recurrence, so a text costs a few products over
-its unique words. A table of hashed word pairs adds what a linear model over bigrams knows.
+its unique words.
 """
 
 from __future__ import annotations
@@ -22,31 +22,28 @@ from arxiv_hybrid.models.base import (
 )
 from arxiv_hybrid.ops import (
     Dropout,
-    PairEmbedding,
     TokenEmbedding,
     UniqueTokens,
     convolve_and_pool,
 )
 
 SHARED_DIM = 256  # of the joint space of titles and abstracts
-PAIR_HEAD_STD = 0.1  # of the head's initial weights for word pairs
 
 
 class EncodedBatch(NamedTuple):
-    """A batch of papers: title and abstract (B, out_dim), pairs (B, pair_dim) or None.
+    """A batch of papers: title and abstract (B, out_dim).
 
     title_weights (B, n, Tt) and abstract_weights (B, n, Ta): of tokens, for each convolution.
     """
 
     title: Tensor
     abstract: Tensor
-    pairs: Tensor | None
     title_weights: Tensor
     abstract_weights: Tensor
 
 
 class PooledCNN(PaperClassifier):
-    """v6: a shared encoder for title and abstract, word pairs, one hidden layer.
+    """v6: a shared encoder for title and abstract, one hidden layer.
 
     The embedding keeps PyTorch's initial spread; callers scale it to `EMBEDDING_STD`.
     """
@@ -60,13 +57,10 @@ class PooledCNN(PaperClassifier):
         embed_dim: int = 200,
         num_filters: int = 160,
         kernel_sizes: Sequence[int] = (1, 3, 5),
-        pair_buckets: int = 131072,
-        pair_dim: int = 64,
         hidden: int = 512,
         num_classes: int = 3,
         dropout: float = 0.2,
     ) -> None:
-        """pair_buckets: rows of the table of word pairs, a power of two; 0 leaves it out."""
         super().__init__()
         self.embedding = TokenEmbedding(
             vocab_size, embed_dim, dropout=0.5 * dropout, receptive_field=max(kernel_sizes)
@@ -82,14 +76,10 @@ class PooledCNN(PaperClassifier):
             nn.LayerNorm(hidden),
             Dropout(dropout),
         )
-        self.head = nn.Linear(hidden + (pair_dim if pair_buckets else 0), num_classes)
+        self.head = nn.Linear(hidden, num_classes)
         self.title_projection = nn.Linear(self.out_dim, SHARED_DIM)
         self.abstract_projection = nn.Linear(self.out_dim, SHARED_DIM)
         init_weights(self)
-        self.pairs = None
-        if pair_buckets:
-            self.pairs = PairEmbedding(pair_buckets, pair_dim, dropout=0.5 * dropout)
-            nn.init.normal_(self.head.weight[:, hidden:], std=PAIR_HEAD_STD)
 
     def forward(
         self, title_ids: Tensor, abstract_ids: Tensor, title_mask: Tensor | None = None
@@ -101,7 +91,7 @@ class PooledCNN(PaperClassifier):
         return logits, attention_maps(batch.title_weights, batch.abstract_weights, fusion)
 
     def features(self, title_ids: Tensor, abstract_ids: Tensor) -> Tensor:
-        """Token ids to the head's input (B, hidden + pair_dim)."""
+        """Token ids to the head's input (B, hidden)."""
         return self.features_of(self.encode_batch(title_ids, abstract_ids))
 
     def text_vectors(self, title_ids: Tensor, abstract_ids: Tensor) -> tuple[Tensor, Tensor]:
@@ -115,14 +105,9 @@ class PooledCNN(PaperClassifier):
         title, abstract = self.embedding(title_ids, abstract_ids, masks=[title_mask])
         title_vector, title_weights = self.encode(title)
         abstract_vector, abstract_weights = self.encode(abstract)
-        pairs = None
-        if self.pairs is not None:
-            texts = [(title.layout, title_ids), (abstract.layout, abstract_ids)]
-            pairs = self.pairs([(layout.gather(ids), layout) for layout, ids in texts])
         return EncodedBatch(
             self.title_norm(title_vector),
             self.abstract_norm(abstract_vector),
-            pairs,
             title_weights,
             abstract_weights,
         )
@@ -134,9 +119,9 @@ class PooledCNN(PaperClassifier):
         return vector.float(), weights
 
     def features_of(self, batch: EncodedBatch) -> Tensor:
-        """The head's input (B, hidden + pair_dim) for an encoded batch."""
+        """The head's input (B, hidden) for an encoded batch."""
         hidden: Tensor = self.hidden(torch.cat([batch.title, batch.abstract], dim=-1))
-        return hidden if batch.pairs is None else torch.cat([hidden, batch.pairs], dim=-1)
+        return hidden
 
     def text_vectors_of(self, batch: EncodedBatch) -> tuple[Tensor, Tensor]:
         """Unit vectors of titles and abstracts (B, 256) for an encoded batch."""

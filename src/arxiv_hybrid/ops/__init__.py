@@ -8,7 +8,6 @@ from arxiv_hybrid.ops.embedding import (
     UniqueTokens,
     unique_with_inverse,
 )
-from arxiv_hybrid.ops.pairs import PairEmbedding
 from arxiv_hybrid.ops.pooling import attention_pool, masked_mean, masked_softmax
 from arxiv_hybrid.ops.ragged import Layout, Ragged, host_knows_sizes, known_token_counts
 from arxiv_hybrid.ops.recurrent import BiLSTM
@@ -18,7 +17,6 @@ __all__ = [
     "BiLSTM",
     "Dropout",
     "Layout",
-    "PairEmbedding",
     "Ragged",
     "TokenEmbedding",
     "UniqueTokens",

@@ -41,8 +41,6 @@ class PretrainingParams(Strict):
     num_filters: int = Field(ge=1, le=4096)
     kernel_sizes: list[Annotated[int, Field(ge=1, le=31)]] = Field(min_length=1)
     hidden: int = Field(ge=1, le=8192)
-    pair_buckets: int = Field(ge=0, le=1 << 20)
-    pair_dim: int = Field(ge=1, le=1024)
     dropout: float = Field(ge=0, le=0.99)
     word_dropout: float = Field(ge=0, lt=1)
     epochs: int = Field(ge=1, le=1000)
@@ -86,13 +84,6 @@ class PretrainingParams(Strict):
         if len(set(objectives)) < len(objectives):
             raise ValueError("an objective is named twice")
         return objectives
-
-    @field_validator("pair_buckets")
-    @classmethod
-    def _is_a_power_of_two(cls, buckets: int) -> int:
-        if buckets & (buckets - 1):
-            raise ValueError("must be 0 or a power of two")
-        return buckets
 
     @property
     def text_files(self) -> list[str]:

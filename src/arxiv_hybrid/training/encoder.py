@@ -106,8 +106,6 @@ def _config(params: PretrainingParams, words: int, classes: list[str]) -> ModelC
         "embed_dim": params.dim,
         "num_filters": params.num_filters,
         "kernel_sizes": params.kernel_sizes,
-        "pair_buckets": params.pair_buckets,
-        "pair_dim": params.pair_dim,
         "hidden": params.hidden,
         "num_classes": max(len(classes), 1),  # a head without outputs cannot be initialized
         "dropout": params.dropout,

@@ -43,7 +43,7 @@ class Settings:
 
     objectives: `categories`, `titles` or both. titles_weight: of the loss of titles beside that of
     categories. temperature: cosines are divided by it. learning_rate: peak of one cycle; word
-    vectors and pairs learn at `embedding_rate_scale` times it. word_dropout: share of hidden
+    vectors learn at `embedding_rate_scale` times it. word_dropout: share of hidden
     tokens. validation: share of the papers held back, by a hash of the id.
     """
 
