@@ -40,7 +40,7 @@ def main(params: PretrainingParams) -> None:
         origin = Origin(kept, len(arrays), months[0], months[-1], today(), task="pre-trained")
         model = encoder.classifier
         checkpoint.save(
-            MODEL, model.model, model.vocabulary, model.config,
+            MODEL, model.model, model.vocabulary, model.config, model.familiarity,
             compact=True, origin=origin, papers=arrays.ids,
         )  # fmt: skip
         card = encoder_card(arrays.summary, figures, params.model_dump(mode="json"))

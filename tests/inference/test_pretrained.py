@@ -108,5 +108,8 @@ def test_held_out_papers_are_found_in_any_form_of_storage(tmp_path: Path) -> Non
     encoder = load_pretrained(tmp_path)
     encoder.check_held_out({"2501.00002"})
     for identifier in IDS:
-        with pytest.raises(UserError, match=f"such as {identifier}; pre-train with leave_out"):
+        with pytest.raises(UserError, match=f"such as {identifier}; ") as caught:
             encoder.check_held_out({identifier, "2501.00002"})
+        message = str(caught.value)
+        assert "\n" not in message
+        assert "set pretrained: null to train without it, or pre-train with leave_out" in message

@@ -16,7 +16,7 @@ from conftest import ROOT
 from torch.nn import functional as F
 
 from arxiv_hybrid.data.paper_arrays import PaperArrays, load_arrays
-from arxiv_hybrid.inference import checkpoint
+from arxiv_hybrid.inference import checkpoint, weights
 from arxiv_hybrid.inference.devices import DeviceConfig
 from arxiv_hybrid.inference.encoding import encode_papers
 from arxiv_hybrid.inference.origin import Origin
@@ -24,9 +24,11 @@ from arxiv_hybrid.inference.pretrained import load_pretrained
 from arxiv_hybrid.models import PooledCNN
 from arxiv_hybrid.params import load_section
 from arxiv_hybrid.params.pretraining import PretrainingParams
+from arxiv_hybrid.sources import synthetic
 from arxiv_hybrid.sources.corpus import CorpusSettings, gather
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.text.vocabulary import Vocabulary
+from arxiv_hybrid.training import encoder as encoder_module
 from arxiv_hybrid.training import pretraining
 from arxiv_hybrid.training import progress as progress_module
 from arxiv_hybrid.training.encoder import TrainedEncoder, train_encoder
@@ -191,7 +193,9 @@ def test_the_untrained_model_predicts_the_shares_of_categories(arrays: PaperArra
     encoder = trained(arrays, epochs=1, learning_rate=1e-12)
     train, _ = split(arrays, Settings(validation=SMALL["validation"]), CPU)
     shares = (train.labels.sum(0) + 1) / (len(train) + 2)
-    torch.testing.assert_close(encoder.classifier.model.head.bias, shares.logit())
+    torch.testing.assert_close(
+        encoder.classifier.model.head.bias, shares.logit(), rtol=1e-3, atol=1e-3
+    )
 
 
 def test_validation_papers_are_held_back_by_their_ids(arrays: PaperArrays) -> None:
@@ -306,19 +310,63 @@ def test_a_line_says_how_far_it_is(arrays: PaperArrays, capsys: pytest.CaptureFi
     ]  # fmt: skip
 
 
-def test_the_model_is_saved_and_classifies(arrays: PaperArrays, tmp_path: Path) -> None:
-    encoder = trained(arrays, epochs=4)
+def save(encoder: TrainedEncoder, arrays: PaperArrays, folder: Path) -> checkpoint.Classifier:
+    """Save as the stage does, and load again."""
     model = encoder.classifier
     checkpoint.save(
-        tmp_path / "model", model.model, model.vocabulary, model.config,
+        folder, model.model, model.vocabulary, model.config, model.familiarity,
         compact=True, origin=Origin({"papers.csv": 240}, 240), papers=arrays.ids,
     )  # fmt: skip
-    loaded = checkpoint.load(tmp_path / "model", device="cpu")
-    texts = pd.DataFrame({"title": ["Deep learning"], "abstract": ["We learn deep networks."]})
+    return checkpoint.load(folder, device="cpu", precision="fp32")
+
+
+@pytest.mark.parametrize("rows", [1, weights.LARGE], ids=["table in 8 bits", "table in 16 bits"])
+def test_what_is_saved_is_the_model_whose_probabilities_were_calibrated(
+    arrays: PaperArrays, table: pd.DataFrame, tmp_path: Path, rows: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(weights, "LARGE", rows)
+    encoder = trained(arrays, epochs=4)
+    loaded = save(encoder, arrays, tmp_path)
+    assert loaded.model.embedding.weight.abs().max() > 0
+    for name, value in weights_of(encoder).items():
+        assert torch.equal(loaded.model.state_dict()[name], value), name
+    _, val = split(arrays, Settings(validation=SMALL["validation"]), CPU)
+    texts = table.iloc[val.rows].reset_index(drop=True)[["title", "abstract"]]
+    np.testing.assert_allclose(loaded.probabilities(texts), encoder.probabilities, atol=1e-6)
     classified = loaded.classify(texts)
     assert set(arrays.classes) <= set(classified.columns)
-    difference = loaded.probabilities(texts) - model.probabilities(texts)
-    assert difference.abs().max() < 0.02, "compact weights"
+
+
+RECIPES = [
+    ("Potato soup", "Peel six potatoes, chop an onion and simmer both in butter. Add stock, cream "
+     "and parsley, season with nutmeg, and serve the soup hot with toasted bread."),
+    ("Apple pie", "Rub butter into flour, chill the dough and roll it out. Slice apples, sprinkle "
+     "them with sugar and cinnamon, cover with pastry and bake until golden."),
+    ("Sturm über dem Norden", "Der Sturm hat in der Nacht Bäume entwurzelt und Dächer abgedeckt. "
+     "Die Feuerwehr rückte zu hundert Einsätzen aus, verletzt wurde nach Angaben niemand."),
+    ("Neuer Bahnhof eröffnet", "Nach sieben Jahren Bauzeit hat die Stadt ihren Bahnhof eröffnet. "
+     "Die Kosten stiegen auf das Doppelte, wie der Bürgermeister am Montag sagte."),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("most", [60_000, 150])
+def test_a_pre_trained_model_is_unsure_about_what_is_no_paper(
+    tmp_path: Path, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fitted on all training papers, or on a part of them."""
+    monkeypatch.setattr(encoder_module, "FAMILIAR_PAPERS", most)
+    papers = synthetic.generate(papers=500, label_noise=0.05, seed=3)[0].drop_duplicates("id")
+    learned, others = papers.head(380), papers.tail(60)
+    learned.to_csv(tmp_path / "papers.csv", index=False)
+    settings = CorpusSettings(vocabulary=5000, min_freq=2, min_papers=10, **LENGTHS)
+    gather([tmp_path / "papers.csv"], [], settings, tmp_path / "papers")
+    arrays = load_arrays(tmp_path / "papers")
+    model = save(trained(arrays, epochs=1), arrays, tmp_path / "model")
+    strange = pd.DataFrame(RECIPES, columns=["title", "abstract"])
+    assert model.classify(strange)["unsure"].all()
+    assert model.classify(others[["title", "abstract"]])["unsure"].mean() < 0.25
+    assert not others["id"].isin(learned["id"]).any(), "the premise"
 
 
 def test_a_model_without_categories_is_only_a_start(arrays: PaperArrays, tmp_path: Path) -> None:

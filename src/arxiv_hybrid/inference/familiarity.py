@@ -19,7 +19,7 @@ from safetensors.torch import load as deserialize
 from safetensors.torch import save as serialize
 from torch.nn import functional as F
 
-from arxiv_hybrid.inference.encoding import EncodedPapers
+from arxiv_hybrid.inference.encoding import Papers
 from arxiv_hybrid.text.vocabulary import PAD, UNK
 
 UNFAMILIAR = 0.05  # share of validation papers below the threshold
@@ -85,7 +85,7 @@ class Familiarity:
     curve: Floats
     threshold: float
 
-    def scores(self, papers: EncodedPapers) -> npt.NDArray[np.float64]:
+    def scores(self, papers: Papers) -> npt.NDArray[np.float64]:
         """How unusual the likeness of each paper is for a text of its length, (N,).
 
         In standard deviations from the mean; minus infinity with fewer than `KNOWN_TOKENS` known.
@@ -100,7 +100,7 @@ class Familiarity:
             parts.append(np.where(known < KNOWN_TOKENS, -np.inf, score))
         return np.concatenate(parts)
 
-    def unfamiliar(self, papers: EncodedPapers) -> npt.NDArray[np.bool_]:
+    def unfamiliar(self, papers: Papers) -> npt.NDArray[np.bool_]:
         """Whether each paper (N,) is unlike the training papers of every class."""
         return self.scores(papers) < self.threshold
 
@@ -119,7 +119,7 @@ class Familiarity:
 
 
 def fit_familiarity(
-    train: EncodedPapers, classes: npt.NDArray[np.bool_], val: EncodedPapers, words: int
+    train: Papers, classes: npt.NDArray[np.bool_], val: Papers, words: int
 ) -> Familiarity:
     """The class means of training papers, and what is usual among validation papers.
 
@@ -141,7 +141,7 @@ def fit_familiarity(
 
 
 def _class_means(
-    train: EncodedPapers, classes: npt.NDArray[np.bool_], idf: Floats, unknown: float
+    train: Papers, classes: npt.NDArray[np.bool_], idf: Floats, unknown: float
 ) -> Floats:
     """The mean vector of each class at length 1, (V, C); in half precision, as it is saved."""
     from scipy.sparse import csr_array  # half a second to load
@@ -169,7 +169,7 @@ def _largest(columns: npt.NDArray[Any]) -> tuple[Integers, npt.NDArray[Any]]:
     return rows, np.take_along_axis(columns, rows, axis=0)
 
 
-def _likeness_by_length(fitted: Familiarity, val: EncodedPapers) -> Floats:
+def _likeness_by_length(fitted: Familiarity, val: Papers) -> Floats:
     """The `curve` of validation papers: `LENGTHS` that enough of them have, means, deviations."""
     likeness: dict[int, list[npt.NDArray[np.float64]]] = {length: [] for length in LENGTHS}
     for tokens in _chunks(val):
@@ -186,15 +186,15 @@ def _likeness_by_length(fitted: Familiarity, val: EncodedPapers) -> Floats:
     return np.array(points or [(1, 0, 1)], dtype=np.float32).T
 
 
-def _chunks(papers: EncodedPapers) -> Iterator[Tokens]:
+def _chunks(papers: Papers) -> Iterator[Tokens]:
     """The tokens of `_CHUNK` papers at a time, titles before abstracts.
 
     A text that is one unknown word may be an empty one, see `Vocabulary.encode`: it has no token.
     """
     for start in range(0, len(papers), _CHUNK):
-        part = slice(start, start + _CHUNK)
+        batch = papers.batch(np.arange(start, min(start + _CHUNK, len(papers))))
         texts = []
-        for ids in (papers.title_ids[part], papers.abstract_ids[part]):
+        for ids in (batch.title_ids, batch.abstract_ids):
             matrix = ids.cpu().numpy()
             empty = (matrix[:, 0] == UNK) & (matrix[:, 1:] == PAD).all(1)
             texts.append(np.where(empty[:, None], PAD, matrix))

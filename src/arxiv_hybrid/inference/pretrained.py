@@ -49,7 +49,8 @@ class Pretrained:
         if seen := sorted(self.papers.intersection(held_out)):
             raise UserError(
                 f"pretrained: it was trained on {len(seen):,} validation or test papers, such as "
-                f"{seen[0]}; pre-train with leave_out (see pretraining/README.md)"
+                f"{seen[0]}; set pretrained: null to train without it, or pre-train with leave_out "
+                "(see pretraining/README.md)"
             )
 
     @property

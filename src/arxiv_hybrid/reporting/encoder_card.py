@@ -12,7 +12,7 @@ import yaml
 from arxiv_hybrid.data.identifiers import UNKNOWN_MONTH
 
 _FIGURES = {
-    "val_precision_at_1": "the likeliest category is listed",
+    "precision_at_1": "the likeliest category is listed",
     "val_in_batch_accuracy": "titles matched with their abstract in a batch",
     "micro_f1": "micro-F1",
     "macro_f1": "macro-F1",

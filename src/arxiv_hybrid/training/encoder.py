@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +11,11 @@ import numpy.typing as npt
 import torch
 
 from arxiv_hybrid.data.paper_arrays import PaperArrays
+from arxiv_hybrid.inference import weights
 from arxiv_hybrid.inference.checkpoint import Classifier, ModelConfig
 from arxiv_hybrid.inference.devices import choose_device
+from arxiv_hybrid.inference.encoding import Papers
+from arxiv_hybrid.inference.familiarity import Familiarity, fit_familiarity
 from arxiv_hybrid.inference.predict import predict
 from arxiv_hybrid.models import PooledCNN
 from arxiv_hybrid.params.pretraining import PretrainingParams
@@ -21,10 +24,12 @@ from arxiv_hybrid.text.vocabulary import Vocabulary
 from arxiv_hybrid.training.classifier import fitted_config, start_at_shares
 from arxiv_hybrid.training.pretraining import CATEGORIES, Settings, pretrain, split
 from arxiv_hybrid.training.seed import seed_everything
+from arxiv_hybrid.training.stored_papers import StoredPapers
 from arxiv_hybrid.training.trainer import Epoch, History
 from arxiv_hybrid.vectors.matrix import EMBEDDING_STD
 
 MODEL = "v6"
+FAMILIAR_PAPERS = 60_000  # of which familiarity is fitted
 
 
 @dataclass(frozen=True)
@@ -49,9 +54,11 @@ def train_encoder(
     on_epoch: Callable[[Epoch], None] | None = None,
     resume: Path | None = None,
 ) -> TrainedEncoder:
-    """Pre-train a v6; temperature, biases and thresholds are fitted on the validation papers.
+    """Pre-train a v6; its weights are rounded as its compact form stores them.
 
-    Without the objective categories the model has no classes, and only its encoder is of use.
+    Temperature, biases, thresholds and familiarity are fitted on validation papers with these
+    weights. Without the objective categories the model has no classes, and only its encoder is of
+    use.
     resume: a folder for the state of this run, see `progress`; the caller removes it after saving
     the result. Raises UserError if there is too little to learn from, or training diverges.
     """
@@ -72,16 +79,36 @@ def train_encoder(
     history = pretrain(
         model, train, held_back, settings, device_config, on_epoch=on_epoch, resume=resume
     )
+    _round_weights(model)
     listed = np.zeros((len(val), 0), dtype=bool)
     probabilities = np.zeros((len(val), 0))
     classifier = Classifier(model, Vocabulary(tuple(arrays.words)), config, device_config)
     if classes:
         logits = predict(model, held_back, device_config)
         config = fitted_config(config, logits, held_back.labels, None, "per_class")
-        classifier = Classifier(model, classifier.vocabulary, config, device_config)
+        known = _familiarity(train, held_back, params.seed)
+        classifier = replace(classifier, config=config, familiarity=known)
         listed = held_back.labels.cpu().numpy()
         probabilities = classifier.calibrated(logits).numpy()
     return TrainedEncoder(classifier, history, listed, probabilities, len(train))
+
+
+def _round_weights(model: PooledCNN) -> None:
+    """Give the weights the values that they have after `checkpoint.save(compact=True)`."""
+    state = model.state_dict()
+    stored = weights.to_bytes({name: v.cpu().numpy() for name, v in state.items()}, compact=True)
+    rounded = weights.from_bytes(stored)
+    model.load_state_dict({name: torch.from_numpy(rounded[name].copy()) for name in state})
+
+
+def _familiarity(train: StoredPapers, val: Papers, seed: int) -> Familiarity:
+    """Fitted on a random part of the training papers, which stay on disk."""
+    rows = np.arange(len(train))
+    if len(rows) > FAMILIAR_PAPERS:
+        random = np.random.default_rng(seed)
+        rows = np.sort(random.choice(rows, FAMILIAR_PAPERS, replace=False))
+    part = train.take(rows)
+    return fit_familiarity(part, part.labels.cpu().numpy(), val, len(part.arrays.words))
 
 
 def _settings(params: PretrainingParams) -> Settings:
