@@ -126,3 +126,34 @@ def test_a_seed_means_what_dvc_reads(tmp_path: Path, seed: str, value: int) -> N
     path = tmp_path / "params.yaml"
     path.write_text(text.replace("seed: 42  ", f"seed: {seed}  ", 1), encoding="utf-8")
     assert load(path).seed == value
+
+
+@pytest.mark.parametrize(
+    ("path", "override"),
+    [
+        ("params.yaml", "ensemble.members=[]"),
+        ("params.yaml", "ensemble.members=[{name: a, seed: 3}]"),
+        ("params.yaml", "labels.classes=[cs.RO,cs.CR]"),
+        ("params.yaml", "fetch.columns={title: t, abstract: a, label: l}"),
+        ("params.yaml", "class_weights={cs.CL: 2.0}"),
+        ("pretraining/params.yaml", "texts=[a.json,b.json]"),
+        ("pretraining/params.yaml", "kernel_sizes=[1]"),
+        ("examples/next_word/params.yaml", "seed=3"),
+    ],
+)
+def test_dvc_can_change_a_value_in_a_file_that_it_has_written(
+    tmp_path: Path, path: str, override: str
+) -> None:
+    """A comment between a key and a list below it: DVC's second change made the file invalid."""
+    from dvc.utils.hydra import apply_overrides
+
+    file = tmp_path / "params.yaml"
+    file.write_bytes((ROOT / path).read_bytes())
+    before = read_yaml(file)
+    for change in ("seed=7", override, "seed=8"):
+        apply_overrides(file, [change])
+    name = override.partition("=")[0].partition(".")[0]
+    after = read_yaml(file)
+    assert after["seed"] == 8
+    others = before.keys() - {"seed", name}
+    assert {key: after[key] for key in others} == {key: before[key] for key in others}
