@@ -23,6 +23,7 @@ from argparse import Namespace
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,8 +52,8 @@ SMALL = {
     "evaluate": {"bootstrap": 200},
 }
 SMALL_ENCODER = {
-    "dim": 12, "epochs": 4, "batch_size": 16, "num_filters": 4, "hidden": 8, "pair_buckets": 64,
-    "pair_dim": 2, "abstract_length": 40, "min_freq": 2, "min_papers": 10, "validation": 0.2,
+    "dim": 12, "epochs": 4, "batch_size": 16, "num_filters": 4, "hidden": 8,
+    "abstract_length": 40, "min_freq": 2, "min_papers": 10, "validation": 0.2,
     "texts": "texts.csv",
 }  # fmt: skip
 STAGES = (
@@ -424,28 +425,45 @@ def mlflow(_: Namespace) -> Iterator[Case]:
 def models(_: Namespace) -> Iterator[Case]:
     """Model folders with one damage each: none may answer as if it were sound."""
     sys.path.insert(0, str(ROOT / "tests"))
-    from damaged_models import model_damages, save  # type: ignore[import-not-found]
+    from damaged_models import (  # type: ignore[import-not-found]
+        compact_damages,
+        model_damages,
+        save,
+    )
 
+    with tempfile.TemporaryDirectory() as name:
+        yield damaged(Path(name) / "exact", model_damages, save)
+        compact = partial(save, compact=True)
+        yield damaged(Path(name) / "compact", compact_damages, compact)
+
+
+def damaged(
+    parent: Path,
+    damages: Callable[[Path], Iterator[tuple[str, Callable[[Path], None]]]],
+    save: Callable[[Path, int, tuple[str, ...]], None],
+) -> Case:
+    """What becomes of a model that `save` writes, under each of the damages."""
     texts = ["deep learning", "words", "", "deep words x"]
     papers = pd.DataFrame({"title": texts, "abstract": texts[::-1]})
-    with tempfile.TemporaryDirectory() as name:
-        sound, other, folder = (Path(name) / kind for kind in ("sound", "other", "damaged"))
-        save(sound, 0, ("deep", "learning", "words", "x"))
-        save(other, 1, ("learning", "deep", "words", "y"))
-        expected = checkpoint.load(sound).classify(papers)
-        outcomes: Counter[str] = Counter()
-        for damage_name, damaging in model_damages(other):
-            shutil.copytree(sound, folder)
-            damaging(folder)
-            try:
-                same = checkpoint.load(folder).classify(papers).equals(expected)
-                outcomes["answers as before" if same else f"answers wrongly: {damage_name}"] += 1
-            except UserError:
-                outcomes["refused"] += 1
-            shutil.rmtree(folder)
-        wrong = [name for name in outcomes if "wrongly" in name]
-        outcome = f"{outcomes['refused']} refused, {outcomes['answers as before']} answer as before"
-        yield Case("damaged model folders", outcomes.total(), outcome, wrong)
+    sound, other, folder = (parent / kind for kind in ("sound", "other", "damaged"))
+    save(sound, 0, ("deep", "learning", "words", "x"))
+    save(other, 1, ("learning", "deep", "words", "y"))
+    model = checkpoint.load(sound)
+    expected, origin = model.classify(papers), model.origin
+    outcomes: Counter[str] = Counter()
+    for damage_name, damaging in damages(other):
+        shutil.copytree(sound, folder)
+        damaging(folder)
+        try:
+            model = checkpoint.load(folder)
+            same = model.classify(papers).equals(expected) and model.origin == origin
+            outcomes["answers as before" if same else f"answers wrongly: {damage_name}"] += 1
+        except UserError:
+            outcomes["refused"] += 1
+        shutil.rmtree(folder)
+    wrong = [name for name in outcomes if "wrongly" in name]
+    outcome = f"{outcomes['refused']} refused, {outcomes['answers as before']} answer as before"
+    return Case(f"damaged model folders, {parent.name}", outcomes.total(), outcome, wrong)
 
 
 def bombs(_: Namespace) -> Iterator[Case]:

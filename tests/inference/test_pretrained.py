@@ -113,3 +113,15 @@ def test_held_out_papers_are_found_in_any_form_of_storage(tmp_path: Path) -> Non
         message = str(caught.value)
         assert "\n" not in message
         assert "set pretrained: null to train without it, or pre-train with leave_out" in message
+
+
+@pytest.mark.parametrize(
+    ("learned", "held_out"),
+    [("2501.00010", "2501.0001"), ("0704.1230", "704.123"), ("1603.00800", "1603.008")],
+)
+def test_a_held_out_paper_is_found_by_an_id_that_lost_its_zeros(
+    learned: str, held_out: str, tmp_path: Path
+) -> None:
+    save(tmp_path, **{**ALL, "papers": [learned]})
+    with pytest.raises(UserError, match=f"such as {learned}; "):
+        load_pretrained(tmp_path).check_held_out({held_out})

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError
 
+from arxiv_hybrid.data.identifiers import with_zeros
 from arxiv_hybrid.inference import paper_ids, weights
 from arxiv_hybrid.inference.model_config import (
     CONFIG,
@@ -45,8 +46,11 @@ class Pretrained:
     origin: Origin = field(default_factory=Origin)
 
     def check_held_out(self, held_out: Collection[str]) -> None:
-        """Raise UserError if the encoder was trained on any validation or test paper (ids)."""
-        if seen := sorted(self.papers.intersection(held_out)):
+        """Raise UserError if the encoder was trained on any validation or test paper (ids).
+
+        An id that lost its last zero as a number counts as the whole one.
+        """
+        if seen := sorted(self.papers.intersection({*held_out, *map(with_zeros, held_out)})):
             raise UserError(
                 f"pretrained: it was trained on {len(seen):,} validation or test papers, such as "
                 f"{seen[0]}; set pretrained: null to train without it, or pre-train with leave_out "
