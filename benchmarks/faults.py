@@ -256,12 +256,12 @@ def dvc(_: Namespace) -> Iterator[Case]:
             wrong += [f"{name} left" for name in space.leftovers()]
             outcome = "goes on; the workspace is as committed"
             yield Case(f"kill -9: {command}", times, outcome, wrong)
-        yield killed_pretraining(space)
+        yield from killed_pretraining(space)
         yield killed_server(space)
 
 
-def killed_pretraining(space: Workspace) -> Case:
-    """Pre-training, killed at random moments; it must end with the weights of a calm run."""
+def killed_pretraining(space: Workspace) -> Iterator[Case]:
+    """Pre-training, killed at random moments, and its stage papers; each must end as a calm run."""
     papers = synthetic.generate(papers=300, label_noise=0.05, seed=3)[0].drop_duplicates("id")
     papers["id"] = papers["id"].str.replace("synthetic", "unlabelled")
     papers.to_csv(space.folder / "texts.csv", index=False)
@@ -270,11 +270,22 @@ def killed_pretraining(space: Workspace) -> Case:
     command, outputs, wrong = "dvc repro -f pretraining/dvc.yaml", ["pretraining/model"], []
     seconds = space.must(command)
     before = space.files(outputs)
-    for _ in range(5):
+    for _ in range(3):
         space.kill_after(command, RANDOM.uniform(0.1, 0.9) * seconds)
         space.must("dvc repro pretraining/dvc.yaml")
         wrong += [] if space.files(outputs) == before else ["other weights"]
-    return Case("kill -9: pre-training", 5, "ends with the same bytes", wrong)
+    yield Case("kill -9: pre-training", 3, "ends with the same bytes", wrong)
+
+    command, outputs, wrong = "python pretraining/papers.py", ["pretraining/papers"], []
+    seconds = space.must(command)
+    before = space.files(outputs)
+    for moment in MOMENTS:
+        space.kill_after(command, moment * seconds)
+        wrong += damage(before, space.files(outputs))
+    space.must(command)
+    wrong += [] if space.files(outputs) == before else ["the next run made other files"]
+    wrong += [f"{name} left" for name in space.leftovers() if "papers" in name]
+    yield Case("kill -9: pre-training, papers", len(MOMENTS), "rerun makes the same bytes", wrong)
 
 
 def killed_server(space: Workspace) -> Case:

@@ -97,7 +97,13 @@ CSV = {"source": "csv", "path": "mine/papers.csv"}
         (
             {**CORPUS, "model": "v1", "pretrained": "mine/encoder"},
             {
-                "encoder/model.safetensors": {"glove", "vocab", "train", "member@member0"},
+                "encoder/model.safetensors": {
+                    "resolve",
+                    "glove",
+                    "vocab",
+                    "train",
+                    "member@member0",
+                },
                 "more.csv": set(),
             },
         ),

@@ -1,8 +1,4 @@
-"""v5: one CNN-LSTM encoder for title and abstract, which can be pre-trained without labels.
-
-Both texts go through the same encoder, so it can first learn from unlabelled papers which title
-belongs to which abstract (`training.pretraining`), and categories afterwards.
-"""
+"""v5: one CNN-LSTM encoder for title and abstract, so that both texts share its weights."""
 
 from __future__ import annotations
 
