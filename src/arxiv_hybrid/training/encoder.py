@@ -87,6 +87,7 @@ def train_encoder(
 def _settings(params: PretrainingParams) -> Settings:
     return Settings(
         objectives=tuple(params.objectives),
+        primary_weight=params.primary_weight,
         titles_weight=params.titles_weight,
         temperature=params.temperature,
         epochs=params.epochs,
