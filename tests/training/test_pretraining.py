@@ -38,6 +38,7 @@ from arxiv_hybrid.training.pretraining import (
     Settings,
     categories_loss,
     info_nce,
+    primary_loss,
     split,
 )
 from arxiv_hybrid.training.stored_papers import StoredPapers
@@ -51,6 +52,7 @@ SMALL: dict[str, Any] = {
     "validation": 0.2, "precision": "fp32", "device": "cpu", **LENGTHS,
 }  # fmt: skip
 OBJECTIVES = [["categories"], ["titles"], ["categories", "titles"]]
+WITH_PRIMARY = ["categories", "primary", "titles"]
 
 
 TOPICS = ("cs.AI", "cs.CL", "cs.CV", "cs.LG", "math.CO", "hep-th")
@@ -150,7 +152,7 @@ def test_both_directions_count() -> None:
     torch.testing.assert_close(loss, back)
 
 
-@pytest.mark.parametrize("objectives", OBJECTIVES)
+@pytest.mark.parametrize("objectives", [*OBJECTIVES, WITH_PRIMARY])
 def test_each_objective_is_learned_alone_and_with_the_other(
     arrays: PaperArrays, objectives: list[str]
 ) -> None:
@@ -187,6 +189,35 @@ def test_only_what_the_objectives_need_is_trained(arrays: PaperArrays) -> None:
     assert changed[1, "categories"] == both - projections
     assert changed[1, "titles"] > projections
     assert not {name for name in changed[1, "titles"] if name.startswith(("head", "hidden", "pai"))}
+
+
+def test_the_primary_category_is_the_first_that_a_paper_lists(
+    table: pd.DataFrame, arrays: PaperArrays
+) -> None:
+    first = table["all_categories"].str.split(",").str[0]
+    known = [arrays.classes.index(name) if name in arrays.classes else -1 for name in first]
+    assert -1 in known
+    assert arrays.primary.tolist() == known
+    rows = np.array([0, 29, 3, 1])
+    primary = StoredPapers(arrays, np.arange(len(arrays)), CPU).batch(rows).primary
+    assert primary is not None
+    assert primary.tolist() == [known[row] for row in rows]
+
+
+def test_primary_loss_is_the_mean_over_papers_whose_primary_category_is_known() -> None:
+    torch.manual_seed(0)
+    logits, primary = torch.randn(4, 3), torch.tensor([2, -1, 0, -1])
+    known = F.cross_entropy(logits[[0, 2]], primary[[0, 2]])
+    torch.testing.assert_close(primary_loss(logits, primary), known)
+    assert primary_loss(logits[[1, 3]], primary[[1, 3]]) == 0
+
+
+def test_the_primary_category_trains_the_features_but_not_the_head(arrays: PaperArrays) -> None:
+    settings = {"epochs": 1, "primary_weight": 50.0, "learning_rate": 1e-4}
+    plain = weights_of(trained(arrays, objectives=["categories"], **settings))
+    primary = weights_of(trained(arrays, objectives=["categories", "primary"], **settings))
+    assert plain.keys() == primary.keys(), "the head for it is not kept"
+    assert not torch.equal(plain["hidden.1.weight"], primary["hidden.1.weight"])
 
 
 def test_the_untrained_model_predicts_the_shares_of_categories(arrays: PaperArrays) -> None:
@@ -400,6 +431,7 @@ def test_a_model_without_categories_is_only_a_start(arrays: PaperArrays, tmp_pat
         ({"objectives": []}, "objectives: \\[\\] is not allowed"),
         ({"objectives": ["titles", "titles"]}, "an objective is named twice"),
         ({"objectives": ["words"]}, "objectives"),
+        ({"objectives": ["primary", "titles"]}, "primary needs categories beside it"),
         ({"kernel_sizes": []}, "kernel_sizes"),
         ({"validation": 0}, "validation: 0 is not allowed"),
         ({"unknown": 1}, "unknown: unknown key"),

@@ -1,8 +1,8 @@
 """Many papers on disk as flat arrays of token ids and labels, mapped into memory, not read.
 
 A folder holds `tokens.npy` (the tokens of all titles and abstracts, one after the other),
-`lengths.npy`, `labels.npy` and `label_counts.npy`, `ids.txt`, `vocab.txt`, and `papers.json`: the
-classes, a summary, and the digests of all files.
+`lengths.npy`, `labels.npy`, `label_counts.npy` and `primary.npy`, `ids.txt`, `vocab.txt`, and
+`papers.json`: the classes, a summary, and the digests of all files.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from arxiv_hybrid.system import digests
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.files import read_lines, require, write_json
 
-TOKENS, LENGTHS, LABELS, LABEL_COUNTS = (
-    f"{name}.npy" for name in ("tokens", "lengths", "labels", "label_counts")
+TOKENS, LENGTHS, LABELS, LABEL_COUNTS, PRIMARY = (
+    f"{name}.npy" for name in ("tokens", "lengths", "labels", "label_counts", "primary")
 )
 IDS, WORDS, SUMMARY = "ids.txt", "vocab.txt", "papers.json"
-FILES = (TOKENS, LENGTHS, LABELS, LABEL_COUNTS, IDS, WORDS)
+FILES = (TOKENS, LENGTHS, LABELS, LABEL_COUNTS, PRIMARY, IDS, WORDS)
 
 Integers = npt.NDArray[np.integer[Any]]
 Rows = npt.NDArray[np.int64]
@@ -36,7 +36,8 @@ class PaperArrays:
 
     tokens (T,): titles and abstracts of all papers; no text is empty. lengths (N, 2): tokens of
     each title and abstract. labels (L,) and label_counts (N,): class numbers of each paper; a paper
-    may have none. words: the vocabulary, special entries included. summary: what the stage that
+    may have none. primary (N,): the class of its first category; -1 if that is no class. words: the
+    vocabulary, special entries included. summary: what the stage that
     wrote the folder counted. digest: of the whole folder.
     """
 
@@ -44,6 +45,7 @@ class PaperArrays:
     lengths: Integers
     labels: Integers
     label_counts: Integers
+    primary: Integers
     ids: list[str]
     words: list[str]
     classes: list[str]
@@ -90,15 +92,16 @@ def load_arrays(folder: Path) -> PaperArrays:
         content = json.loads((folder / SUMMARY).read_bytes())
         held = content[digests.KEY]
         digests.check_file(folder / SUMMARY, held)
-        tokens, lengths, labels, label_counts = (
+        tokens, lengths, labels, label_counts, primary = (
             np.asarray(np.load(folder / name, mmap_mode="r", allow_pickle=False))
-            for name in (TOKENS, LENGTHS, LABELS, LABEL_COUNTS)
+            for name in (TOKENS, LENGTHS, LABELS, LABEL_COUNTS, PRIMARY)
         )
         return PaperArrays(
             tokens,
             lengths,
             labels,
             label_counts,
+            primary,
             ids=read_lines(folder / IDS),
             words=read_lines(folder / WORDS),
             classes=content["classes"],

@@ -32,13 +32,15 @@ class Batch:
     """Some papers: title_ids (B, Tt), abstract_ids (B, Ta), labels (B,).
 
     Ids are padded with 0 on the right, to the longest text of the batch. token_counts: real tokens
-    of all titles and of all abstracts.
+    of all titles and of all abstracts. primary (B,): the one class that counts most among several,
+    -1 for none; only where it is known.
     """
 
     title_ids: Tensor
     abstract_ids: Tensor
     labels: Tensor
     token_counts: tuple[int, int]
+    primary: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

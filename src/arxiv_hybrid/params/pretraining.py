@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 from arxiv_hybrid.params.schema import DeviceName, Precision, Strict
 
 Files = str | list[str]
-Objective = Literal["categories", "titles"]
+Objective = Literal["categories", "primary", "titles"]
 _MONTH = re.compile(r"\d{4}-(0[1-9]|1[0-2])")
 
 
@@ -35,6 +35,7 @@ class PretrainingParams(Strict):
     min_papers: int = Field(ge=1)
     validation: float = Field(ge=0.0001, le=0.5)
     objectives: list[Objective] = Field(min_length=1)
+    primary_weight: float = Field(gt=0, le=100)
     titles_weight: float = Field(gt=0, le=100)
     temperature: float = Field(gt=0, le=10)
     dim: int = Field(ge=2, le=1024)
@@ -83,6 +84,8 @@ class PretrainingParams(Strict):
     def _each_once(cls, objectives: list[Objective]) -> list[Objective]:
         if len(set(objectives)) < len(objectives):
             raise ValueError("an objective is named twice")
+        if "primary" in objectives and "categories" not in objectives:
+            raise ValueError("primary needs categories beside it")
         return objectives
 
     @property

@@ -167,6 +167,7 @@ class _Corpus:
         self._buffer, self._lengths = array("i"), array("H")
         self._categories = _Index()
         self._label_rows, self._label_numbers = array("I"), array("H")
+        self._primary = array("i")  # the number of each paper's first category; -1 for none
         self._ticker = Ticker()
         self.label_counts: Integers = np.zeros(0, dtype=np.uint16)
         self.rare: dict[str, int] = {}
@@ -216,6 +217,7 @@ class _Corpus:
             self._buffer.extend(map(self.index.__getitem__, words))
             self._lengths.append(len(words))
         self._add_labels(row, paper)
+        self._primary.append(self._categories[paper.categories[0]] if paper.categories else -1)
 
     def _add_labels(self, row: int | None, paper: ListedPaper) -> None:
         if row is not None:
@@ -261,7 +263,8 @@ class _Corpus:
         kept = [name for name in ranked if count[name] >= self.settings.min_papers]
         self.rare = {name: count[name] for name in ranked if name not in set(kept)}
         places = {name: place for place, name in enumerate(kept)}
-        final = np.array([places.get(name, -1) for name in names] or [-1])[numbers]
+        place_of = np.array([*(places.get(name, -1) for name in names), -1])
+        final = place_of[numbers]
         rows, final = rows[final >= 0], final[final >= 0]
         order_of_labels = np.lexsort((final, rows))
         labels = final[order_of_labels].astype(np.uint16)
@@ -270,6 +273,7 @@ class _Corpus:
         _save(folder / paper_arrays.LENGTHS, lengths.reshape(-1, 2))
         _save(folder / paper_arrays.LABELS, labels)
         _save(folder / paper_arrays.LABEL_COUNTS, self.label_counts)
+        _save(folder / paper_arrays.PRIMARY, place_of[_numpy(self._primary)].astype(np.int16))
         write_lines(folder / paper_arrays.IDS, self.ids)
         return {name: count[name] for name in kept}
 

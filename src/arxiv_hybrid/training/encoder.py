@@ -114,6 +114,7 @@ def _familiarity(train: StoredPapers, val: Papers, seed: int) -> Familiarity:
 def _settings(params: PretrainingParams) -> Settings:
     return Settings(
         objectives=tuple(params.objectives),
+        primary_weight=params.primary_weight,
         titles_weight=params.titles_weight,
         temperature=params.temperature,
         epochs=params.epochs,

@@ -1,6 +1,7 @@
-"""Pre-training of v6 on many papers: all categories that they list, and titles with abstracts.
+"""Pre-training of v6 on many papers: the categories that they list, and titles with abstracts.
 
-The categories of arXiv are free labels of every paper: binary cross-entropy, summed over them.
+The categories of arXiv are free labels of every paper: binary cross-entropy, summed over them. The
+first one that a paper lists is its primary category: cross-entropy, by a head that is not kept.
 Without labels, matching titles with abstracts captures the topic of a paper, which largely
 determines its categories (InfoNCE, van den Oord et al. 2018).
 """
@@ -31,7 +32,8 @@ from arxiv_hybrid.training.regularizer import Regularizer
 from arxiv_hybrid.training.stored_papers import StoredPapers
 from arxiv_hybrid.training.trainer import Epoch, History, StepResult, Task, Trainer, TrainerConfig
 
-CATEGORIES, TITLES = "categories", "titles"
+CATEGORIES, PRIMARY, TITLES = "categories", "primary", "titles"
+UNKNOWN = -1  # a paper's primary category is no class
 FEWEST = 2  # validation papers
 
 Rows = npt.NDArray[np.int64]
@@ -41,13 +43,15 @@ Rows = npt.NDArray[np.int64]
 class Settings:
     """How to pre-train.
 
-    objectives: `categories`, `titles` or both. titles_weight: of the loss of titles beside that of
-    categories. temperature: cosines are divided by it. learning_rate: peak of one cycle; word
-    vectors learn at `embedding_rate_scale` times it. word_dropout: share of hidden
-    tokens. validation: share of the papers held back, by a hash of the id.
+    objectives: `categories`, `primary` (only beside it), `titles`. primary_weight, titles_weight:
+    of their losses beside that of categories. temperature: cosines are divided by it.
+    learning_rate: peak of one cycle; word vectors learn at `embedding_rate_scale` times it.
+    word_dropout: share of hidden tokens. validation: share of the papers held back, by a hash of
+    the id.
     """
 
     objectives: tuple[str, ...] = (CATEGORIES,)
+    primary_weight: float = 1.0
     titles_weight: float = 1.0
     temperature: float = 0.07
     epochs: int = 4
@@ -84,25 +88,34 @@ class Outputs(nn.Module):
     def __init__(self, model: PooledCNN, objectives: tuple[str, ...]) -> None:
         super().__init__()
         self.model, self.objectives = model, objectives
+        self.primary = None
+        if PRIMARY in objectives:
+            self.primary = nn.Linear(model.head.in_features, model.head.out_features)
 
     def forward(
         self, title_ids: Tensor, abstract_ids: Tensor
-    ) -> tuple[Tensor | None, tuple[Tensor, Tensor] | None]:
-        """Logits (B, C), and unit vectors (B, D) of titles and abstracts; None if not needed."""
+    ) -> tuple[Tensor | None, Tensor | None, tuple[Tensor, Tensor] | None]:
+        """Token ids to what is compared; None for an objective that is not learned.
+
+        Logits of all categories (B, C), logits of the primary one (B, C), and unit vectors (B, D)
+        of titles and abstracts.
+        """
         batch = self.model.encode_batch(title_ids, abstract_ids)
-        logits = vectors = None
+        logits = primary = vectors = None
         if CATEGORIES in self.objectives:
-            logits = self.model.head(self.model.features_of(batch))
+            features = self.model.features_of(batch)
+            logits = self.model.head(features)
+            primary = self.primary(features) if self.primary else None
         if TITLES in self.objectives:
             vectors = self.model.text_vectors_of(batch)
-        return logits, vectors
+        return logits, primary, vectors
 
 
 class Pretraining(Task):
-    """Learning one or both objectives.
+    """Learning the objectives, all in one pass.
 
-    A paper without labels counts only for the titles. papers: how many are trained on, for the
-    lines about the progress.
+    A paper without labels counts only for the titles. Validation leaves `primary` out. papers: how
+    many are trained on, for the lines about the progress.
     """
 
     def __init__(
@@ -125,13 +138,16 @@ class Pretraining(Task):
 
     def _step(self, batch: Batch) -> StepResult:
         with self.device_config.autocast():
-            logits, vectors = batch.feed(self.parallel)
+            logits, primary, vectors = batch.feed(self.parallel)
         losses: list[Tensor] = []
         correct: list[Tensor] = []
         if logits is not None:
             loss, precision = categories_loss(logits, batch.labels)
             losses.append(loss)
             correct.append(precision)
+        if primary is not None and batch.primary is not None:
+            loss = primary_loss(primary, batch.primary)
+            losses.append(loss * self.settings.primary_weight)
         if vectors is not None:
             loss, accuracy = info_nce(vectors[0], vectors[1], self.settings.temperature)
             losses.append(loss * (self.settings.titles_weight if losses else 1.0))
@@ -175,6 +191,16 @@ def categories_loss(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     losses = F.binary_cross_entropy_with_logits(logits.float(), labels.float(), reduction="none")
     hits = labels.gather(1, logits.argmax(1, keepdim=True)).sum()
     return (losses.sum(1) * labelled).sum() / papers, hits / papers
+
+
+def primary_loss(logits: Tensor, primary: Tensor) -> Tensor:
+    """Cross-entropy of primary categories (B,), mean over papers whose one is known.
+
+    logits (B, C). Without such a paper it is 0.
+    """
+    papers = (primary != UNKNOWN).sum().clamp(min=1)
+    total = F.cross_entropy(logits.float(), primary, ignore_index=UNKNOWN, reduction="sum")
+    return total / papers
 
 
 def info_nce(titles: Tensor, abstracts: Tensor, temperature: float) -> tuple[Tensor, Tensor]:

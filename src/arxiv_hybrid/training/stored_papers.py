@@ -43,11 +43,13 @@ class StoredPapers:
         titles = self._ids(starts, lengths[:, _TITLE])
         abstracts = self._ids(starts + lengths[:, _TITLE], lengths[:, _ABSTRACT])
         labels = torch.from_numpy(self.arrays.multi_hot(papers))
+        primary = torch.from_numpy(self.arrays.primary[papers].astype(np.int64))
         return Batch(
             self._to_device(titles),
             self._to_device(abstracts),
             self._to_device(labels),
             (int(lengths[:, _TITLE].sum()), int(lengths[:, _ABSTRACT].sum())),
+            self._to_device(primary),
         )
 
     def _ids(self, starts: Rows, lengths: Rows) -> Tensor:
