@@ -243,7 +243,10 @@ def train_contender(
 
 def check_encoder(run: Run, parts: Splits, encoder: Pretrained, folder: Path) -> None:
     """Raise UserError if an encoder has read what a run tests, or labels it should not know."""
-    check_held_out(encoder, [*parts["val"]["id"], *parts["test"]["id"]])
+    try:
+        check_held_out(encoder, [*parts["val"]["id"], *parts["test"]["id"]])
+    except UserError as error:
+        raise UserError(f"{folder}: {error}") from None
     if run.contender == TEXT and len(encoder.weights["head.weight"]) > 1:
         raise UserError(
             f"{folder}: has learned categories; pre-train with objectives: [titles] "

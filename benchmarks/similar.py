@@ -26,7 +26,7 @@ import pandas as pd
 import runner
 from minilm_vectors import Encodings
 from runner import ROOT, Stopwatch
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from workload import check_held_out, encoder_folder, folder_digest
 
 from arxiv_hybrid.inference import checkpoint
@@ -99,8 +99,9 @@ def vectors_of(contender: str, sources: Sources) -> Vectors:
     check_held_out(load_pretrained(sources.model), papers["id"])
     classifier = checkpoint.load(sources.model)
     make = paper_vectors if contender == "vectors" else features
-    titles, abstracts = (papers.assign(**{name: ""}) for name in ("abstract", "title"))
-    return Vectors(make(classifier, titles), make(classifier, abstracts), make(classifier, papers))
+    titles = make(classifier, papers.assign(abstract=""))
+    abstracts = make(classifier, papers.assign(title=""))
+    return Vectors(titles, abstracts, make(classifier, papers))
 
 
 def features(classifier: Classifier, papers: pd.DataFrame) -> Floats:
@@ -122,7 +123,8 @@ def unit(values: Floats) -> Floats:
 def found_own(titles: Floats, abstracts: Floats) -> npt.NDArray[np.bool_]:
     """Whether each title's nearest abstract is its own, (N,)."""
     rows = [(titles[part] @ abstracts.T).argmax(1) for part in _blocks(len(titles))]
-    return np.concatenate(rows) == np.arange(len(titles))
+    found: npt.NDArray[np.bool_] = np.concatenate(rows) == np.arange(len(titles))
+    return found
 
 
 def nearest_others(vectors: Floats) -> npt.NDArray[np.int64]:
@@ -179,18 +181,17 @@ def execute(run: Run, sources: Sources) -> dict[str, Any]:
 
 def report(results: pd.DataFrame) -> str:
     """Markdown, one line per kind of vectors, and the time of a search."""
-    rows = results.set_index("contender")
+    rows = {row["contender"]: row for row in results.to_dict("records")}
     lines = []
     for contender, shown in SHOWN.items():
-        if contender in rows.index:
-            row = rows.loc[contender]
+        if row := rows.get(contender):
             share = [_share(row[name], row["papers"]) for name in ("own_abstract", "same_primary")]
             lines.append([shown, *share, f"{100 * row['jaccard']:.1f}"])
     header = ["vectors", "own abstract is nearest", "same primary category", "Jaccard"]
     table = runner.markdown(header, lines)
-    if "search" in rows.index:
+    if search := rows.get("search"):
         table += f"\n\nSearch among {SEARCHED:,} vectors on one core: "
-        table += f"{rows.loc['search', 'milliseconds']:.1f} ms."
+        table += f"{search['milliseconds']:.1f} ms."
     return table
 
 
