@@ -26,12 +26,12 @@ def held_out(sources: accuracy.Sources) -> tuple[pd.DataFrame, Floats]:
     """Papers outside training in some split, and their mean probabilities (N, C)."""
     papers, parts = [], []
     for run in accuracy.plan(sources, ["clean"], 1):
-        if run.contender in accuracy.MEMBERS and (stored := run.probabilities()):
+        if run.contender == accuracy.SINGLE and (stored := run.probabilities()):
             split, _ = run.splits(sources)
             papers += [split["val"], split["test"]]
             parts += [stored["val"], stored["test"]]
     if not papers:
-        raise UserError("no finished run of v5 on `clean`; run benchmarks/accuracy.py first")
+        raise UserError("no finished run of v6 on `clean`; run benchmarks/accuracy.py first")
     table = pd.concat(papers, ignore_index=True)
     means = pd.DataFrame(np.concatenate(parts)).groupby(table["id"]).mean()
     table = table.drop_duplicates("id").set_index("id", drop=False).loc[means.index]
@@ -73,7 +73,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--minilm", required=True, help="an .npz of benchmarks/minilm.py")
     options = vars(parser.parse_args(arguments))
     data, encoder, minilm = (existing_path(options[name], name) for name in options)
-    sources = accuracy.Sources(data, (encoder,), minilm, None)
+    sources = accuracy.Sources(data, {"pretrained": encoder}, (minilm,))
     papers, p = held_out(sources)
     classes, labels, predicted = p.shape[1], papers["label"].to_numpy(), p.argmax(1)
     correct, listed = predicted == labels, multi_hot(papers["labels"], classes)
@@ -89,8 +89,7 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"mean probability of the two best classes: {top_two.mean():.1%}")
 
     everyone = label_papers(sources.papers, accuracy.PRIMARY).documents
-    row_of, vectors, _ = sources.embeddings
-    nearest, cosine = near_duplicates(vectors[[row_of[name] for name in everyone["id"]]])
+    nearest, cosine = near_duplicates(sources.encodings.of(everyone["id"]))
     label = everyone["label"].to_numpy()
     differ, near = label != label[nearest], cosine >= NEAR
     best = bayes_accuracy(float(differ.mean()), classes)

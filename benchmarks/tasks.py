@@ -1,13 +1,19 @@
-"""Any labels: three tasks on dumps of arXiv's metadata, the network beside the linear baseline.
+"""Any labels: three tasks on dumps of arXiv's metadata, pre-trained models beside the baselines.
 
-    python benchmarks/tasks.py six-fields --dump arxiv_snapshot_2025.json.gz
+    python benchmarks/tasks.py six-fields --dump arxiv_snapshot_2025.json.gz --minilm six.npz
     python benchmarks/tasks.py balanced --dump arxiv_149_categories.json.xz
     python benchmarks/tasks.py natural --dump arxiv_2015_2017.json.xz
 
 `six-fields` is a CSV with the columns Title, Abstract and label: the 300 newest papers of each of
-six fields. `balanced` and `natural` have every active category of arXiv, as the papers list them:
-at most about 1,000 papers of each, split by a hash of the id, or all papers, tested on the last
-month. Every run is timed from the dump to its probabilities, in a process of its own. Results go to
+six fields, and of their training and validation papers a random part, as if there were 100 or 30.
+The test papers stay the same. v6 starts from the pre-trained model, with the defaults. `balanced`
+and `natural` have every active category of arXiv, as the papers list them: at most about 1,000
+papers of each, split by a hash of the id, or all papers, tested on the last month. The pre-trained
+model answers as it is; only calibration and thresholds are fitted on the validation papers.
+
+--pretrained: another model than the shipped one. It must not have read the papers: held_out.py
+writes them for `leave_out`. --minilm: an .npz of minilm.py with the papers of `six-fields`. Every
+run is timed from the dump to its probabilities, in a process of its own. Results go to
 benchmarks/results/tasks.csv, probabilities beside it, and a finished run is not repeated. Relative
 paths start at the repository's root.
 """
@@ -28,22 +34,38 @@ import numpy.typing as npt
 import pandas as pd
 import runner
 from accuracy import gain
+from minilm_vectors import Encodings, fit_logistic
 from runner import ROOT, Stopwatch, percent
-from workload import Splits, params_with, split_papers, train, vocabulary_and_vectors
+from scipy import optimize
+from scipy.special import expit as sigmoid
+from scipy.special import logit
+from workload import (
+    Splits,
+    check_held_out,
+    encoder_folder,
+    folder_digest,
+    params_with,
+    split_papers,
+    train,
+)
 
+from arxiv_hybrid.data.identifiers import text_key
 from arxiv_hybrid.data.label_set import LabelSet
+from arxiv_hybrid.data.table import texts_of
 from arxiv_hybrid.evaluation import metrics, multi_label
 from arxiv_hybrid.evaluation.ensemble import Vote, calibrated, classes_of
 from arxiv_hybrid.evaluation.linear import fit_linear
 from arxiv_hybrid.evaluation.measures import shown_measures
 from arxiv_hybrid.evaluation.multi_label import Outcome
 from arxiv_hybrid.evaluation.predict import predict
-from arxiv_hybrid.evaluation.predictions import Predictions
+from arxiv_hybrid.evaluation.predictions import Floats, Labels, Predictions
+from arxiv_hybrid.inference import checkpoint
+from arxiv_hybrid.inference.pretrained import load_pretrained
 from arxiv_hybrid.inference.thresholds import fit_thresholds
 from arxiv_hybrid.params import Params
 from arxiv_hybrid.sources.fetch import SOURCES, Workspace
 from arxiv_hybrid.system import digests
-from arxiv_hybrid.system.errors import exit_on_user_error
+from arxiv_hybrid.system.errors import UserError, exit_on_user_error
 from arxiv_hybrid.system.files import atomic, write_csv
 
 TABLE = runner.Results(ROOT / "benchmarks/results/tasks.csv", key="run")
@@ -51,70 +73,103 @@ PROBABILITIES = ROOT / "benchmarks/results/probabilities"
 FIELDS = ("cs.RO", "cs.CR", "cs.SE", "cs.HC", "stat.ML", "eess.IV")
 PAPERS_PER_FIELD = 300
 ALL_LISTED = "labels.from=listed labels.classes=all labels.min_papers=50"
-# how the network of each task is trained; everything else is as in params.yaml
-V5 = (  # from scratch: vectors learn fast, and larger groups of tokens double the papers a second
-    "model=v5 embeddings=random glove.source=none glove.dim=200 glove.learning_rate_scale=5 "
-    "vocab.max_size=80000 vocab.abstract_length=256 architecture.num_filters=128 "
-    "architecture.lstm_hidden=128 architecture.title_group=2 architecture.abstract_group=8 "
-    "dropout=0.2 word_dropout=0.05"
-)
-RECIPES = {
-    "six-fields": "",
-    "balanced": f"{V5} batch_size=64 learning_rate=0.0015 epochs=4",
-    "natural": f"{V5} batch_size=128 learning_rate=0.002 epochs=3",
-}
-SHOWN = {"linear": "TF-IDF + linear", "network": "network", "ensemble": "both, voting"}
+SHOWN = {"linear": "TF-IDF + linear", "minilm": "MiniLM + logistic regression"}
+SHOWN |= {"v6": "v6, pre-trained", "shipped": "pre-trained model as it is"}
+SHOWN |= {"ensemble": "both, voting"}
 IDLE = {"tracking", "evaluate", "ensemble", "device", "precision", "processes", "fetch"}
+IDLE |= {"pretrained"}  # its digest is part of a run's name
 BOOTSTRAP: dict[str, Any] = {"samples": 2000, "confidence": 0.95, "seed": 42}
+SMALLEST = 1e-6  # probability, before a logarithm
 Arrays = dict[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
 class Task:
-    """What is to be learned from a dump, and which splits are measured."""
+    """What is to be learned from a dump, and which contenders, splits and sizes are measured.
+
+    sizes: papers of each class to learn from, as if there were no more; None for all papers.
+    """
 
     name: str
     settings: str
+    contenders: tuple[str, ...]
     seeds: tuple[int, ...] = (42,)
+    sizes: tuple[int | None, ...] = (None,)
 
 
 TASKS = {
     task.name: task
     for task in (
-        Task("six-fields", "labels.from=column split.by=paper", seeds=(42, 43, 44)),
-        Task("balanced", f"{ALL_LISTED} split.by=hash split.val=0.1 split.test=0.1"),
-        Task("natural", f"{ALL_LISTED} split.by=time split.val='2017-01' split.test='2017-02'"),
+        Task(
+            "six-fields",
+            "labels.from=column split.by=paper",
+            ("linear", "minilm", "v6"),
+            seeds=(42, 43, 44),
+            sizes=(300, 100, 30),
+        ),
+        Task(
+            "balanced",
+            f"{ALL_LISTED} split.by=hash split.val=0.1 split.test=0.1",
+            ("linear", "shipped"),
+        ),
+        Task(
+            "natural",
+            f"{ALL_LISTED} split.by=time split.val='2017-01' split.test='2017-02'",
+            ("linear", "shipped"),
+        ),
     )
 }
 
 
 @dataclass(frozen=True)
+class Inputs:
+    """The files that runs read; digests: of the dump, the model and the vectors, if known."""
+
+    dump: Path
+    model: Path = Path()
+    minilm: Path | None = None
+    digests: tuple[str, str, str] = ("", "", "")
+
+    @classmethod
+    def of(cls, dump: Path, model: Path, minilm: Path | None) -> "Inputs":
+        """The inputs with their digests."""
+        vectors = digests.of_file(minilm)[:16] if minilm else ""
+        return cls(
+            dump, model, minilm, (digests.of_file(dump)[:16], folder_digest(model)[:16], vectors)
+        )
+
+
+@dataclass(frozen=True)
 class Run:
-    """One contender on one split; `inputs` is a digest of the dump."""
+    """One contender on one split, with `size` papers of each class to learn from (None: all)."""
 
     task: Task
     seed: int
-    contender: str  # linear or network
-    dump: Path
-    inputs: str
+    contender: str  # linear, minilm, v6 or shipped
+    size: int | None
+    inputs: Inputs
 
     @cached_property
     def params(self) -> Params:
-        """The shipped parameters with those of the task, and for a network its recipe."""
+        """The shipped parameters with those of the task; v6 starts from the pre-trained model."""
         settings = [*self.task.settings.split(), f"split.seed={self.seed}"]
         source = "csv" if self.task.name == "six-fields" else "snapshot"
-        quoted = str(self.dump).replace("\\", "\\\\").replace("'", "\\'")
-        settings += [f"fetch.source={source}", f"fetch.path='{quoted}'", "fetch.per_category=null"]
-        return params_with([*settings, *RECIPES[self.task.name].split()])
+        dump = f"fetch.path={quoted(self.inputs.dump)}"
+        settings += [f"fetch.source={source}", dump, "fetch.per_category=null"]
+        encoder = quoted(self.inputs.model) if self.contender == "v6" else "null"
+        return params_with([*settings, f"pretrained={encoder}"])
 
     @cached_property
     def name(self) -> str:
-        """A readable name that changes with the dump and the parameters."""
+        """A readable name that changes with the files and the parameters."""
         content = self.params.model_dump(mode="json", exclude=IDLE)
-        if self.contender == "linear":
+        if self.contender != "v6":
             content = {name: content[name] for name in ("labels", "split", "thresholds")}
-        suffix = runner.digest([self.inputs, content])
-        return f"{self.task.name}-{self.contender}-{self.seed}-{suffix}"
+        dump, model, vectors = self.inputs.digests
+        read = {"v6": model, "shipped": model, "minilm": vectors}.get(self.contender, "")
+        size = "" if self.size is None else f"-{self.size}"
+        suffix = runner.digest([dump, read, self.size, content])
+        return f"{self.task.name}{size}-{self.contender}-{self.seed}-{suffix}"
 
     def stored(self) -> Arrays | None:
         """What `measure` stored, if it has."""
@@ -125,46 +180,145 @@ class Run:
             return dict(arrays)
 
 
+def quoted(path: Path) -> str:
+    """A path as a value of a setting."""
+    escaped = str(path).replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def newest_of_fields(dump: Path) -> pd.DataFrame:
+    """The papers of `six-fields`: the newest of each field, by primary category."""
+    fields = params_with(
+        [
+            "labels.from=primary",
+            f"labels.classes=[{','.join(FIELDS)}]",
+            "fetch.source=snapshot",
+            f"fetch.path={quoted(dump)}",
+            "fetch.per_category=null",
+        ]
+    )
+    papers = SOURCES["snapshot"](fields, Workspace(ROOT, lambda: ROOT)).papers
+    papers = papers[papers["primary_category"].isin(FIELDS)].sort_values("id", ascending=False)
+    return papers.groupby("primary_category").head(PAPERS_PER_FIELD)
+
+
 def read_papers(run: Run) -> pd.DataFrame:
-    """The task's papers, as stage fetch reads them."""
+    """The task's papers, as stage fetch reads them; `arxiv_id` is their id in the dump."""
     workspace = Workspace(ROOT, lambda: ROOT)
     if run.task.name != "six-fields":
-        return SOURCES["snapshot"](run.params, workspace).papers
-    dump = run.params.fetch.model_copy(update={"source": "snapshot"})
-    fields = params_with(["labels.from=primary", f"labels.classes=[{','.join(FIELDS)}]"])
-    papers = SOURCES["snapshot"](fields.model_copy(update={"fetch": dump}), workspace).papers
-    papers = papers[papers["primary_category"].isin(FIELDS)].sort_values("id", ascending=False)
-    newest = papers.groupby("primary_category").head(PAPERS_PER_FIELD)
+        papers = SOURCES["snapshot"](run.params, workspace).papers
+        return papers.assign(arxiv_id=papers["id"])
+    newest = newest_of_fields(run.inputs.dump)
     names = {"title": "Title", "abstract": "Abstract", "primary_category": "label"}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "papers.csv"
         write_csv(path, newest[list(names)].rename(columns=names))
         own = run.params.fetch.model_copy(update={"path": str(path)})
-        return SOURCES["csv"](run.params.model_copy(update={"fetch": own}), workspace).papers
+        papers = SOURCES["csv"](run.params.model_copy(update={"fetch": own}), workspace).papers
+    ids = dict(zip(texts_of(newest).map(text_key), newest["id"], strict=True))
+    return papers.assign(arxiv_id=texts_of(papers).map(text_key).map(ids))
+
+
+def part_of(parts: Splits, size: int | None, seed: int) -> Splits:
+    """The splits with fewer training and validation papers: as if each class had `size` papers.
+
+    A smaller part of a class is in every larger one.
+    """
+    if size is None or size == PAPERS_PER_FIELD:
+        return parts
+    smaller = dict(parts)
+    for name in ("train", "val"):
+        shuffled = parts[name].sample(frac=1, random_state=seed)
+        classes = shuffled.groupby("label")["label"]
+        kept = (classes.transform("size") * size / PAPERS_PER_FIELD).round().clip(lower=1)
+        smaller[name] = shuffled[classes.cumcount() < kept].sort_index().reset_index(drop=True)
+    return smaller
 
 
 def contend(run: Run, parts: Splits, label_set: LabelSet) -> dict[str, Predictions]:
     """The predictions of validation and test papers."""
-    if run.contender == "network":
-        vocabulary, vectors = vocabulary_and_vectors(run.params, parts["train"])
-        classifier, _ = train(run.params, parts, vocabulary, vectors, label_set)
-        return {name: predict(classifier, parts[name]) for name in ("val", "test")}
-    linear = fit_linear(**parts, label_set=label_set)
-    thresholds = None
-    if label_set.multi_label:
-        per_class = run.params.thresholds == "per_class"
-        classes = classes_of(parts["val"], label_set)
-        thresholds = fit_thresholds(classes, linear.val, per_class=per_class)
-    return {
-        "val": Predictions(linear.val, thresholds),
-        "test": Predictions(linear.test, thresholds),
-    }
+    model, minilm = run.inputs.model, run.inputs.minilm
+    if run.contender == "minilm":
+        assert minilm is not None
+        vectors = Encodings.read([minilm])
+        vectors.require(pd.concat(parts.values())["arxiv_id"], [minilm], "--minilm")
+        found = fit_logistic(parts, vectors, "arxiv_id")
+        return {name: Predictions(p) for name, p in found.items()}
+    if run.contender == "linear":
+        linear = fit_linear(**parts, label_set=label_set)
+        thresholds = None
+        if label_set.multi_label:
+            per_class = run.params.thresholds == "per_class"
+            classes = classes_of(parts["val"], label_set)
+            thresholds = fit_thresholds(classes, linear.val, per_class=per_class)
+        return {
+            "val": Predictions(linear.val, thresholds),
+            "test": Predictions(linear.test, thresholds),
+        }
+    encoder = load_pretrained(model)
+    check_held_out(encoder, [*parts["val"]["arxiv_id"], *parts["test"]["arxiv_id"]])
+    if run.contender == "v6":
+        words, vectors_of_words = encoder.vocabulary, encoder.embeddings
+        trained, _ = train(run.params, parts, words, vectors_of_words, label_set, encoder)
+        return {name: predict(trained, parts[name]) for name in ("val", "test")}
+    return answers(model, parts, label_set)
+
+
+def answers(model: Path, parts: Splits, label_set: LabelSet) -> dict[str, Predictions]:
+    """What a model says about validation and test papers, for the task's classes, by their names.
+
+    Calibration and thresholds are fitted on the validation papers.
+    """
+    classifier = checkpoint.load(model)
+    columns = {name: column for column, name in enumerate(classifier.config.classes)}
+    if missing := [name for name in label_set.names if name not in columns]:
+        print(f"{model}: does not know {', '.join(missing)}; it never predicts them", flush=True)
+    found = {}
+    for name in ("val", "test"):
+        p = classifier.probabilities(parts[name]).numpy()
+        found[name] = np.full((len(p), len(label_set)), SMALLEST)
+        for place, column in enumerate(columns.get(name, -1) for name in label_set.names):
+            if column >= 0:
+                found[name][:, place] = p[:, column]
+    classes = classes_of(parts["val"], label_set)
+    temperature, biases = fit_biases(classes, found["val"])
+    moved = {name: sigmoid(_logits(p) / temperature + biases) for name, p in found.items()}
+    thresholds = fit_thresholds(classes, moved["val"], per_class=True)
+    return {name: Predictions(p, thresholds) for name, p in moved.items()}
+
+
+def fit_biases(classes: Labels, p: Floats) -> tuple[float, Floats]:
+    """The temperature T and biases b (C,) of sigmoid(logit(p) / T + b) with the highest likelihood.
+
+    classes (N, C) and probabilities p (N, C) of validation papers. Categories are more or less
+    frequent in a task than where the model learned: each has its own bias. A weak prior, worth one
+    paper, keeps the biases together.
+    """
+    logits, count = _logits(p), len(p)
+
+    def loss(values: Floats) -> tuple[float, Floats]:
+        temperature, biases = np.exp(values[0]), values[1] + values[2:]
+        scaled = logits / temperature
+        shifted = scaled + biases
+        nll = np.logaddexp(0, shifted).sum() - shifted[classes].sum()
+        error = sigmoid(shifted) - classes
+        slopes = np.array([-(error * scaled).sum(), error.sum(), *error.sum(0)])
+        return float(nll + values @ values) / count, (slopes + 2 * values) / count
+
+    result = optimize.minimize(loss, np.zeros(2 + p.shape[1]), jac=True, method="L-BFGS-B")
+    return float(np.exp(result.x[0])), result.x[1] + result.x[2:]
+
+
+def _logits(p: Floats) -> Floats:
+    result: Floats = logit(np.clip(p, SMALLEST, 1 - SMALLEST))
+    return result
 
 
 def measure(run: Run) -> dict[str, Any]:
     """Execute a run and store its probabilities; the row of tasks.csv."""
     with Stopwatch() as watch:
         parts, label_set = split_papers(read_papers(run), run.params)
+        parts = part_of(parts, run.size, run.seed)
         predicted = contend(run, parts, label_set)
     arrays: Arrays = {}
     for part, predictions in predicted.items():
@@ -178,6 +332,7 @@ def measure(run: Run) -> dict[str, Any]:
     return {
         "run": run.name,
         "task": run.task.name,
+        "papers_per_class": run.size,
         "split_seed": run.seed,
         "contender": run.contender,
         "train_papers": len(parts["train"]),
@@ -201,18 +356,18 @@ def predictions_of(arrays: Arrays, part: str) -> Predictions:
 
 
 def scored_rows(runs: list[Run]) -> Iterator[dict[str, Any]]:
-    """Scores of each stored run, and of the vote of network and baseline; weights from validation.
+    """Scores of each stored run, and of the vote of model and baseline; weights from validation.
 
     `gains` has what is gained over the baseline on the same papers, with its interval.
     """
-    for task, seed in dict.fromkeys((run.task.name, run.seed) for run in runs):
-        mine = [run for run in runs if (run.task.name, run.seed) == (task, seed)]
+    for task, size, seed in dict.fromkeys((run.task.name, run.size, run.seed) for run in runs):
+        mine = [run for run in runs if (run.task.name, run.size, run.seed) == (task, size, seed)]
         stored = {run.contender: arrays for run in mine if (arrays := run.stored())}
         if "linear" not in stored:
             continue
         classes = stored["linear"]["test_classes"]
         test = {name: predictions_of(arrays, "test") for name, arrays in stored.items()}
-        if "network" in stored:
+        if "shipped" in stored:
             val_classes = stored["linear"]["val_classes"]
             val = {name: predictions_of(arrays, "val") for name, arrays in stored.items()}
             voters = [{name: p.probabilities for name, p in part.items()} for part in (val, test)]
@@ -221,7 +376,7 @@ def scored_rows(runs: list[Run]) -> Iterator[dict[str, Any]]:
                 part["linear"] = probabilities
             test["ensemble"] = Vote.fit(val_classes, voters[0], "fitted").predict(voters[1])
         for name, predictions in test.items():
-            row = {"task": task, "split_seed": seed, "contender": name}
+            row = {"task": task, "papers_per_class": size, "split_seed": seed, "contender": name}
             yield row | scores(classes, predictions, test["linear"])
 
 
@@ -245,38 +400,46 @@ def scores(
 
 
 def report(task: str, results: pd.DataFrame, scored: pd.DataFrame) -> str:
-    """Markdown, one line per contender: means over the splits, and what each run cost."""
+    """Markdown, one line per size and contender: means over the splits, and what each run cost."""
     measures = shown_measures(scored.columns)
+    one_class = "accuracy" in measures
     lines = []
-    by_contender = {
-        name: part.set_index("split_seed") for name, part in scored.groupby("contender")
-    }
-    for contender, shown in SHOWN.items():
-        if contender not in by_contender:
-            continue
-        mine, cost = by_contender[contender], results[results["contender"] == contender]
-        cells = [percent(mine[name]) for name in measures]
-        if "accuracy" in measures:
-            gains = [gain(mine, by_contender.get("linear"))]
-        else:
-            columns = [f"{name}_gain" for name in multi_label.COMPARED]
-            gains = [str(mine[name].iloc[0]) if contender != "linear" else "" for name in columns]
-        costs = ["", ""]
-        if len(cost):
-            costs = [f"{cost['seconds'].mean():,.0f}", f"{cost['peak_gigabytes'].max():.1f}"]
-        lines.append([shown, *cells, *gains, *costs])
-    gained = ["over linear"]
-    if "accuracy" not in measures:
+    for size, rows in scored.groupby("papers_per_class", dropna=False, sort=False):
+        by_contender = {
+            name: part.set_index("split_seed") for name, part in rows.groupby("contender")
+        }
+        for contender, shown in SHOWN.items():
+            if contender not in by_contender:
+                continue
+            mine = by_contender[contender]
+            if one_class:
+                gains = [gain(mine, by_contender.get(name)) for name in ("linear", "minilm")]
+            else:
+                columns = [f"{name}_gain" for name in multi_label.COMPARED]
+                known = contender != "linear"
+                gains = [str(mine[name].iloc[0]) if known else "" for name in columns]
+            same_size = results["papers_per_class"].eq(size) | (pd.isna(size))
+            cost = results[(results["contender"] == contender) & same_size]
+            costs = ["", ""]
+            if len(cost):
+                costs = [f"{cost['seconds'].mean():,.0f}", f"{cost['peak_gigabytes'].max():.1f}"]
+            cells = [shown, *(percent(mine[name]) for name in measures), *gains, *costs]
+            lines.append([f"{size:.0f}", *cells] if one_class else cells)
+    if one_class:
+        header = [f"{task}, papers of each", "", *measures.values(), "over linear", "over MiniLM"]
+    else:
         gained = [f"{measures[name]} over linear" for name in multi_label.COMPARED]
-    header = [task, *measures.values(), *gained, "seconds", "GB"]
-    return runner.markdown(header, lines)
+        header = [task, *measures.values(), *gained]
+    return runner.markdown([*header, "seconds", "GB"], lines)
 
 
-def plan(task: Task, dump: Path, inputs: str) -> list[Run]:
-    """All runs of a task, the cheap ones first."""
+def plan(task: Task, inputs: Inputs) -> list[Run]:
+    """All runs of a task, the cheap ones first; MiniLM only if its vectors are given."""
     return [
-        Run(task, seed, contender, dump, inputs)
-        for contender in ("linear", "network")
+        Run(task, seed, contender, size, inputs)
+        for contender in task.contenders
+        if contender != "minilm" or inputs.minilm
+        for size in task.sizes
         for seed in task.seeds
     ]
 
@@ -287,16 +450,25 @@ def main(arguments: list[str] | None = None) -> int:
     parser = runner.new_parser(__doc__)
     parser.add_argument("task", choices=TASKS)
     parser.add_argument("--dump", required=True, help="a metadata dump, .json, .gz, .xz or .zip")
+    parser.add_argument("--pretrained", help="a folder of pretraining/ (the shipped model)")
+    parser.add_argument("--minilm", help="an .npz of minilm.py, for six-fields")
     parser.add_argument("--dry-run", action="store_true", help="only list the missing runs")
     options = parser.parse_args(arguments)
+    task = TASKS[options.task]
+    if options.minilm and "minilm" not in task.contenders:
+        raise UserError(f"--minilm: MiniLM does not take part in {task.name}")
     dump = runner.existing_path(options.dump, "dump")
-    runs = plan(TASKS[options.task], dump, digests.of_file(dump)[:16])
+    model = encoder_folder(options.pretrained)
+    minilm = runner.existing_path(options.minilm, "minilm") if options.minilm else None
+    if minilm:
+        Encodings.read([minilm])  # a wrong file fails before any training
+    runs = plan(task, Inputs.of(dump, model, minilm))
     return runner.make_table(
         runs,
         TABLE,
         execute,
-        lambda results: report(options.task, results, pd.DataFrame(scored_rows(runs))),
-        save_as=TABLE.path.with_name(f"tasks-{options.task}.md"),
+        lambda results: report(task.name, results, pd.DataFrame(scored_rows(runs))),
+        save_as=TABLE.path.with_name(f"tasks-{task.name}.md"),
         dry_run=options.dry_run,
     )
 

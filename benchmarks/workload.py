@@ -10,9 +10,10 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 from dvc.utils.hydra import apply_overrides
-from runner import ROOT, Stopwatch
+from runner import ROOT, Stopwatch, existing_path
 from torch.nn import functional as F
 
+from arxiv_hybrid.data.identifiers import with_zeros
 from arxiv_hybrid.data.label_set import LabelSet
 from arxiv_hybrid.data.labels import label_papers
 from arxiv_hybrid.data.splits import papers_needed, split_documents
@@ -20,11 +21,17 @@ from arxiv_hybrid.data.table import texts_of
 from arxiv_hybrid.inference.checkpoint import Classifier, ModelConfig
 from arxiv_hybrid.inference.devices import DeviceConfig
 from arxiv_hybrid.inference.encoding import EncodedPapers, encode_papers
+from arxiv_hybrid.inference.model_config import CONFIG
 from arxiv_hybrid.inference.pretrained import Pretrained
 from arxiv_hybrid.models import registry
 from arxiv_hybrid.params import Params, load
+from arxiv_hybrid.paths import default_model
 from arxiv_hybrid.sources import synthetic
 from arxiv_hybrid.sources.csv_source import read_csv
+from arxiv_hybrid.system import digests
+from arxiv_hybrid.system.errors import UserError
+from arxiv_hybrid.system.files import require
+from arxiv_hybrid.system.shipped import is_shipped
 from arxiv_hybrid.taxonomy.label_sets import PUBLISHED
 from arxiv_hybrid.text.tokenize import tokenize_all
 from arxiv_hybrid.text.vocabulary import Vocabulary
@@ -62,6 +69,27 @@ def split_papers(papers: pd.DataFrame, params: Params) -> tuple[Splits, LabelSet
     labelled = label_papers(papers, params.labels, minimum=needed)
     label_set = labelled.label_set
     return split_documents(labelled.documents, params.split, label_set), label_set
+
+
+def encoder_folder(value: str | None, option: str = "pretrained") -> Path:
+    """The folder of a pre-trained model, the shipped one by default; UserError if it is missing."""
+    if value is None:
+        if not is_shipped():
+            raise UserError(f"no model is shipped; name a folder of pretraining/ (--{option})")
+        return default_model()
+    folder = existing_path(value, option)
+    require(folder / CONFIG)
+    return folder
+
+
+def folder_digest(folder: Path) -> str:
+    """A digest of a model's folder: of its configuration, which has the digests of its files."""
+    return digests.of_file(folder / CONFIG)
+
+
+def check_held_out(encoder: Pretrained, ids: Iterable[str]) -> None:
+    """Raise UserError if an encoder has read one of these papers; ids may have lost zeros."""
+    encoder.check_held_out({with_zeros(identifier) for identifier in ids})
 
 
 def build_vocabulary(papers: pd.DataFrame) -> Vocabulary:

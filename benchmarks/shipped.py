@@ -1,0 +1,128 @@
+"""The shipped model: papers per second, time to load, size, and what its compact weights cost.
+
+    python benchmarks/shipped.py --data papers.csv.gz
+
+--data: papers to classify; without it, synthetic ones, whose words the model mostly does not know.
+--pretrained: another model. --pipeline: the folder of pre-training after it has made this model;
+its validation papers are scored again with the compact weights and compared with
+metrics/encoder.json, which was measured with exact ones. Without its `papers/` this is left out.
+Run it on an idle machine.
+"""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import pandas as pd
+import torch
+import workload
+from runner import ROOT, Speed, Stopwatch, existing_path, new_parser, print_speeds, shortest
+from workload import encoder_folder, folder_digest
+
+from arxiv_hybrid.data.paper_arrays import load_arrays
+from arxiv_hybrid.evaluation.multi_label import MEASURES, scores
+from arxiv_hybrid.evaluation.predictions import Predictions
+from arxiv_hybrid.inference import checkpoint
+from arxiv_hybrid.inference.predict import predict
+from arxiv_hybrid.params import load_section
+from arxiv_hybrid.params.pretraining import PretrainingParams
+from arxiv_hybrid.system.errors import UserError, exit_on_user_error
+from arxiv_hybrid.system.files import read_json
+from arxiv_hybrid.system.runtime import cores, keep_freed_memory
+from arxiv_hybrid.training.pretraining import Settings, split
+
+PAPERS, CORES = 4096, 2
+LOAD = """
+import sys, time
+from arxiv_hybrid.inference import checkpoint
+started = time.perf_counter()
+checkpoint.load(sys.argv[1])
+print(time.perf_counter() - started)
+"""
+PREDICT = ("predict", "--title", "Speech recognition", "--abstract", "A corpus of read speech.")
+
+
+def speeds(folder: Path, csv: Path | None, count: int = PAPERS) -> Iterator[Speed]:
+    """Papers per second from text to categories, times of fresh processes, and the size."""
+    papers = workload.load_papers(csv).drop_duplicates("id")
+    papers = papers.iloc[np.arange(count) % len(papers)].reset_index(drop=True)
+    classifier = checkpoint.load(folder)
+    classifier.classify(papers.iloc[:64])  # the first call loads kernels
+    rate = count / shortest(lambda: classifier.classify(papers))
+    threads, precision = torch.get_num_threads(), classifier.device_config.precision
+    what = f"from text to {len(classifier.config.classes)} categories, {threads} cores, {precision}"
+    yield Speed(what, f"{rate:,.0f} papers/s", aim="1,500")
+    loading = median(float(_python("-c", LOAD, str(folder))) for _ in range(3))
+    yield Speed("load the model", f"{loading:.2f} s", aim="0.5 s")
+    with Stopwatch() as watch:
+        _python("-m", "arxiv_hybrid", *PREDICT, "--model", str(folder))
+    yield Speed("`predict` for one paper, the whole process", f"{watch.seconds:.1f} s")
+    megabytes = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
+    yield Speed("the folder", f"{megabytes:.1f} MB", aim="25 MB")
+
+
+def _python(*arguments: str) -> str:
+    """The output of a Python process; SystemExit if it fails."""
+    done = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(arguments)}: {done.stderr[-2000:]}")
+    return done.stdout
+
+
+def losses(folder: Path, pipeline: Path) -> pd.DataFrame:
+    """Each measure in percent with exact weights, as measured in pre-training, and compact ones.
+
+    Rows: `MEASURES`; columns: exact, compact, loss. Raises UserError if the pipeline made another
+    model, or without categories.
+    """
+    classifier = checkpoint.load(folder)
+    if folder_digest(folder) != folder_digest(encoder_folder(str(pipeline / "model"))):
+        raise UserError(f"{pipeline}: has made another model than {folder} (--pipeline)")
+    params = load_section(pipeline / "params.yaml", PretrainingParams)
+    settings = Settings(objectives=tuple(params.objectives), validation=params.validation)
+    exact = read_json(pipeline / "metrics/encoder.json")
+    device = classifier.device_config
+    held_back = split(load_arrays(pipeline / "papers"), settings, device.device)[1].in_memory()
+    p = classifier.calibrated(predict(classifier.model, held_back, device)).numpy()
+    predictions = Predictions(p, np.array(classifier.config.thresholds))
+    compact = scores(held_back.labels.cpu().numpy(), predictions, classifier.config.classes)
+    table = pd.DataFrame({"exact": exact, "compact": compact}, index=list(MEASURES)).astype(float)
+    return (100 * table).assign(loss=lambda t: t["exact"] - t["compact"])
+
+
+def compactness(folder: Path, pipeline: Path) -> Iterator[Speed]:
+    """The largest loss; nothing if the pipeline has no papers."""
+    if not (pipeline / "papers").is_dir():
+        return
+    table = losses(folder, pipeline)
+    worst = str(table["loss"].idxmax())
+    row = table.loc[worst]
+    what = f"largest loss by compact weights, of {len(table)} measures: {worst}"
+    exact = f"exact: {row['exact']:.2f}"
+    yield Speed(what, f"{row['compact']:.2f} ({-row['loss']:+.2f})", exact, aim="-0.1")
+
+
+@exit_on_user_error("stopped")
+def main(arguments: list[str] | None = None) -> int:
+    """Print the table."""
+    parser = new_parser(__doc__)
+    parser.add_argument("--data", help="a CSV of papers (synthetic ones)")
+    parser.add_argument("--pretrained", help="a folder of pretraining/ (the shipped model)")
+    parser.add_argument("--pipeline", default="pretraining", help="the folder of pre-training")
+    options = parser.parse_args(arguments)
+    data = existing_path(options.data, "data") if options.data else None
+    folder, pipeline = (
+        encoder_folder(options.pretrained),
+        existing_path(options.pipeline, "pipeline"),
+    )
+    keep_freed_memory()
+    torch.set_num_threads(min(CORES, cores()))
+    print_speeds([*speeds(folder, data), *compactness(folder, pipeline)])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
