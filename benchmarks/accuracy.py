@@ -35,7 +35,6 @@ from runner import ROOT, Stopwatch, percent
 from scipy import stats
 from workload import (
     Splits,
-    check_held_out,
     encoder_folder,
     folder_digest,
     params_with,
@@ -244,7 +243,7 @@ def train_contender(
 def check_encoder(run: Run, parts: Splits, encoder: Pretrained, folder: Path) -> None:
     """Raise UserError if an encoder has read what a run tests, or labels it should not know."""
     try:
-        check_held_out(encoder, [*parts["val"]["id"], *parts["test"]["id"]])
+        encoder.check_held_out([*parts["val"]["id"], *parts["test"]["id"]])
     except UserError as error:
         raise UserError(f"{folder}: {error}") from None
     if run.contender == TEXT and len(encoder.weights["head.weight"]) > 1:

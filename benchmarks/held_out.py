@@ -30,7 +30,7 @@ from arxiv_hybrid.sources.snapshot_scan import RawPaper
 from arxiv_hybrid.sources.snapshot_source import blocks_of_all
 from arxiv_hybrid.system.errors import exit_on_user_error
 from arxiv_hybrid.system.files import atomic
-from arxiv_hybrid.taxonomy.categories import unaliased
+from arxiv_hybrid.taxonomy.categories import without_aliases
 
 OWN, SIX, SIMILAR = "accuracy", "six-fields", "similar"  # names in the column benchmarks
 COLUMNS = ("id", "title", "abstract", "benchmarks")
@@ -62,16 +62,12 @@ def held_out(task: str, dump: Path) -> pd.DataFrame:
     parts = split_documents(every.assign(label=0), run.params.split, ANY)
     chosen = {*parts["val"]["id"], *parts["test"]["id"]}
     rows = [
-        (with_zeros(paper.id), paper.title, paper.abstract, _listed(paper))
+        (with_zeros(paper.id), paper.title, paper.abstract, without_aliases(paper.categories))
         for paper in papers_of(dump)
         if paper.id in chosen
     ]
     table = pd.DataFrame(rows, columns=[*TEXTS, "all_categories"])
     return table.drop_duplicates("id", ignore_index=True)
-
-
-def _listed(paper: RawPaper) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(map(unaliased, paper.categories)))
 
 
 def sample(natural: pd.DataFrame) -> pd.DataFrame:

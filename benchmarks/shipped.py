@@ -82,7 +82,7 @@ def losses(folder: Path, pipeline: Path) -> pd.DataFrame:
     if folder_digest(folder) != folder_digest(encoder_folder(str(pipeline / "model"))):
         raise UserError(f"{pipeline}: has made another model than {folder} (--pipeline)")
     params = load_section(pipeline / "params.yaml", PretrainingParams)
-    settings = Settings(objectives=tuple(params.objectives), validation=params.validation)
+    settings = params.values_of(Settings)
     exact = read_json(pipeline / "metrics/encoder.json")
     device = classifier.device_config
     held_back = split(load_arrays(pipeline / "papers"), settings, device.device)[1].in_memory()

@@ -27,7 +27,7 @@ import runner
 from minilm_vectors import Encodings
 from runner import ROOT, Stopwatch
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-from workload import check_held_out, encoder_folder, folder_digest
+from workload import encoder_folder, folder_digest
 
 from arxiv_hybrid.inference import checkpoint
 from arxiv_hybrid.inference.checkpoint import Classifier
@@ -96,7 +96,7 @@ def vectors_of(contender: str, sources: Sources) -> Vectors:
     if contender == "minilm":
         titles, abstracts = (unit(each.of(papers["id"])) for each in sources.minilm_vectors())
         return Vectors(titles, abstracts, unit(titles + abstracts))
-    check_held_out(load_pretrained(sources.model), papers["id"])
+    load_pretrained(sources.model).check_held_out(papers["id"].tolist())
     classifier = checkpoint.load(sources.model)
     make = paper_vectors if contender == "vectors" else features
     titles = make(classifier, papers.assign(abstract=""))

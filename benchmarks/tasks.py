@@ -41,7 +41,6 @@ from scipy.special import expit as sigmoid
 from scipy.special import logit
 from workload import (
     Splits,
-    check_held_out,
     encoder_folder,
     folder_digest,
     params_with,
@@ -256,7 +255,7 @@ def contend(run: Run, parts: Splits, label_set: LabelSet) -> dict[str, Predictio
             "test": Predictions(linear.test, thresholds),
         }
     encoder = load_pretrained(model)
-    check_held_out(encoder, [*parts["val"]["arxiv_id"], *parts["test"]["arxiv_id"]])
+    encoder.check_held_out([*parts["val"]["arxiv_id"], *parts["test"]["arxiv_id"]])
     if run.contender == "v6":
         words, vectors_of_words = encoder.vocabulary, encoder.embeddings
         trained, _ = train(run.params, parts, words, vectors_of_words, label_set, encoder)

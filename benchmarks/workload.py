@@ -13,7 +13,6 @@ from dvc.utils.hydra import apply_overrides
 from runner import ROOT, Stopwatch, existing_path
 from torch.nn import functional as F
 
-from arxiv_hybrid.data.identifiers import with_zeros
 from arxiv_hybrid.data.label_set import LabelSet
 from arxiv_hybrid.data.labels import label_papers
 from arxiv_hybrid.data.splits import papers_needed, split_documents
@@ -85,11 +84,6 @@ def encoder_folder(value: str | None, option: str = "pretrained") -> Path:
 def folder_digest(folder: Path) -> str:
     """A digest of a model's folder: of its configuration, which has the digests of its files."""
     return digests.of_file(folder / CONFIG)
-
-
-def check_held_out(encoder: Pretrained, ids: Iterable[str]) -> None:
-    """Raise UserError if an encoder has read one of these papers; ids may have lost zeros."""
-    encoder.check_held_out({with_zeros(identifier) for identifier in ids})
 
 
 def build_vocabulary(papers: pd.DataFrame) -> Vocabulary:

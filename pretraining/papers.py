@@ -11,17 +11,9 @@ from arxiv_hybrid.system.files import user_file
 
 def main(params: PretrainingParams) -> None:
     """Write the papers, and print what was kept of each file."""
-    settings = CorpusSettings(
-        vocabulary=params.vocabulary,
-        min_freq=params.min_freq,
-        title_length=params.title_length,
-        abstract_length=params.abstract_length,
-        min_papers=params.min_papers,
-        until=params.until,
-    )
     texts = [user_file(root(), name) for name in params.text_files]
     leave_out = [user_file(root(), name) for name in params.left_out_files]
-    summary = gather(texts, leave_out, settings, PAPERS)
+    summary = gather(texts, leave_out, params.values_of(CorpusSettings), PAPERS)
     for name, source in summary["sources"].items():
         reasons = [f"{count:,} {reason}" for reason, count in source["left_out"].items()]
         print(f"{name}: {source['kept']:,} papers", *reasons, sep="; ")

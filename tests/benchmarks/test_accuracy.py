@@ -252,6 +252,6 @@ def test_papers_whose_ids_lost_zeros_are_refused(
 ) -> None:
     pretrained_models.save(tmp_path / "encoder", papers=[known])
     encoder = accuracy.load_pretrained(tmp_path / "encoder")
-    accuracy.check_held_out(encoder, ["2511.00011", "0704.0011"])
+    encoder.check_held_out(["2511.00011", "0704.0011"])
     with pytest.raises(accuracy.UserError, match=known):
-        accuracy.check_held_out(encoder, [known.rstrip("0")])
+        encoder.check_held_out([known.rstrip("0")])

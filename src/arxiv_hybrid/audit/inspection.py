@@ -11,7 +11,7 @@ from arxiv_hybrid.audit.report import contradicting_share
 from arxiv_hybrid.data.identifiers import UNKNOWN_MONTH, month_of, text_key
 from arxiv_hybrid.data.schema import LABEL
 from arxiv_hybrid.data.table import texts_of
-from arxiv_hybrid.taxonomy.categories import split_categories, unaliased
+from arxiv_hybrid.taxonomy.categories import split_categories, unaliased, without_aliases
 
 OVERVIEW = "papers"
 QUANTILES = {"min": 0.0, "25%": 0.25, "median": 0.5, "75%": 0.75, "max": 1.0}
@@ -81,7 +81,7 @@ def _parts(cell: str, separator: str | None) -> list[str]:
 
 
 def _canonical(cell: str) -> list[str]:
-    return list(dict.fromkeys(map(unaliased, split_categories(cell))))
+    return list(without_aliases(split_categories(cell)))
 
 
 def _about_labels(unique: pd.DataFrame, labels: list[list[str]]) -> dict[str, str]:

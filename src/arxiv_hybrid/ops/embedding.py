@@ -111,18 +111,13 @@ class TokenEmbedding(nn.Embedding):
 
     def vectors(self, unique: Tensor) -> Tensor:
         """Unique token ids (U,) to vectors (U, D)."""
-        return rows_of(self, unique)
+        if not self.sparse:
+            return super().forward(unique)
+        vectors: Tensor = _SparseRows.apply(self.weight, unique)
+        return vectors
 
     def set_vocabulary(self, words: Sequence[str]) -> None:
         """Store the words, if the embedding reads their characters; see `CharacterEmbedding`."""
-
-
-def rows_of(embedding: nn.Embedding, unique: Tensor) -> Tensor:
-    """Rows (U, D) of an embedding whose padding is 0; see `unique_with_inverse` for `unique`."""
-    if not embedding.sparse:
-        return F.embedding(unique, embedding.weight, PADDING)
-    vectors: Tensor = _SparseRows.apply(embedding.weight, unique)
-    return vectors
 
 
 class _SparseRows(torch.autograd.Function):

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from dataclasses import fields
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, field_validator
 
 from arxiv_hybrid.params.schema import DeviceName, Precision, Strict
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    Values = TypeVar("Values", bound=DataclassInstance)
 
 Files = str | list[str]
 Objective = Literal["categories", "primary", "titles"]
@@ -87,6 +93,10 @@ class PretrainingParams(Strict):
         if "primary" in objectives and "categories" not in objectives:
             raise ValueError("primary needs categories beside it")
         return objectives
+
+    def values_of(self, kind: type[Values]) -> Values:
+        """The dataclass `kind`, each field with the value of the parameter of its name."""
+        return kind(**{field.name: getattr(self, field.name) for field in fields(kind)})
 
     @property
     def text_files(self) -> list[str]:

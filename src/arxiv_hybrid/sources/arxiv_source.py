@@ -30,7 +30,7 @@ from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.files import read_json, write_json
 from arxiv_hybrid.system.locks import RateLimiter, file_lock
 from arxiv_hybrid.system.retry import RetryPolicy
-from arxiv_hybrid.taxonomy.categories import unaliased
+from arxiv_hybrid.taxonomy.categories import without_aliases
 
 PAGE_SIZE = 2000  # the API's limit
 STATE = "fetch.json"
@@ -156,8 +156,7 @@ def _progress(bar: Any) -> OnProgress:
 
 def _wanted(listed: Iterable[str], wanted: Iterable[str] | None) -> list[str]:
     """The wanted categories among those listed, aliases replaced."""
-    names = dict.fromkeys(map(unaliased, listed))
-    return [name for name in names if wanted is None or name in wanted]
+    return [name for name in without_aliases(listed) if wanted is None or name in wanted]
 
 
 def _paper(entry: Entry) -> Paper:

@@ -9,7 +9,6 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,11 +17,10 @@ from arxiv_hybrid.data.schema import CATEGORY_COLUMNS, TEXTS, is_text, one_line
 from arxiv_hybrid.sources import snapshot_source
 from arxiv_hybrid.system.csv_rows import BadRowError, CsvRows, is_csv
 from arxiv_hybrid.system.errors import UserError
-from arxiv_hybrid.taxonomy.categories import parse_listing, unaliased
+from arxiv_hybrid.taxonomy.categories import parse_listing, without_aliases
 
 NO_TEXT, NO_CATEGORY = "no title or abstract", "no category"  # reasons to leave a paper out
 _MONTH = re.compile(r"\d{4}-(0[1-9]|1[0-2])")
-_LISTINGS_KEPT = 1 << 17
 
 
 class ListedPaper(NamedTuple):
@@ -83,7 +81,7 @@ def _of_dump(path: Path, option: str, read: Read) -> Iterator[ListedPaper]:
                 read.left_out[reason] += count
         for paper in block.papers:
             yield ListedPaper(
-                paper.id, paper.title, paper.abstract, _without_aliases(paper.categories), ""
+                paper.id, paper.title, paper.abstract, without_aliases(paper.categories), ""
             )
 
 
@@ -104,14 +102,9 @@ def _of_csv(path: Path, option: str, read: Read, texts: bool) -> Iterator[Listed
         listing = parse_listing(" ".join(_cell(row, place) for place in listings))
         read.unknown += len(listing.unknown)
         identifier = canonical(_cell(row, id_)) or made_of(first, second)
-        categories = _without_aliases(listing.categories)
+        categories = without_aliases(listing.categories)
         yield ListedPaper(identifier, first, second, categories, _cell(row, published).strip())
 
 
 def _cell(row: list[str], place: int | None) -> str:
     return "" if place is None else row[place]
-
-
-@lru_cache(_LISTINGS_KEPT)
-def _without_aliases(categories: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(map(unaliased, categories)))

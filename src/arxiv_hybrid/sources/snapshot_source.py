@@ -27,7 +27,7 @@ from arxiv_hybrid.sources.snapshot_scan import RawPaper, Request, ScannedBlock, 
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.runtime import cores
 from arxiv_hybrid.system.streams import line_blocks
-from arxiv_hybrid.taxonomy.categories import unaliased
+from arxiv_hybrid.taxonomy.categories import without_aliases
 
 MIN_PARALLEL_SIZE = 1 << 30  # bytes; smaller files take less time than starting processes
 MAX_PROCESSES = 8  # one parent decompresses for all of them
@@ -107,7 +107,7 @@ class Selection:
 
     def _queries(self, paper: RawPaper) -> list[str]:
         """The wanted categories that a paper lists, aliases replaced."""
-        listed = dict.fromkeys(map(unaliased, paper.categories))
+        listed = without_aliases(paper.categories)
         wanted = listed if self.categories is None else set(self.categories)
         return [name for name in listed if name in wanted]
 

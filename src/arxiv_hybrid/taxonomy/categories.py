@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any, NamedTuple
@@ -62,6 +63,11 @@ def spelled(name: str) -> str | None:
 def unaliased(category: str) -> str:
     """The category that an alias stands for (`cs.NA` -> `math.NA`); others are returned as is."""
     return aliases().get(category, category)
+
+
+def without_aliases(names: Iterable[str]) -> tuple[str, ...]:
+    """Categories in their order, each once, aliases replaced."""
+    return tuple(dict.fromkeys(map(unaliased, names)))
 
 
 def names_of(category: str) -> tuple[str, ...]:

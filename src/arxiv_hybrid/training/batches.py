@@ -22,6 +22,14 @@ def batch_size_for(papers: int, epochs: int, min_steps: int) -> int:
     return size
 
 
+def random_rows(papers: int, most: int, seed: int) -> npt.NDArray[np.int64]:
+    """Row numbers of `papers`, in rising order: all, or `most` of them, drawn with `seed`."""
+    rows = np.arange(papers)
+    if papers <= most:
+        return rows
+    return np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
+
+
 def shuffled_batches(
     lengths: npt.NDArray[np.int64],
     batch_size: int,

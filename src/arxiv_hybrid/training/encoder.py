@@ -21,6 +21,7 @@ from arxiv_hybrid.models import PooledCNN
 from arxiv_hybrid.params.pretraining import PretrainingParams
 from arxiv_hybrid.taxonomy.categories import name_of
 from arxiv_hybrid.text.vocabulary import Vocabulary
+from arxiv_hybrid.training.batches import random_rows
 from arxiv_hybrid.training.classifier import fitted_config, start_at_shares
 from arxiv_hybrid.training.pretraining import CATEGORIES, Settings, pretrain, split
 from arxiv_hybrid.training.seed import seed_everything
@@ -64,7 +65,7 @@ def train_encoder(
     """
     device_config = choose_device(params.device, params.precision)
     seed_everything(params.seed)
-    settings = _settings(params)
+    settings = params.values_of(Settings)
     classes = arrays.classes if CATEGORIES in params.objectives else []
     train, val = split(arrays, settings, device_config.device)
     config = _config(params, len(arrays.words), classes)
@@ -103,29 +104,8 @@ def _round_weights(model: PooledCNN) -> None:
 
 def _familiarity(train: StoredPapers, val: Papers, seed: int) -> Familiarity:
     """Fitted on a random part of the training papers, which stay on disk."""
-    rows = np.arange(len(train))
-    if len(rows) > FAMILIAR_PAPERS:
-        random = np.random.default_rng(seed)
-        rows = np.sort(random.choice(rows, FAMILIAR_PAPERS, replace=False))
-    part = train.take(rows)
+    part = train.take(random_rows(len(train), FAMILIAR_PAPERS, seed))
     return fit_familiarity(part, part.labels.cpu().numpy(), val, len(part.arrays.words))
-
-
-def _settings(params: PretrainingParams) -> Settings:
-    return Settings(
-        objectives=tuple(params.objectives),
-        primary_weight=params.primary_weight,
-        titles_weight=params.titles_weight,
-        temperature=params.temperature,
-        epochs=params.epochs,
-        batch_size=params.batch_size,
-        learning_rate=params.learning_rate,
-        embedding_rate_scale=params.embedding_rate_scale,
-        word_dropout=params.word_dropout,
-        weight_decay=params.weight_decay,
-        validation=params.validation,
-        seed=params.seed,
-    )
 
 
 def _config(params: PretrainingParams, words: int, classes: list[str]) -> ModelConfig:

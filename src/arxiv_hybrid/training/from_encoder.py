@@ -7,7 +7,6 @@ to the features of the training papers, with the encoder fixed, and then everyth
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -17,6 +16,7 @@ from arxiv_hybrid.inference.pretrained import Pretrained
 from arxiv_hybrid.models.pooled import PooledCNN
 from arxiv_hybrid.ops import known_token_counts
 from arxiv_hybrid.system.errors import UserError
+from arxiv_hybrid.training.batches import random_rows
 from arxiv_hybrid.training.losses import Loss
 
 HEAD = ("head.weight", "head.bias")  # the weights that depend on the classes
@@ -61,10 +61,7 @@ def fit_head(
     loss: logits and labels, as `train` has them, to a scalar. The strength of the penalty is
     chosen by the loss on `val`. Of many training papers a random part, drawn with `seed`, is used.
     """
-    rows = np.arange(len(train))
-    if len(rows) > MAX_PAPERS:
-        rows = np.sort(np.random.default_rng(seed).choice(rows, MAX_PAPERS, replace=False))
-    papers = train.take(rows)
+    papers = train.take(random_rows(len(train), MAX_PAPERS, seed))
     features, held_out = (features_of(model, part, device_config) for part in (papers, val))
     mean, scale = features.mean(0), features.std(0).clamp(min=1e-4)
     features, held_out = (features - mean) / scale, (held_out - mean) / scale

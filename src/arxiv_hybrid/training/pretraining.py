@@ -9,7 +9,7 @@ determines its categories (InfoNCE, van den Oord et al. 2018).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -50,7 +50,7 @@ class Settings:
     the id.
     """
 
-    objectives: tuple[str, ...] = (CATEGORIES,)
+    objectives: Sequence[str] = (CATEGORIES,)
     primary_weight: float = 1.0
     titles_weight: float = 1.0
     temperature: float = 0.07
@@ -85,7 +85,7 @@ class Settings:
 class Outputs(nn.Module):
     """What the objectives compare, from one pass of the encoder."""
 
-    def __init__(self, model: PooledCNN, objectives: tuple[str, ...]) -> None:
+    def __init__(self, model: PooledCNN, objectives: Sequence[str]) -> None:
         super().__init__()
         self.model, self.objectives = model, objectives
         self.primary = None

@@ -158,7 +158,7 @@ class History:
         best = self.best_epoch
         text = f"best epoch {best.epoch}, val {shown(best.score)} {best.val_accuracy:.2%}"
         if self.still_rising:
-            text += f"; it still rose in the last epoch: try epochs={2 * self.epochs[-1].epoch}"
+            text += f"; it still rose in the last epoch: try epochs={2 * self.trained}"
         return text
 
 
