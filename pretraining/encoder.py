@@ -4,21 +4,17 @@ from _shared import HERE, METRICS, MODEL, PAPERS, UNFINISHED, prepare, root, run
 
 prepare()
 
-import numpy as np
-
 from arxiv_hybrid.data.identifiers import UNKNOWN_MONTH
 from arxiv_hybrid.data.paper_arrays import load_arrays
-from arxiv_hybrid.evaluation.multi_label import MEASURES, scores
-from arxiv_hybrid.evaluation.predictions import Predictions
 from arxiv_hybrid.inference import checkpoint
 from arxiv_hybrid.inference.origin import Origin, today
 from arxiv_hybrid.params.pretraining import PretrainingParams
-from arxiv_hybrid.reporting.encoder_card import encoder_card
+from arxiv_hybrid.reporting.encoder_card import encoder_card, figures_of
 from arxiv_hybrid.system.files import write_csv, write_json, write_text
 from arxiv_hybrid.system.runtime import keep_freed_memory
 from arxiv_hybrid.tracking import track
 from arxiv_hybrid.training.classifier import curves
-from arxiv_hybrid.training.encoder import TrainedEncoder, train_encoder
+from arxiv_hybrid.training.encoder import train_encoder
 from arxiv_hybrid.training.progress import discard
 from arxiv_hybrid.training.trainer import Epoch, print_epoch
 
@@ -34,7 +30,7 @@ def main(params: PretrainingParams) -> None:
             mlrun.metrics(epoch.metrics, epoch.epoch)
 
         encoder = train_encoder(arrays, params, on_epoch=on_epoch, resume=UNFINISHED)
-        figures = measured(encoder)
+        figures = figures_of(encoder)
         months = sorted(set(arrays.summary["months"]) - {UNKNOWN_MONTH}) or [""]
         kept = {name: source["kept"] for name, source in arrays.summary["sources"].items()}
         origin = Origin(kept, len(arrays), months[0], months[-1], today(), task="pre-trained")
@@ -46,32 +42,13 @@ def main(params: PretrainingParams) -> None:
         card = encoder_card(arrays.summary, figures, params.model_dump(mode="json"))
         write_text(MODEL / "README.md", card)
         write_csv(METRICS / "curves.csv", curves(encoder.history))
+        figures["model"] = checkpoint.digest(MODEL)
         write_json(METRICS / "encoder.json", figures)
-        mlrun.tags({"model.digest": checkpoint.digest(MODEL)})
+        mlrun.tags({"model.digest": figures["model"]})
         mlrun.metrics({"validation": figures})
         mlrun.learning_curves(curves(encoder.history))
     discard(UNFINISHED)
     print(f"{encoder.history.summary} -> {MODEL}")
-
-
-def measured(encoder: TrainedEncoder) -> dict[str, float | int | str]:
-    """The figures of the validation papers, by name."""
-    model, best = encoder.classifier, encoder.history.best_epoch
-    figures = {
-        "papers": encoder.papers,
-        "validation_papers": len(encoder.listed),
-        "words": len(model.vocabulary),
-        "classes": len(model.config.classes),
-        "parameters": sum(p.numel() for p in model.model.parameters()),
-        "device": model.device_config.device.type,
-        "precision": model.device_config.precision,
-        **{name: value for name, value in best.metrics.items() if name.startswith("val_")},
-    }
-    if model.config.classes:
-        predictions = Predictions(encoder.probabilities, np.array(model.config.thresholds))
-        every = scores(encoder.listed, predictions, model.config.classes)
-        figures |= {name: every[name] for name in MEASURES}
-    return figures
 
 
 if __name__ == "__main__":

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
-import pandas as pd
 import pretrained_models
 import pytest
 import scripts
-import yaml
-from conftest import ROOT
 
 from arxiv_hybrid.evaluation.multi_label import MEASURES
-from arxiv_hybrid.sources.corpus import CorpusSettings, gather
+from arxiv_hybrid.inference import checkpoint
 from arxiv_hybrid.system.files import write_json
 
 
@@ -25,48 +22,34 @@ def shipped() -> ModuleType:
 
 @pytest.fixture
 def pipeline(tmp_path: Path) -> Path:
-    """A pipeline's folder with papers of two categories and a model, without its figures."""
-    rows = [
-        {"id": f"2401.{number:05}", "title": f"word{number % 2}", "abstract": f"the {number}",
-         "all_categories": ("cs.AI", "cs.CL")[number % 2]}
-        for number in range(400)
-    ]  # fmt: skip
-    pd.DataFrame(rows).to_csv(tmp_path / "texts.csv", index=False)
+    """A pipeline's folder with a model, and the figures of its compact and of exact weights."""
     folder = tmp_path / "pipeline"
-    gather([tmp_path / "texts.csv"], [], CorpusSettings(100, 1, 30, 300, 2), folder / "papers")
-    params = yaml.safe_load((ROOT / "pretraining/params.yaml").read_text())
-    params |= {"texts": "texts.csv", "validation": 0.2}
-    words = (folder / "papers/vocab.txt").read_text().splitlines()[2:]
-    pretrained_models.save(folder / "model", words=words)
-    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    pretrained_models.save(folder / "model")
+    figures: dict[str, Any] = dict.fromkeys(MEASURES, 0.5) | {"papers": 400}
+    figures["exact"] = {name: 0.5 + 0.001 * number for number, name in enumerate(MEASURES)}
+    figures["model"] = checkpoint.digest(folder / "model")
+    (folder / "metrics").mkdir()
+    write_json(folder / "metrics/encoder.json", figures)
     return folder
 
 
-def test_losses_are_differences_to_the_figures_of_pre_training(
-    shipped: ModuleType, pipeline: Path
-) -> None:
-    (pipeline / "metrics").mkdir()
-    write_json(pipeline / "metrics/encoder.json", dict.fromkeys(MEASURES, 0.5))
+def test_losses_are_differences_to_exact_weights(shipped: ModuleType, pipeline: Path) -> None:
     table = shipped.losses(pipeline / "model", pipeline)
     assert list(table.index) == list(MEASURES)
-    assert (table["exact"] == 50).all()
-    assert (table["loss"] == 50 - table["compact"]).all()
-    exact = (table["compact"] / 100).to_dict()
-    write_json(pipeline / "metrics/encoder.json", exact | {"micro_f1": exact["micro_f1"] + 0.002})
-    (line,) = shipped.compactness(pipeline / "model", pipeline)
-    assert line.what.endswith("micro_f1")
-    assert "(-0.20)" in line.measured
-    assert shipped.losses(pipeline / "model", pipeline)["loss"].drop("micro_f1").abs().max() < 1e-3
+    assert (table["compact"] == 50).all()
+    assert (table["exact"] == table["compact"] + table["loss"]).all()
+    assert list(table["loss"]) == pytest.approx([0.1 * n for n in range(len(MEASURES))])
+    line = shipped.compactness(pipeline / "model", pipeline)
+    assert line.what.endswith(MEASURES[-1])
+    assert line.measured == f"50.00 (-{0.1 * (len(MEASURES) - 1):.2f})"
 
 
 def test_figures_of_another_model_are_refused(
     shipped: ModuleType, pipeline: Path, tmp_path: Path
 ) -> None:
-    pretrained_models.save(tmp_path / "other")
+    pretrained_models.save(tmp_path / "other", words=["other", "words"])
     with pytest.raises(shipped.UserError, match="has made another model than"):
         shipped.losses(tmp_path / "other", pipeline)
-    shutil.rmtree(pipeline / "papers")
-    assert list(shipped.compactness(tmp_path / "other", pipeline)) == []
 
 
 def test_the_speed_of_a_model_is_measured(

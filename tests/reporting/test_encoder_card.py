@@ -23,6 +23,7 @@ FIGURES = {
     "val_precision_at_1": 0.7,
     "precision_at_1": 0.7123,
     "micro_f1": 0.5,
+    "exact": {"precision_at_1": 0.7131},
 }
 
 
@@ -39,8 +40,8 @@ def test_the_card_has_data_figures_licence_and_the_command() -> None:
         "| 2024 | 1,100 |",
         "Left out: repeated id: 1,007; text in leave_out: 2.",
         "On 130 papers",
-        "| the likeliest category is listed | 71.2 % |",
-        "| micro-F1 | 50.0 % |",
+        "| the likeliest category is listed | 71.23 % | 71.31 % |",
+        "| micro-F1 | 50.00 % |",
         "CC0",
         "dvc repro pretraining/dvc.yaml",
         "```yaml\ntexts: [a.json.xz, b.csv]\nleave_out: [mine.csv]\ndim: 200\n```",
@@ -56,6 +57,6 @@ def test_a_model_without_categories_says_so() -> None:
     summary = {**SUMMARY, "sources": {"a.json": {"kept": 1300, "left_out": {}}}}
     card = encoder_card(summary, figures, {"texts": "a.json", "leave_out": None, "dim": 2})
     assert "1,300 papers of arXiv.\n" in card
-    assert "| titles matched with their abstract in a batch | 80.0 % |" in card
+    assert "| titles matched with their abstract in a batch | 80.00 % |" in card
     assert "Left out" not in card
     assert "texts: [a.json]\nleave_out: null\ndim: 2\n" in card

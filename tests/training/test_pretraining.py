@@ -165,7 +165,7 @@ def test_each_objective_is_learned_alone_and_with_the_other(
         shares = StoredPapers(arrays, np.arange(len(arrays)), CPU).labels.float().mean(0)
         assert best.val_accuracy > float(shares.max()) + 0.1, "more than the most common category"
         assert classes == arrays.classes
-        likeliest = encoder.probabilities.argmax(1)
+        likeliest = encoder.predicted.probabilities.argmax(1)
         found = encoder.listed[np.arange(len(likeliest)), likeliest].mean()
         assert found == pytest.approx(best.val_accuracy), "the last model is the best epoch's"
         assert len(encoder.classifier.config.thresholds) == len(classes)
@@ -364,9 +364,23 @@ def test_what_is_saved_is_the_model_whose_probabilities_were_calibrated(
         assert torch.equal(loaded.model.state_dict()[name], value), name
     _, val = split(arrays, Settings(validation=SMALL["validation"]), CPU)
     texts = table.iloc[val.rows].reset_index(drop=True)[["title", "abstract"]]
-    np.testing.assert_allclose(loaded.probabilities(texts), encoder.probabilities, atol=1e-6)
+    np.testing.assert_allclose(
+        loaded.probabilities(texts), encoder.predicted.probabilities, atol=1e-6
+    )
     classified = loaded.classify(texts)
     assert set(arrays.classes) <= set(classified.columns)
+
+
+def test_exact_predictions_are_those_before_the_weights_are_rounded(
+    arrays: PaperArrays, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weights, "LARGE", 1)  # 8 bits for the small table, too
+    rounded = trained(arrays, epochs=2)
+    assert not np.array_equal(rounded.exact.probabilities, rounded.predicted.probabilities)
+    monkeypatch.setattr("arxiv_hybrid.training.encoder._round_weights", lambda _: None)
+    exact = trained(arrays, epochs=2)
+    for left, right in zip(rounded.exact, exact.predicted, strict=True):
+        np.testing.assert_array_equal(left, right)
 
 
 RECIPES = [

@@ -10,6 +10,9 @@ from typing import Any
 import yaml
 
 from arxiv_hybrid.data.identifiers import UNKNOWN_MONTH
+from arxiv_hybrid.evaluation.multi_label import MEASURES, scores
+from arxiv_hybrid.evaluation.predictions import Predictions
+from arxiv_hybrid.training.encoder import TrainedEncoder
 
 _FIGURES = {
     "precision_at_1": "the likeliest category is listed",
@@ -20,16 +23,40 @@ _FIGURES = {
 }
 
 
+def figures_of(encoder: TrainedEncoder) -> dict[str, Any]:
+    """The figures of the validation papers, by name; `exact` has those before rounding."""
+    model, best = encoder.classifier, encoder.history.best_epoch
+    figures = {
+        "papers": encoder.papers,
+        "validation_papers": len(encoder.listed),
+        "words": len(model.vocabulary),
+        "classes": len(model.config.classes),
+        "parameters": sum(p.numel() for p in model.model.parameters()),
+        "device": model.device_config.device.type,
+        "precision": model.device_config.precision,
+        **{name: value for name, value in best.metrics.items() if name.startswith("val_")},
+    }
+    if model.config.classes:
+        rounded, exact = (
+            scores(encoder.listed, Predictions(*predicted), model.config.classes)
+            for predicted in (encoder.predicted, encoder.exact)
+        )
+        figures |= {name: rounded[name] for name in MEASURES}
+        figures["exact"] = {name: exact[name] for name in MEASURES}
+    return figures
+
+
 def encoder_card(
     summary: Mapping[str, Any], figures: Mapping[str, Any], params: Mapping[str, Any]
 ) -> str:
     """The card as Markdown.
 
-    summary: of `sources.corpus.gather`. figures: of the validation papers, by name. params: the
+    summary: of `sources.corpus.gather`. figures: of `figures_of`. params: the
     content of params.yaml; files are named without their folders, which others do not have.
     """
+    exact = figures.get("exact", {})
     shown = [
-        f"| {title} | {100 * figures[name]:.1f} % |"
+        f"| {title} | {100 * figures[name]:.2f} % | {_percent(exact.get(name))} |"
         for name, title in _FIGURES.items()
         if name in figures
     ]
@@ -44,7 +71,7 @@ def encoder_card(
         "## Figures",
         f"On {figures['validation_papers']:,} papers that were held back from training. "
         "Temperature and thresholds were fitted on them, so F1 is slightly optimistic.",
-        "\n".join(["| measure | value |", "|---|---|", *shown]),
+        "\n".join(["| measure | value | before rounding weights |", "|---|---|---|", *shown]),
         "## Licence",
         "arXiv's metadata, titles and abstracts included, is in the public domain (CC0). "
         "This folder holds ids of papers, but none of their texts.",
@@ -54,6 +81,10 @@ def encoder_card(
         f"```yaml\n{_without_folders(params)}```",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.2f} %"
 
 
 def _without_folders(params: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -33,18 +34,27 @@ MODEL = "v6"
 FAMILIAR_PAPERS = 60_000  # of which familiarity is fitted
 
 
+class Predicted(NamedTuple):
+    """Calibrated probabilities of validation papers (N, C), and thresholds (C,) fitted on them."""
+
+    probabilities: npt.NDArray[np.float64]
+    thresholds: npt.NDArray[np.float64]
+
+
 @dataclass(frozen=True)
 class TrainedEncoder:
     """A pre-trained model, and what it makes of the validation papers.
 
-    listed (N, C) and probabilities (N, C): of validation papers; without categories, C is 0.
+    listed (N, C): the categories of validation papers; without categories, C is 0. predicted: with
+    the rounded weights of `classifier`; exact: with the weights before rounding.
     papers: how many it was trained on, without the validation papers.
     """
 
     classifier: Classifier
     history: History
     listed: npt.NDArray[np.bool_]
-    probabilities: npt.NDArray[np.float64]
+    predicted: Predicted
+    exact: Predicted
     papers: int
 
 
@@ -80,18 +90,26 @@ def train_encoder(
     history = pretrain(
         model, train, held_back, settings, device_config, on_epoch=on_epoch, resume=resume
     )
-    _round_weights(model)
-    listed = np.zeros((len(val), 0), dtype=bool)
-    probabilities = np.zeros((len(val), 0))
     classifier = Classifier(model, Vocabulary(tuple(arrays.words)), config, device_config)
-    if classes:
-        logits = predict(model, held_back, device_config)
-        config = fitted_config(config, logits, held_back.labels, None, "per_class")
-        known = _familiarity(train, held_back, params.seed)
-        classifier = replace(classifier, config=config, familiarity=known)
-        listed = held_back.labels.cpu().numpy()
-        probabilities = classifier.calibrated(logits).numpy()
-    return TrainedEncoder(classifier, history, listed, probabilities, len(train))
+    if not classes:
+        _round_weights(model)
+        listed = np.zeros((len(val), 0), dtype=bool)
+        nothing = Predicted(np.zeros((len(val), 0)), np.zeros(0))
+        return TrainedEncoder(classifier, history, listed, nothing, nothing, len(train))
+    _, exact = _calibrate(classifier, held_back)
+    _round_weights(model)
+    classifier, predicted = _calibrate(classifier, held_back)
+    classifier = replace(classifier, familiarity=_familiarity(train, held_back, params.seed))
+    listed = held_back.labels.cpu().numpy()
+    return TrainedEncoder(classifier, history, listed, predicted, exact, len(train))
+
+
+def _calibrate(classifier: Classifier, val: Papers) -> tuple[Classifier, Predicted]:
+    """Fit temperature, biases and thresholds on validation papers, and predict these."""
+    logits = predict(classifier.model, val, classifier.device_config)
+    config = fitted_config(classifier.config, logits, val.labels, None, "per_class")
+    fitted = replace(classifier, config=config)
+    return fitted, Predicted(fitted.calibrated(logits).numpy(), np.array(config.thresholds))
 
 
 def _round_weights(model: PooledCNN) -> None:
