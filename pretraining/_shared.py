@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).resolve().parent
 PAPERS, MODEL, METRICS = HERE / "papers", HERE / "model", HERE / "metrics"
+VECTORS = HERE / "vectors.safetensors"
 UNFINISHED = HERE.parent / "checkpoints/pretraining"  # not an output, which DVC would delete
 
 

@@ -1,6 +1,6 @@
 """Learn categories, and which title belongs to which abstract: the model that v6 starts from."""
 
-from _shared import HERE, METRICS, MODEL, PAPERS, UNFINISHED, prepare, root, run
+from _shared import HERE, METRICS, MODEL, PAPERS, UNFINISHED, VECTORS, prepare, root, run
 
 prepare()
 
@@ -17,6 +17,7 @@ from arxiv_hybrid.training.classifier import curves
 from arxiv_hybrid.training.encoder import train_encoder
 from arxiv_hybrid.training.progress import discard
 from arxiv_hybrid.training.trainer import Epoch, print_epoch
+from arxiv_hybrid.vectors.matrix import load_matrix
 
 
 def main(params: PretrainingParams) -> None:
@@ -29,7 +30,9 @@ def main(params: PretrainingParams) -> None:
             print_epoch(epoch)
             mlrun.metrics(epoch.metrics, epoch.epoch)
 
-        encoder = train_encoder(arrays, params, on_epoch=on_epoch, resume=UNFINISHED)
+        encoder = train_encoder(
+            arrays, params, load_matrix(VECTORS), on_epoch=on_epoch, resume=UNFINISHED
+        )
         figures = figures_of(encoder)
         months = sorted(set(arrays.summary["months"]) - {UNKNOWN_MONTH}) or [""]
         kept = {name: source["kept"] for name, source in arrays.summary["sources"].items()}

@@ -45,6 +45,7 @@ class PretrainingParams(Strict):
     titles_weight: float = Field(gt=0, le=100)
     temperature: float = Field(gt=0, le=10)
     dim: int = Field(ge=2, le=1024)
+    vector_epochs: int = Field(ge=1, le=100)
     num_filters: int = Field(ge=1, le=4096)
     kernel_sizes: list[Annotated[int, Field(ge=1, le=31)]] = Field(min_length=1)
     hidden: int = Field(ge=1, le=8192)

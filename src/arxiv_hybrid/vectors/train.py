@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -68,17 +68,19 @@ def passes(documents: Sequence[Sequence[str]]) -> int:
 
 
 def word2vec(
-    documents: Sequence[Sequence[str]],
+    documents: Iterable[Sequence[str]],
     *,
     dim: int,
     window: int,
     min_freq: int,
     epochs: int,
     seed: int,
+    negative: int = NEGATIVE_SAMPLES,
 ) -> tuple[list[str], FloatMatrix]:
     """Skip-gram vectors with negative sampling (Mikolov et al. 2013), by gensim.
 
-    documents: tokens of each text. Uses one worker thread, because several would give
+    documents: tokens of each text, iterated several times. negative: words that each true
+    neighbour is told from. Uses one worker thread, because several would give
     different vectors in every run. Returns words and vectors (words, dim).
     """
     from gensim.models import Word2Vec
@@ -99,7 +101,7 @@ def word2vec(
             min_count=min_freq,
             max_final_vocab=MAX_WORDS,
             sg=1,
-            negative=NEGATIVE_SAMPLES,
+            negative=negative,
             sample=SUBSAMPLING,
             epochs=epochs,
             seed=seed,
