@@ -27,7 +27,6 @@ WHY_NOT = {
     "long": "make repro, make test and the examples: what other tests run",
     "server": "runs below, with a server beside it",
     "killed": "needs a job whose worker was killed; tried by hand",
-    "shipped": "needs the model that comes with the package",
     "bag": "runs below, with the model it needs",
 }
 PAGES = sorted(
@@ -61,7 +60,7 @@ def project(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pa
     papers.to_csv(folder / "arxiv_papers.csv.gz", index=False)
     own = papers[["title", "abstract"]].rename(columns=str.title)
     own.assign(topic=papers["primary_category"]).to_csv(folder / "my_papers.csv", index=False)
-    for name in ("papers", "new_papers"):
+    for name in ("papers", "new_papers", "library"):
         papers.head(20).to_csv(folder / f"{name}.csv", index=False)
         papers.head(20).to_json(folder / f"{name}.jsonl", orient="records", lines=True)
     sh(folder, "git", "add", "-A")

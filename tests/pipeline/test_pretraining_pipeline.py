@@ -187,10 +187,11 @@ def test_mistakes_give_one_line(repo: Path, changes: dict[str, object], message:
 def test_the_readme_names_every_stage_as_dvc_does() -> None:
     stages = yaml.safe_load((ROOT / "pretraining/dvc.yaml").read_text(encoding="utf-8"))["stages"]
     readme = (ROOT / "pretraining/README.md").read_text(encoding="utf-8")
+    made = {name for stage in stages.values() for name in stage["outs"]}
     for name, stage in stages.items():
         assert f"| `{name}` | {stage['desc']} |" in readme
         for dep in stage["deps"]:
-            assert dep == "papers" or (ROOT / "pretraining" / dep).exists(), dep
+            assert dep in made or (ROOT / "pretraining" / dep).exists(), dep
 
 
 def test_a_folder_that_is_not_there_is_named_before_any_work(repo: Path) -> None:

@@ -27,11 +27,11 @@ from arxiv_hybrid.params.pretraining import PretrainingParams
 from arxiv_hybrid.sources import synthetic
 from arxiv_hybrid.sources.corpus import CorpusSettings, gather
 from arxiv_hybrid.system.errors import UserError
-from arxiv_hybrid.text.vocabulary import Vocabulary
+from arxiv_hybrid.text.vocabulary import SPECIAL, Vocabulary
 from arxiv_hybrid.training import encoder as encoder_module
 from arxiv_hybrid.training import pretraining
 from arxiv_hybrid.training import progress as progress_module
-from arxiv_hybrid.training.encoder import TrainedEncoder, train_encoder
+from arxiv_hybrid.training.encoder import TrainedEncoder, start_vectors, train_encoder
 from arxiv_hybrid.training.from_encoder import load_encoder
 from arxiv_hybrid.training.pretraining import (
     Pretraining,
@@ -43,6 +43,7 @@ from arxiv_hybrid.training.pretraining import (
 )
 from arxiv_hybrid.training.stored_papers import StoredPapers
 from arxiv_hybrid.training.trainer import Epoch
+from arxiv_hybrid.vectors.matrix import FloatMatrix, embedding_matrix
 
 CPU = torch.device("cpu")
 LENGTHS = {"title_length": 8, "abstract_length": 40}
@@ -90,8 +91,14 @@ def params_of(**changes: Any) -> PretrainingParams:
     return PretrainingParams.model_validate({**content, **SMALL, **changes})
 
 
+def vectors_of(arrays: PaperArrays, dim: int = SMALL["dim"]) -> FloatMatrix:
+    """Random vectors of all words."""
+    nothing = np.zeros((0, dim), dtype=np.float32)
+    return embedding_matrix(Vocabulary(tuple(arrays.words)), [], nothing, dim=dim, seed=1)[0]
+
+
 def trained(arrays: PaperArrays, **changes: Any) -> TrainedEncoder:
-    return train_encoder(arrays, params_of(**changes))
+    return train_encoder(arrays, params_of(**changes), vectors_of(arrays))
 
 
 def weights_of(encoder: TrainedEncoder) -> dict[str, torch.Tensor]:
@@ -285,19 +292,21 @@ def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(
 
         return on_epoch
 
-    expected = train_encoder(arrays, params)
+    vectors = vectors_of(arrays)
+    expected = train_encoder(arrays, params, vectors)
     for after in (1, 2):
         with pytest.raises(Killed):
-            train_encoder(arrays, params, on_epoch=kill(after), resume=tmp_path)
-    resumed = train_encoder(arrays, params, resume=tmp_path)
+            train_encoder(arrays, params, vectors, on_epoch=kill(after), resume=tmp_path)
+    resumed = train_encoder(arrays, params, vectors, resume=tmp_path)
     assert "resuming after epoch 2 of 3\n" in capsys.readouterr().err
     for name, value in weights_of(expected).items():
         assert torch.equal(weights_of(resumed)[name], value), name
     assert resumed.classifier.config == expected.classifier.config
-    train_encoder(arrays, params_of(objectives=objectives, epochs=3, seed=1), resume=tmp_path)
+    other_seed = params_of(objectives=objectives, epochs=3, seed=1)
+    train_encoder(arrays, other_seed, vectors, resume=tmp_path)
     assert "starting anew: " in capsys.readouterr().err
     other = replace(arrays, digest="another corpus")
-    train_encoder(other, params, resume=tmp_path)
+    train_encoder(other, params, vectors, resume=tmp_path)
     assert "papers" in capsys.readouterr().err
 
 
@@ -319,7 +328,7 @@ def test_what_cannot_be_learned_is_one_line(
             pretraining, "categories_loss", lambda x, _: (x.sum() * torch.inf, x.sum())
         )
     with pytest.raises(UserError, match=message) as caught:
-        train_encoder(replace(arrays, **few), params_of(**changes))
+        train_encoder(replace(arrays, **few), params_of(**changes), vectors_of(arrays))
     assert "\n" not in str(caught.value)
 
 
@@ -369,6 +378,44 @@ def test_what_is_saved_is_the_model_whose_probabilities_were_calibrated(
     )
     classified = loaded.classify(texts)
     assert set(arrays.classes) <= set(classified.columns)
+
+
+def test_word_vectors_know_which_words_occur_together(arrays: PaperArrays) -> None:
+    params = params_of(vector_epochs=60)
+    vectors = start_vectors(arrays, params)
+    assert vectors.shape == (len(arrays.words), SMALL["dim"])
+    known = vectors[len(SPECIAL) :]
+    lengths = np.linalg.norm(known, axis=1)
+    np.testing.assert_allclose(lengths, lengths[0], rtol=1e-4)
+    np.testing.assert_array_equal(vectors, start_vectors(arrays, params))
+    words = np.array(arrays.words[len(SPECIAL) :])
+    cosines = known @ known.T
+    np.fill_diagonal(cosines, -np.inf)
+    nearest = words[cosines.argmax(1)]
+    of_topics = np.char.startswith(words, "word")
+    same = np.array([word[:5] == other[:5] for word, other in zip(words, nearest, strict=True)])
+    assert same[of_topics].mean() > 0.9, "word0 to word5 are the topics"
+
+
+def test_the_encoder_starts_from_its_word_vectors(arrays: PaperArrays) -> None:
+    vectors = vectors_of(arrays)
+    params = params_of(epochs=1, learning_rate=1e-12)
+    table = train_encoder(arrays, params, vectors).classifier.model.state_dict()["embedding.weight"]
+    np.testing.assert_allclose(table.numpy(), vectors, atol=0.01)
+
+
+def test_the_texts_of_stored_papers_are_their_known_words(
+    arrays: PaperArrays, table: pd.DataFrame
+) -> None:
+    texts = StoredPapers(arrays, np.array([3, 0]), CPU).texts()
+    known = set(arrays.words)
+    expected = [
+        [word for name in ("title", "abstract")
+         for word in table[name][row].split()[: LENGTHS[f"{name}_length"]] if word in known]
+        for row in (3, 0)
+    ]  # fmt: skip
+    for _ in range(2):
+        assert list(texts) == expected
 
 
 def test_exact_predictions_are_those_before_the_weights_are_rounded(
