@@ -7,14 +7,14 @@ prepare()
 from arxiv_hybrid.data.paper_arrays import WORDS, load_arrays
 from arxiv_hybrid.params.pretraining import PretrainingParams
 from arxiv_hybrid.system.runtime import keep_freed_memory
-from arxiv_hybrid.training.encoder import start_vectors
 from arxiv_hybrid.vectors.matrix import save_matrix
+from arxiv_hybrid.vectors.of_papers import vectors_of
 
 
 def main(params: PretrainingParams) -> None:
     """Write one vector for each word of the papers."""
     keep_freed_memory()
-    matrix = start_vectors(load_arrays(PAPERS), params)
+    matrix = vectors_of(load_arrays(PAPERS), params)
     save_matrix(VECTORS, matrix, words=PAPERS / WORDS)
     print(f"vectors of {len(matrix):,} words -> {VECTORS}")
 

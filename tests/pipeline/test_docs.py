@@ -56,6 +56,7 @@ def project(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pa
     """A copy of the run repository, with the files that the documentation mentions."""
     folder = tmp_path_factory.mktemp("docs") / "project"
     shutil.copytree(repo, folder, symlinks=True)
+    set_params(folder, {"ensemble": {"members": []}})  # which other tests run
     papers = synthetic.generate(papers=200, label_noise=0.05, seed=5)[0].drop_duplicates("id")
     papers.to_csv(folder / "arxiv_papers.csv.gz", index=False)
     own = papers[["title", "abstract"]].rename(columns=str.title)

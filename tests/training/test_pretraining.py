@@ -31,7 +31,7 @@ from arxiv_hybrid.text.vocabulary import SPECIAL, Vocabulary
 from arxiv_hybrid.training import encoder as encoder_module
 from arxiv_hybrid.training import pretraining
 from arxiv_hybrid.training import progress as progress_module
-from arxiv_hybrid.training.encoder import TrainedEncoder, start_vectors, train_encoder
+from arxiv_hybrid.training.encoder import TrainedEncoder, train_encoder
 from arxiv_hybrid.training.from_encoder import load_encoder
 from arxiv_hybrid.training.pretraining import (
     Pretraining,
@@ -44,6 +44,7 @@ from arxiv_hybrid.training.pretraining import (
 from arxiv_hybrid.training.stored_papers import StoredPapers
 from arxiv_hybrid.training.trainer import Epoch
 from arxiv_hybrid.vectors.matrix import FloatMatrix, embedding_matrix
+from arxiv_hybrid.vectors.of_papers import vectors_of
 
 CPU = torch.device("cpu")
 LENGTHS = {"title_length": 8, "abstract_length": 40}
@@ -91,14 +92,14 @@ def params_of(**changes: Any) -> PretrainingParams:
     return PretrainingParams.model_validate({**content, **SMALL, **changes})
 
 
-def vectors_of(arrays: PaperArrays, dim: int = SMALL["dim"]) -> FloatMatrix:
+def random_vectors(arrays: PaperArrays, dim: int = SMALL["dim"]) -> FloatMatrix:
     """Random vectors of all words."""
     nothing = np.zeros((0, dim), dtype=np.float32)
     return embedding_matrix(Vocabulary(tuple(arrays.words)), [], nothing, dim=dim, seed=1)[0]
 
 
 def trained(arrays: PaperArrays, **changes: Any) -> TrainedEncoder:
-    return train_encoder(arrays, params_of(**changes), vectors_of(arrays))
+    return train_encoder(arrays, params_of(**changes), random_vectors(arrays))
 
 
 def weights_of(encoder: TrainedEncoder) -> dict[str, torch.Tensor]:
@@ -292,7 +293,7 @@ def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(
 
         return on_epoch
 
-    vectors = vectors_of(arrays)
+    vectors = random_vectors(arrays)
     expected = train_encoder(arrays, params, vectors)
     for after in (1, 2):
         with pytest.raises(Killed):
@@ -328,7 +329,7 @@ def test_what_cannot_be_learned_is_one_line(
             pretraining, "categories_loss", lambda x, _: (x.sum() * torch.inf, x.sum())
         )
     with pytest.raises(UserError, match=message) as caught:
-        train_encoder(replace(arrays, **few), params_of(**changes), vectors_of(arrays))
+        train_encoder(replace(arrays, **few), params_of(**changes), random_vectors(arrays))
     assert "\n" not in str(caught.value)
 
 
@@ -382,12 +383,12 @@ def test_what_is_saved_is_the_model_whose_probabilities_were_calibrated(
 
 def test_word_vectors_know_which_words_occur_together(arrays: PaperArrays) -> None:
     params = params_of(vector_epochs=60)
-    vectors = start_vectors(arrays, params)
+    vectors = vectors_of(arrays, params)
     assert vectors.shape == (len(arrays.words), SMALL["dim"])
     known = vectors[len(SPECIAL) :]
     lengths = np.linalg.norm(known, axis=1)
     np.testing.assert_allclose(lengths, lengths[0], rtol=1e-4)
-    np.testing.assert_array_equal(vectors, start_vectors(arrays, params))
+    np.testing.assert_array_equal(vectors, vectors_of(arrays, params))
     words = np.array(arrays.words[len(SPECIAL) :])
     cosines = known @ known.T
     np.fill_diagonal(cosines, -np.inf)
@@ -398,16 +399,16 @@ def test_word_vectors_know_which_words_occur_together(arrays: PaperArrays) -> No
 
 
 def test_the_encoder_starts_from_its_word_vectors(arrays: PaperArrays) -> None:
-    vectors = vectors_of(arrays)
+    vectors = random_vectors(arrays)
     params = params_of(epochs=1, learning_rate=1e-12)
     table = train_encoder(arrays, params, vectors).classifier.model.state_dict()["embedding.weight"]
     np.testing.assert_allclose(table.numpy(), vectors, atol=0.01)
 
 
-def test_the_texts_of_stored_papers_are_their_known_words(
+def test_the_texts_of_papers_are_their_known_words(
     arrays: PaperArrays, table: pd.DataFrame
 ) -> None:
-    texts = StoredPapers(arrays, np.array([3, 0]), CPU).texts()
+    texts = arrays.texts(np.array([3, 0]))
     known = set(arrays.words)
     expected = [
         [word for name in ("title", "abstract")

@@ -28,11 +28,9 @@ from arxiv_hybrid.training.pretraining import CATEGORIES, Settings, pretrain, sp
 from arxiv_hybrid.training.seed import seed_everything
 from arxiv_hybrid.training.stored_papers import StoredPapers
 from arxiv_hybrid.training.trainer import Epoch, History
-from arxiv_hybrid.vectors.matrix import FloatMatrix, embedding_matrix
-from arxiv_hybrid.vectors.train import word2vec
+from arxiv_hybrid.vectors.matrix import FloatMatrix
 
 MODEL = "v6"
-WINDOW, NEGATIVES = 5, 5  # of word2vec: many papers need few negative samples
 FAMILIAR_PAPERS = 60_000  # of which familiarity is fitted
 
 
@@ -73,7 +71,7 @@ def train_encoder(
     Temperature, biases, thresholds and familiarity are fitted on validation papers with these
     weights. Without the objective categories the model has no classes, and only its encoder is of
     use.
-    vectors: of the words of `arrays`, see `start_vectors`.
+    vectors: of the words of `arrays`, (V, dim), see `vectors_of`.
     resume: a folder for the state of this run, see `progress`; the caller removes it after saving
     the result. Raises UserError if there is too little to learn from, or training diverges.
     """
@@ -106,22 +104,6 @@ def train_encoder(
     classifier = replace(classifier, familiarity=_familiarity(train, held_back, params.seed))
     listed = held_back.labels.cpu().numpy()
     return TrainedEncoder(classifier, history, listed, predicted, exact, len(train))
-
-
-def start_vectors(arrays: PaperArrays, params: PretrainingParams) -> FloatMatrix:
-    """Word vectors (V, dim) for the words of `arrays`, by word2vec on the papers to train on.
-
-    Each vector has the same length, so rare words, whose vectors are short, count as much as
-    others.
-    """
-    train, _ = split(arrays, params.values_of(Settings), torch.device("cpu"))
-    words, vectors = word2vec(
-        train.texts(), dim=params.dim, window=WINDOW, min_freq=1, epochs=params.vector_epochs,
-        seed=params.seed, negative=NEGATIVES,
-    )  # fmt: skip
-    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
-    vocabulary = Vocabulary(tuple(arrays.words))
-    return embedding_matrix(vocabulary, words, vectors, dim=params.dim, seed=params.seed)[0]
 
 
 def _calibrate(classifier: Classifier, val: Papers) -> tuple[Classifier, Predicted]:

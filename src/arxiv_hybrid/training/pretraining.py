@@ -8,7 +8,6 @@ determines its categories (InfoNCE, van den Oord et al. 2018).
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -228,7 +227,7 @@ def split(
             f"objectives: categories needs two of them with min_papers papers, found "
             f"{len(arrays.classes)}; lower min_papers, or use objectives: [titles]"
         )
-    held_back = np.array([_share(name) < settings.validation for name in arrays.ids], dtype=bool)
+    held_back = arrays.held_back(settings.validation)
     labelled = arrays.label_counts > 0
     train = ~held_back & (labelled | (TITLES in settings.objectives))
     val = held_back & (labelled | (not by_categories))
@@ -239,12 +238,6 @@ def split(
             f"need {FEWEST} of each; change validation, or name more papers in texts"
         )
     return parts[0], parts[1]
-
-
-def _share(identifier: str) -> float:
-    """A number from 0 to 1, evenly spread over ids."""
-    digest = hashlib.blake2b(identifier.encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") / 2**64
 
 
 def pretrain(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,7 +12,7 @@ from torch import Tensor
 from arxiv_hybrid.data.paper_arrays import PaperArrays
 from arxiv_hybrid.inference.encoding import Batch, EncodedPapers
 from arxiv_hybrid.models.base import TextName
-from arxiv_hybrid.text.vocabulary import PAD, SPECIAL
+from arxiv_hybrid.text.vocabulary import PAD
 
 _TITLE, _ABSTRACT = 0, 1  # columns of `PaperArrays.lengths`
 
@@ -76,27 +75,8 @@ class StoredPapers:
         """The papers in `rows` of these."""
         return replace(self, rows=self.rows[rows])
 
-    def texts(self) -> Texts:
-        """The words of all papers."""
-        return Texts(self)
-
     def in_memory(self) -> EncodedPapers:
         """These papers as whole matrices, for a few thousand of them."""
         batch = self.batch(np.arange(len(self)))
         lengths = self.lengths("title"), self.lengths("abstract")
         return EncodedPapers(batch.title_ids, batch.abstract_ids, batch.labels, *lengths)
-
-
-@dataclass(frozen=True)
-class Texts:
-    """The known words of each paper, title and abstract together; can be iterated repeatedly."""
-
-    papers: StoredPapers
-
-    def __iter__(self) -> Iterator[list[str]]:
-        """One list of words per paper."""
-        arrays, rows = self.papers.arrays, self.papers.rows
-        ends = arrays.starts[rows] + arrays.lengths[rows].sum(1, dtype=np.int64)
-        for start, end in zip(arrays.starts[rows].tolist(), ends.tolist(), strict=True):
-            ids = arrays.tokens[start:end].tolist()
-            yield [arrays.words[token] for token in ids if token >= len(SPECIAL)]
