@@ -44,7 +44,7 @@ from arxiv_hybrid.training.pretraining import (
 from arxiv_hybrid.training.stored_papers import StoredPapers
 from arxiv_hybrid.training.trainer import Epoch
 from arxiv_hybrid.vectors.matrix import FloatMatrix, embedding_matrix
-from arxiv_hybrid.vectors.of_papers import vectors_of
+from arxiv_hybrid.vectors.of_papers import Texts, vectors_of
 
 CPU = torch.device("cpu")
 LENGTHS = {"title_length": 8, "abstract_length": 40}
@@ -408,7 +408,7 @@ def test_the_encoder_starts_from_its_word_vectors(arrays: PaperArrays) -> None:
 def test_the_texts_of_papers_are_their_known_words(
     arrays: PaperArrays, table: pd.DataFrame
 ) -> None:
-    texts = arrays.texts(np.array([3, 0]))
+    texts = Texts(arrays, np.array([3, 0]))
     known = set(arrays.words)
     expected = [
         [word for name in ("title", "abstract")

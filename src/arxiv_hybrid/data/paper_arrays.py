@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +20,6 @@ import numpy.typing as npt
 from arxiv_hybrid.system import digests
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.files import read_lines, require, write_json
-from arxiv_hybrid.text.vocabulary import SPECIAL
 
 TOKENS, LENGTHS, LABELS, LABEL_COUNTS, PRIMARY = (
     f"{name}.npy" for name in ("tokens", "lengths", "labels", "label_counts", "primary")
@@ -72,10 +70,6 @@ class PaperArrays:
         """Which papers are for validation, (N,): by their ids, whatever other papers there are."""
         return np.array([_place(name) < share for name in self.ids], dtype=bool)
 
-    def texts(self, rows: Rows) -> Texts:
-        """The words of the papers in `rows`."""
-        return Texts(self, rows)
-
     def multi_hot(self, rows: Rows) -> npt.NDArray[np.bool_]:
         """The classes of the papers in `rows`, (len(rows), C)."""
         listed = np.zeros((len(rows), len(self.classes)), dtype=bool)
@@ -84,22 +78,6 @@ class PaperArrays:
         paper = np.repeat(np.arange(len(rows)), counts)
         listed[paper, self.labels[places + np.arange(len(places))]] = True
         return listed
-
-
-@dataclass(frozen=True)
-class Texts:
-    """The known words of each paper, title and abstract together; can be iterated repeatedly."""
-
-    arrays: PaperArrays
-    rows: Rows
-
-    def __iter__(self) -> Iterator[list[str]]:
-        """One list of words per paper."""
-        arrays, rows = self.arrays, self.rows
-        ends = arrays.starts[rows] + arrays.lengths[rows].sum(1, dtype=np.int64)
-        for start, end in zip(arrays.starts[rows].tolist(), ends.tolist(), strict=True):
-            ids = arrays.tokens[start:end].tolist()
-            yield [arrays.words[token] for token in ids if token >= len(SPECIAL)]
 
 
 def _place(identifier: str) -> float:
