@@ -36,9 +36,11 @@ WIDTHS = {"embed_dim": 12, "num_filters": 8, "hidden": 64}
 
 
 def v6(vocabulary: Vocabulary, **changes: Any) -> PooledCNN:
+    """An untrained model; its head knows nothing of the classes."""
     arguments = {"vocab_size": len(vocabulary), "num_classes": 3, **WIDTHS, **changes}
     model = registry.build("v6", **arguments)
     assert isinstance(model, PooledCNN)
+    model.head.weight.data.zero_()
     return model
 
 
@@ -47,6 +49,7 @@ def encoder(vocabulary: Vocabulary) -> Pretrained:
     """An untrained encoder of 7 classes, whose weights differ from any that a run starts with."""
     torch.manual_seed(5)
     model = v6(vocabulary, num_classes=7)
+    model.head.reset_parameters()
     weights = {name: value.numpy() for name, value in model.state_dict().items()}
     return Pretrained(vocabulary, weights, WIDTHS, frozenset({"2501.00001"}), Origin())
 
@@ -74,27 +77,66 @@ def encode(papers: pd.DataFrame, vocabulary: Vocabulary) -> EncodedPapers:
     return encode_papers(papers, vocabulary, title_length=12, abstract_length=40, device=CPU.device)
 
 
-def test_all_weights_but_the_heads_are_taken(encoder: Pretrained, vocabulary: Vocabulary) -> None:
+def test_of_unknown_classes_all_weights_but_the_heads_are_taken(
+    encoder: Pretrained, vocabulary: Vocabulary
+) -> None:
     model = v6(vocabulary)
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    load_encoder(model, encoder)
+    load_encoder(model, encoder, CLASSES)
     for name, value in model.state_dict().items():
-        expected = before[name] if name.startswith("head.") else torch.tensor(encoder.weights[name])
+        expected = torch.tensor(encoder.weights[name])
+        if name.startswith("head."):
+            expected = torch.zeros_like(value)
         assert torch.equal(value, expected), name
+
+
+def test_a_class_starts_from_what_the_encoder_knows_of_its_categories(
+    encoder: Pretrained, vocabulary: Vocabulary
+) -> None:
+    learned = replace(encoder, classes=("cs.CL", "cs.AI", "hep-th", "cs.LG", "math.AG", "x", "y"))
+    categories = {
+        "cs.AI": ("cs.AI",), "both": ("cs.AI", "cs.LG", "cs.NE"), "new": ("cs.NE",)
+    }  # fmt: skip
+    model = v6(vocabulary, num_classes=4)
+    load_encoder(model, learned, LabelSet((*categories, "cs.CL"), False, categories))
+    for part in ("weight", "bias"):
+        rows = torch.tensor(encoder.weights[f"head.{part}"])
+        zeros = torch.zeros_like(rows[0])  # also a user's class that is only called cs.CL
+        expected = torch.stack([rows[1], (rows[1] + rows[3]) / 2, zeros, zeros])
+        torch.testing.assert_close(model.state_dict()[f"head.{part}"], expected)
+
+
+@pytest.mark.parametrize("useful", [True, False])
+def test_the_fit_starts_from_known_classes_if_that_is_better(
+    vocabulary: Vocabulary, splits: dict[str, pd.DataFrame], *, useful: bool
+) -> None:
+    torch.manual_seed(0)
+    model, plain = v6(vocabulary), make_loss("cross_entropy", None, 0.0)
+    everything, val = (encode(splits[name], vocabulary) for name in ("train", "val"))
+    few = everything.take(np.arange(6))
+    losses = []
+    for knows in (False, True):
+        model.head.weight.data.zero_()
+        if knows:
+            fit_head(model, everything, val, plain, CPU, seed=0)
+            if not useful:
+                model.head.weight.data.mul_(-100)
+        fit_head(model, few, val, plain, CPU, seed=0)
+        losses.append(objective(model, features_of(model, val, CPU), val.labels))
+    assert losses[1] < losses[0] - 0.05 if useful else losses[1] == pytest.approx(losses[0])
 
 
 @pytest.mark.parametrize("width", ["num_filters", "hidden", "embed_dim"])
 def test_other_widths_are_refused(encoder: Pretrained, vocabulary: Vocabulary, width: str) -> None:
     model = v6(vocabulary, **{width: 2 * WIDTHS[width]})
     with pytest.raises(UserError, match=r"pretrained: its weights do not fit v6: .*size mismatch"):
-        load_encoder(model, encoder)
+        load_encoder(model, encoder, CLASSES)
 
 
 @pytest.mark.parametrize("name", ["title_projection.bias", "score.weight"])
 def test_a_missing_weight_is_named(encoder: Pretrained, vocabulary: Vocabulary, name: str) -> None:
     weights = {n: value for n, value in encoder.weights.items() if n != name}
     with pytest.raises(UserError, match=f"do not fit v6: {name}"):
-        load_encoder(v6(vocabulary), replace(encoder, weights=weights))
+        load_encoder(v6(vocabulary), replace(encoder, weights=weights), CLASSES)
 
 
 @pytest.mark.parametrize("name", ["v1", "v5", "baseline"])
@@ -103,7 +145,7 @@ def test_other_models_cannot_start_from_it(
 ) -> None:
     model = registry.build(name, vocab_size=len(vocabulary), embed_dim=12)
     with pytest.raises(UserError, match="only model v6 can start from"):
-        load_encoder(model, encoder)
+        load_encoder(model, encoder, CLASSES)
 
 
 def test_features_are_the_heads_input_in_the_order_of_the_papers(

@@ -36,7 +36,8 @@ OF_THE_TASK = ("vocab_size", "num_classes", "dropout")  # arguments that a class
 class Pretrained:
     """An encoder: its vocabulary, its weights by name, and the widths it was built with.
 
-    papers: ids of the papers that it learned from. origin: where they come from.
+    papers: ids of the papers that it learned from. origin: where they come from. classes: the
+    categories that it has learned, in the order of its head's rows.
     """
 
     vocabulary: Vocabulary
@@ -44,6 +45,7 @@ class Pretrained:
     arguments: dict[str, Any]
     papers: frozenset[str]
     origin: Origin = field(default_factory=Origin)
+    classes: tuple[str, ...] = ()
 
     def check_held_out(self, held_out: Collection[str]) -> None:
         """Raise UserError if the encoder was trained on any validation or test paper (ids).
@@ -87,7 +89,7 @@ def load_pretrained(folder: Path) -> Pretrained:
     except (SafetensorError, UserError, ValueError, TypeError, LookupError, RuntimeError) as error:
         raise UserError(f"{folder}: not a valid encoder (pretrained): {error}") from None
     widths = {name: value for name, value in config.arguments.items() if name not in OF_THE_TASK}
-    return Pretrained(vocabulary, arrays, widths, papers, origin)
+    return Pretrained(vocabulary, arrays, widths, papers, origin, tuple(config.classes))
 
 
 def _floats(file: bytes) -> dict[str, npt.NDArray[np.float32]]:

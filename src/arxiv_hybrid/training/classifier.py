@@ -322,7 +322,7 @@ def _build(
         elif params.embeddings != "wide":  # wide keeps PyTorch's initial spread
             model.embedding.weight.mul_(EMBEDDING_STD)
     if encoder:
-        load_encoder(model, encoder)
+        load_encoder(model, encoder, label_set)
     config = ModelConfig(
         params.model,
         arguments,

@@ -2,7 +2,8 @@
 
 A random head would send large gradients into the encoder and spoil it. So the head is first fitted
 to the features of the training papers, with the encoder fixed, and then everything is trained
-(Kumar et al. 2022: linear probing, then fine-tuning).
+(Kumar et al. 2022: linear probing, then fine-tuning). Classes that are categories of arXiv need
+fewer papers: the encoder has learned most of them, and its own head is where the fit may start.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from arxiv_hybrid.data.label_set import LabelSet
 from arxiv_hybrid.inference.devices import DeviceConfig
 from arxiv_hybrid.inference.encoding import EncodedPapers, sorted_batches
 from arxiv_hybrid.inference.pretrained import Pretrained
@@ -25,8 +27,8 @@ MAX_PAPERS = 20_000  # more change the start little, and fine-tuning reads all
 MAX_STEPS = 60
 
 
-def load_encoder(model: nn.Module, pretrained: Pretrained) -> None:
-    """Copy all weights of a pre-trained v6 but those of the head, which depend on the classes.
+def load_encoder(model: nn.Module, pretrained: Pretrained, label_set: LabelSet) -> None:
+    """Copy the weights of a pre-trained v6; of its head, what it knows of the classes.
 
     Raises UserError if `model` is no v6 or has other widths.
     """
@@ -45,6 +47,26 @@ def load_encoder(model: nn.Module, pretrained: Pretrained) -> None:
     if unexpected or set(missing) != set(HEAD):
         names = ", ".join(sorted({*unexpected, *missing} - set(HEAD))) or "a second head"
         raise UserError(f"pretrained: its weights do not fit v6: {names}")
+    with torch.no_grad():
+        for value, known in zip(
+            model.head.parameters(), _known(pretrained, label_set), strict=True
+        ):
+            value.copy_(known)
+
+
+def _known(pretrained: Pretrained, label_set: LabelSet) -> tuple[Tensor, Tensor]:
+    """Weights (C, F) and biases (C,) for a run's classes, from the encoder's head.
+
+    A class of several categories gets the mean of their rows, a class that the encoder has not
+    learned zeros.
+    """
+    weight, bias = (torch.from_numpy(pretrained.weights[name]) for name in HEAD)
+    rows = {name: row for row, name in enumerate(pretrained.classes)}
+    mixture = torch.zeros(len(label_set), len(weight))
+    for place, name in enumerate(label_set.names):
+        learned = [rows[part] for part in label_set.categories.get(name, ()) if part in rows]
+        mixture[place, learned] = 1 / max(1, len(learned))
+    return mixture @ weight, mixture @ bias
 
 
 def fit_head(
@@ -58,21 +80,27 @@ def fit_head(
 ) -> None:
     """Fit the head to the features of training papers: a logistic regression with the run's loss.
 
-    loss: logits and labels, as `train` has them, to a scalar. The strength of the penalty is
-    chosen by the loss on `val`. Of many training papers a random part, drawn with `seed`, is used.
+    loss: logits and labels, as `train` has them, to a scalar. The penalty draws the weights towards
+    zero, or towards those that the head has. Which of the two, and how strongly, is chosen by the
+    loss on `val`. Of many training papers a random part, drawn with `seed`, is used.
     """
     papers = train.take(random_rows(len(train), MAX_PAPERS, seed))
     features, held_out = (features_of(model, part, device_config) for part in (papers, val))
     mean, scale = features.mean(0), features.std(0).clamp(min=1e-4)
     features, held_out = (features - mean) / scale, (held_out - mean) / scale
-    weight = features.new_zeros(model.head.out_features, features.shape[1])
-    bias = features.new_zeros(model.head.out_features)
-    best, chosen = float("inf"), (weight, bias)
-    for penalty in PENALTIES:  # from strong to weak: each starts from the one before
-        weight, bias = _regression(features, papers.labels, loss, penalty, weight, bias)
-        val_loss = float(loss(held_out @ weight.T + bias, val.labels))
-        if val_loss < best:
-            best, chosen = val_loss, (weight, bias)
+    weight, bias = model.head.weight.detach(), model.head.bias.detach()
+    own = weight * scale, bias + weight @ mean
+    nothing = tuple(map(torch.zeros_like, own))
+    best, chosen = float("inf"), nothing
+    for centre, bias in (nothing, own) if own[0].any() else (nothing,):
+        weight = centre
+        for penalty in PENALTIES:  # from strong to weak: each starts from the one before
+            weight, bias = _regression(
+                features, papers.labels, loss, penalty, centre, (weight, bias)
+            )
+            val_loss = float(loss(held_out @ weight.T + bias, val.labels))
+            if val_loss < best:
+                best, chosen = val_loss, (weight, bias)
     weight = chosen[0] / scale
     with torch.no_grad():
         model.head.weight.copy_(weight)
@@ -93,17 +121,23 @@ def features_of(model: PooledCNN, papers: EncodedPapers, device_config: DeviceCo
 
 
 def _regression(
-    features: Tensor, labels: Tensor, loss: Loss, penalty: float, weight: Tensor, bias: Tensor
+    features: Tensor,
+    labels: Tensor,
+    loss: Loss,
+    penalty: float,
+    centre: Tensor,
+    start: tuple[Tensor, Tensor],
 ) -> tuple[Tensor, Tensor]:
-    """Minimize loss + penalty / 2 * |weight|^2 by L-BFGS, from the given weights (C, F), (C,)."""
-    weight, bias = (start.clone().requires_grad_() for start in (weight, bias))
+    """Minimize loss + penalty / 2 * |weight - centre|^2 by L-BFGS, from a start (C, F), (C,)."""
+    weight, bias = (value.detach().clone().requires_grad_() for value in start)
     optimizer = torch.optim.LBFGS(
         [weight, bias], max_iter=MAX_STEPS, line_search_fn="strong_wolfe", tolerance_change=1e-6
     )
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        value = loss(features @ weight.T + bias, labels) + penalty / 2 * weight.square().sum()
+        distance = (weight - centre).square().sum()
+        value = loss(features @ weight.T + bias, labels) + penalty / 2 * distance
         value.backward()
         return value
 
