@@ -5,8 +5,8 @@
     python benchmarks/tasks.py natural --dump arxiv_2015_2017.json.xz
 
 `six-fields` is a CSV with the columns Title, Abstract and label: the 300 newest papers of each of
-six fields, and of their training and validation papers a random part, as if there were 100 or 30.
-The test papers stay the same. `balanced` and `natural` have every active category of arXiv, as the
+six fields. Fewer papers to learn from are a random part of its training and validation papers, more
+are older papers, which only train. The test papers stay the same. `balanced` and `natural` have every active category of arXiv, as the
 papers list them: at most about 1,000 papers of each, split by a hash of the id, or all papers,
 tested on the last month. v6 starts from the pre-trained model and is trained with the defaults.
 There, the pre-trained model also answers as it is; only calibration and thresholds are fitted on
@@ -47,6 +47,7 @@ from workload import (
     params_with,
     split_papers,
     train,
+    vocabulary_and_vectors,
 )
 
 from arxiv_hybrid.data.identifiers import text_key
@@ -74,7 +75,7 @@ FIELDS = ("cs.RO", "cs.CR", "cs.SE", "cs.HC", "stat.ML", "eess.IV")
 PAPERS_PER_FIELD = 300
 ALL_LISTED = "labels.from=listed labels.classes=all labels.min_papers=50"
 SHOWN = {"linear": "TF-IDF + linear", "minilm": "MiniLM + logistic regression"}
-SHOWN |= {"shipped": "pre-trained model as it is", "v6": "v6, pre-trained"}
+SHOWN |= {"v1": "v1", "shipped": "pre-trained model as it is", "v6": "v6, pre-trained"}
 SHOWN |= {"ensemble": "all, voting"}
 IDLE = {"tracking", "evaluate", "ensemble", "device", "precision", "processes", "fetch"}
 IDLE |= {"pretrained"}  # its digest is part of a run's name
@@ -103,9 +104,9 @@ TASKS = {
         Task(
             "six-fields",
             "labels.from=column split.by=paper",
-            ("linear", "minilm", "v6"),
+            ("linear", "minilm", "v6", "v1"),
             seeds=(42, 43, 44),
-            sizes=(300, 100, 30),
+            sizes=(1667, 500, 300, 167, 100, 50, 30, 17),  # 10,000 papers to 100
         ),
         Task(
             "balanced",
@@ -145,7 +146,7 @@ class Run:
 
     task: Task
     seed: int
-    contender: str  # linear, minilm, v6 or shipped
+    contender: str  # one of SHOWN, but for the vote
     size: int | None
     inputs: Inputs
 
@@ -157,13 +158,14 @@ class Run:
         dump = f"fetch.path={quoted(self.inputs.dump)}"
         settings += [f"fetch.source={source}", dump, "fetch.per_category=null"]
         encoder = quoted(self.inputs.model) if self.contender == "v6" else "null"
-        return params_with([*settings, f"pretrained={encoder}"])
+        model = "v1" if self.contender == "v1" else "auto"
+        return params_with([*settings, f"pretrained={encoder}", f"model={model}"])
 
     @cached_property
     def name(self) -> str:
         """A readable name that changes with the files and the parameters."""
         content = self.params.model_dump(mode="json", exclude=IDLE)
-        if self.contender != "v6":
+        if self.contender not in ("v6", "v1"):
             content = {name: content[name] for name in ("labels", "split", "thresholds")}
         dump, model, vectors = self.inputs.digests
         read = {"v6": model, "shipped": model, "minilm": vectors}.get(self.contender, "")
@@ -186,8 +188,11 @@ def quoted(path: Path) -> str:
     return f"'{escaped}'"
 
 
-def newest_of_fields(dump: Path) -> pd.DataFrame:
-    """The papers of `six-fields`: the newest of each field, by primary category."""
+def newest_of_fields(dump: Path, count: int = PAPERS_PER_FIELD) -> pd.DataFrame:
+    """The papers of `six-fields`: the newest of each field, by primary category.
+
+    The column `older` is true for those after the first PAPERS_PER_FIELD of a field.
+    """
     fields = params_with(
         [
             "labels.from=primary",
@@ -199,7 +204,8 @@ def newest_of_fields(dump: Path) -> pd.DataFrame:
     )
     papers = SOURCES["snapshot"](fields, Workspace(ROOT, lambda: ROOT)).papers
     papers = papers[papers["primary_category"].isin(FIELDS)].sort_values("id", ascending=False)
-    return papers.groupby("primary_category").head(PAPERS_PER_FIELD)
+    place = papers.groupby("primary_category").cumcount()
+    return papers.assign(older=place >= PAPERS_PER_FIELD)[place < count]
 
 
 def read_papers(run: Run) -> pd.DataFrame:
@@ -208,22 +214,40 @@ def read_papers(run: Run) -> pd.DataFrame:
     if run.task.name != "six-fields":
         papers = SOURCES["snapshot"](run.params, workspace).papers
         return papers.assign(arxiv_id=papers["id"])
-    newest = newest_of_fields(run.inputs.dump)
+    newest = newest_of_fields(run.inputs.dump, max(run.size or 0, PAPERS_PER_FIELD))
     names = {"title": "Title", "abstract": "Abstract", "primary_category": "label"}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "papers.csv"
         write_csv(path, newest[list(names)].rename(columns=names))
         own = run.params.fetch.model_copy(update={"path": str(path)})
         papers = SOURCES["csv"](run.params.model_copy(update={"fetch": own}), workspace).papers
-    ids = dict(zip(texts_of(newest).map(text_key), newest["id"], strict=True))
-    return papers.assign(arxiv_id=texts_of(papers).map(text_key).map(ids))
+    known = newest.assign(key=texts_of(newest).map(text_key)).drop_duplicates("key")
+    known = known.set_index("key")[["id", "older"]]
+    keys = texts_of(papers).map(text_key)
+    return papers.assign(arxiv_id=keys.map(known["id"]), older=keys.map(known["older"]))
+
+
+def split_task(run: Run) -> tuple[Splits, LabelSet]:
+    """The task's papers for `run.size` papers of each class, and the classes.
+
+    Fewer than all: a smaller part of a class is in every larger one. More than the newest: the
+    older papers only train.
+    """
+    papers = read_papers(run)
+    if run.task.name != "six-fields":
+        return split_papers(papers, run.params)
+    parts, label_set = split_papers(papers[~papers["older"]], run.params)
+    older = papers[papers["older"]]
+    if older.empty:
+        return part_of(parts, run.size, run.seed), label_set
+    more, same = split_papers(older, run.params)
+    assert same == label_set
+    both = pd.concat([parts["train"], *more.values()], ignore_index=True)
+    return {**parts, "train": both}, label_set
 
 
 def part_of(parts: Splits, size: int | None, seed: int) -> Splits:
-    """The splits with fewer training and validation papers: as if each class had `size` papers.
-
-    A smaller part of a class is in every larger one.
-    """
+    """The splits with fewer training and validation papers: as if each class had `size` papers."""
     if size is None or size == PAPERS_PER_FIELD:
         return parts
     smaller = dict(parts)
@@ -255,6 +279,10 @@ def contend(run: Run, parts: Splits, label_set: LabelSet) -> dict[str, Predictio
             "val": Predictions(linear.val, thresholds),
             "test": Predictions(linear.test, thresholds),
         }
+    if run.contender == "v1":
+        words, vectors_of_words = vocabulary_and_vectors(run.params, parts["train"])
+        trained, _ = train(run.params, parts, words, vectors_of_words, label_set)
+        return {name: predict(trained, parts[name]) for name in ("val", "test")}
     encoder = load_pretrained(model)
     encoder.check_held_out([*parts["val"]["arxiv_id"], *parts["test"]["arxiv_id"]])
     if run.contender == "v6":
@@ -317,8 +345,7 @@ def _logits(p: Floats) -> Floats:
 def measure(run: Run) -> dict[str, Any]:
     """Execute a run and store its probabilities; the row of tasks.csv."""
     with Stopwatch() as watch:
-        parts, label_set = split_papers(read_papers(run), run.params)
-        parts = part_of(parts, run.size, run.seed)
+        parts, label_set = split_task(run)
         predicted = contend(run, parts, label_set)
     arrays: Arrays = {}
     for part, predictions in predicted.items():
@@ -434,12 +461,12 @@ def report(task: str, results: pd.DataFrame, scored: pd.DataFrame) -> str:
 
 
 def plan(task: Task, inputs: Inputs) -> list[Run]:
-    """All runs of a task, the cheap ones first; MiniLM only if its vectors are given."""
+    """All runs of a task, the cheap ones first; MiniLM only where its vectors are given."""
     return [
         Run(task, seed, contender, size, inputs)
         for contender in task.contenders
-        if contender != "minilm" or inputs.minilm
         for size in task.sizes
+        if contender != "minilm" or (inputs.minilm and (size or 0) <= PAPERS_PER_FIELD)
         for seed in task.seeds
     ]
 
