@@ -7,6 +7,7 @@ import sys
 import textwrap
 from argparse import Namespace
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -17,6 +18,7 @@ from arxiv_hybrid.commands.terminal import note
 from arxiv_hybrid.evaluation.measures import shown_measures
 from arxiv_hybrid.evaluation.metrics import compare_correct
 from arxiv_hybrid.system.errors import UserError
+from arxiv_hybrid.system.git import git
 
 WIDTH = 120  # of the table, in characters
 SAMPLING: dict[str, Any] = {"samples": 2000, "confidence": 0.95, "seed": 42}  # of differences
@@ -82,9 +84,8 @@ def _choose(listed: list[Listed], name: str) -> int:
     """The number of the run with a name; HEAD is the commit that is checked out."""
     names = [each.name for each in listed]
     if name == "HEAD":
-        name = next(
-            each.name for each in listed if each.baseline is None and each.name != WORKSPACE
-        )
+        head = git(Path.cwd(), "rev-parse", "HEAD")
+        return next(n for n, each in enumerate(listed) if each.run.revision == head)
     if name not in names:
         raise UserError(f"--against: no {name!r}; choose from HEAD, {', '.join(names)}")
     return names.index(name)

@@ -63,8 +63,12 @@ class Run:
     @cached_property
     def in_force(self) -> dict[str, Any]:
         """The values in force for the main model, with dotted keys; none if not yet resolved."""
-        resolved = self.content(RESOLVED) if self.finished and self._is_current("resolve") else {}
-        return flatten(resolved.get("train") or {}) | flatten({"augment": resolved.get("augment")})
+        if not (self.finished and self._is_current("resolve")):
+            return {}
+        resolved = self.content(RESOLVED)
+        return flatten(resolved.get("train", {})) | flatten(
+            {"augment": resolved.get("augment", {})}
+        )
 
     @cached_property
     def stages(self) -> dict[str, dict[str, Any]]:
