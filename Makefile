@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+CODE := src stages benchmarks examples pretraining tests  # not a user's scripts beside them
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
@@ -38,8 +39,8 @@ test: lint  ## run ruff, mypy and all tests
 	python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/installed  ## run ruff and mypy
-	ruff check .
-	ruff format --check .
+	ruff check $(CODE)
+	ruff format --check $(CODE)
 	mypy
 
 bench: $(VENV)/installed  ## measure speed, each part against a plain reference

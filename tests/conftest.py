@@ -29,6 +29,8 @@ from arxiv_hybrid.text.tokenize import tokenize_all
 from arxiv_hybrid.text.vocabulary import Vocabulary
 
 ROOT = Path(__file__).resolve().parents[1]
+# copies of the shipped parameter files: those of the workspace may hold a user's values
+DEFAULTS = ROOT / "tests/defaults"
 CPU = torch.device("cpu")
 CLASSES = LabelSet(  # of the default parameters
     ("cs.AI-LG", "cs.CL", "cs.CV"),
@@ -63,7 +65,8 @@ def with_model(content: dict[str, Any], model: str, **changes: Any) -> dict[str,
 @pytest.fixture(scope="session")
 def default_content() -> dict[str, Any]:
     """The shipped params.yaml."""
-    content: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    text = (DEFAULTS / "params.yaml").read_text(encoding="utf-8")
+    content: dict[str, Any] = yaml.safe_load(text)
     return content
 
 

@@ -15,7 +15,8 @@ from arxiv_hybrid.__main__ import main, parser
 from arxiv_hybrid.commands.terminal import coloured
 
 COMMANDS = [["data", "inspect"], ["predict"], ["explain"], ["next-word"],
-            ["summary"], ["report"], ["serve"], ["similar"], ["embed"]]  # fmt: skip
+            ["summary"], ["report"], ["serve"], ["similar"], ["embed"], ["experiments"],
+            ["plots"]]  # fmt: skip
 LIBRARY = ["--input", "library.csv"]
 
 
@@ -28,7 +29,8 @@ def test_help(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["predict"], ["explain"], ["serve"], ["similar"], ["embed"]]
+    "command",
+    [[], ["predict"], ["explain"], ["serve"], ["similar"], ["embed"], ["experiments"], ["plots"]],
 )
 def test_examples_in_the_help_can_be_parsed(
     command: list[str], capsys: pytest.CaptureFixture[str]
@@ -36,7 +38,11 @@ def test_examples_in_the_help_can_be_parsed(
     with pytest.raises(SystemExit):
         main([*command, "--help"])
     text = capsys.readouterr().out.split("examples:")[1]
-    examples = re.findall(r"\b(?:predict|explain|data inspect|serve|similar|embed)\b[^\n|]*", text)
+    examples = re.findall(
+        r"\b(?:predict|explain|data inspect|serve|similar|embed|(?<=  )experiments|(?<=  )plots)\b"
+        r"[^\n|]*",
+        text,
+    )
     assert examples
     for line in examples:
         arguments = [part.strip('"') for part in re.findall(r'"[^"]*"|\S+', line)]
@@ -47,7 +53,19 @@ def test_examples_in_the_help_can_be_parsed(
     ("command", "arguments"),
     zip(
         COMMANDS,
-        [["x"], [], [], ["x"], [], [], [], LIBRARY, [*LIBRARY, "--output", "v.npy"]],
+        [
+            ["x"],
+            [],
+            [],
+            ["x"],
+            [],
+            [],
+            [],
+            LIBRARY,
+            [*LIBRARY, "--output", "v.npy"],
+            [],
+            ["a", "b"],
+        ],
         strict=True,
     ),
 )
@@ -80,6 +98,7 @@ def test_completion_knows_the_commands(shell: str, capsys: pytest.CaptureFixture
         (["predict", "--sure", "1.5"], "'1.5' must be a number from 0 to 1"),
         (["next-word", "a", "--top", "0"], "'0' must be a positive integer"),
         (["serve", "--port", "http"], "invalid int value: 'http'"),
+        (["experiments", "--format", "pdf"], "invalid choice: 'pdf'"),
     ],
 )
 def test_a_wrong_option_is_status_2(
@@ -134,6 +153,8 @@ sys.exit(main(sys.argv[2:]))
         ("matplotlib", ["explain", "--title", "deep"]),
         ("jinja2", ["explain", "--title", "deep"]),
         ("jinja2", ["report"]),
+        ("dvc", ["experiments"]),
+        ("vl_convert", ["plots"]),
     ],
 )
 def test_a_package_that_a_command_needs_is_named(

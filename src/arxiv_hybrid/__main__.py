@@ -68,6 +68,23 @@ examples:
   explain --id 2511.00001
   explain --title "Speech recognition" --abstract "We present a corpus ..."
 """
+EXPERIMENTS = """\
+examples:
+  experiments
+  experiments --against gentle
+  experiments --all --format csv
+
+Lists the workspace, the last commit and its experiments, the best first. `changed` has the values
+in force that differ from the commit that an experiment started from.
+"""
+PLOTS = """\
+examples:
+  plots
+  plots gentle
+  plots HEAD gentle heavier
+
+Without arguments, the workspace beside the last commit; one revision is shown beside the workspace.
+"""
 SERVE = """\
 Serves the registered champion, or the model of the last run if none is registered.
 
@@ -181,6 +198,25 @@ def _add_run_commands(commands: Commands) -> None:
     command.set_defaults(command="summary")
     command = commands.add_parser("report", help="write the last run to reports/index.html")
     command.set_defaults(command="report")
+    command = commands.add_parser(
+        "experiments", help="compare experiments in one table", epilog=EXPERIMENTS
+    )
+    command.add_argument(
+        "--against", metavar="NAME", default="HEAD", help="the run to compare with (HEAD)"
+    )
+    command.add_argument("--all", action="store_true", help="experiments of every commit")
+    command.add_argument(
+        "--format",
+        choices=("table", "markdown", "csv"),
+        default="table",
+        help="how to print (table)",
+    )
+    command.set_defaults(command="experiments")
+    command = commands.add_parser(
+        "plots", help="write the plots of experiments to reports/plots.html", epilog=PLOTS
+    )
+    command.add_argument("revisions", nargs="*", metavar="REVISION", help="experiments or commits")
+    command.set_defaults(command="plots")
     command = commands.add_parser("serve", help="serve the model over HTTP", epilog=SERVE)
     command.add_argument("--host", default=HOST, help=f"the address to listen on ({HOST})")
     command.add_argument("--port", type=int, default=PORT, help=f"the port ({PORT})")

@@ -5,15 +5,21 @@ import sys
 from collections.abc import Callable
 from types import ModuleType
 
-from conftest import ROOT
+from conftest import DEFAULTS, ROOT
 
 
 def load(name: str) -> ModuleType:
-    """Import a script of benchmarks/, which import each other by their names."""
+    """Import a script of benchmarks/, which import each other by their names.
+
+    It starts from the shipped parameters, whatever those of the workspace are.
+    """
     folder = str(ROOT / "benchmarks")
     if folder not in sys.path:
         sys.path.append(folder)
-    return importlib.import_module(name)
+    module = importlib.import_module(name)
+    if workload := sys.modules.get("workload"):
+        workload.ROOT = DEFAULTS
+    return module
 
 
 def status(main: Callable[[list[str]], int | None], arguments: list[str]) -> int:

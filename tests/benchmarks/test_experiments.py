@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import scripts
-from conftest import ROOT
+from conftest import DEFAULTS, ROOT
 
 from arxiv_hybrid.system.errors import UserError
 
@@ -58,7 +58,7 @@ def test_a_runs_name_stands_for_all_its_parameters(
     experiments: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def name(row: int, shipped: str, changed: str) -> str:
-        text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+        text = (DEFAULTS / "params.yaml").read_text(encoding="utf-8")
         assert shipped in text
         (tmp_path / "params.yaml").write_text(text.replace(shipped, changed), encoding="utf-8")
         monkeypatch.setattr("workload.ROOT", tmp_path)

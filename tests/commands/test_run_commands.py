@@ -8,7 +8,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import DEFAULTS
 
 from arxiv_hybrid.__main__ import main
 from arxiv_hybrid.paths import MODEL, repository_root
@@ -22,7 +22,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with parameters, but without data, models or metrics."""
     folder = tmp_path / "workspace"
     folder.mkdir()
-    shutil.copy(ROOT / "params.yaml", folder)
+    shutil.copy(DEFAULTS / "params.yaml", folder)
     monkeypatch.chdir(folder)
     return folder
 

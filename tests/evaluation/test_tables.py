@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pandas as pd
+import numpy as np
 import pytest
 from random_predictions import at, label_set, one_class, papers_listing, several_classes
 
@@ -30,7 +30,7 @@ def test_plots_show_some_of_many_classes_and_full_tables_all(tiny_params: Params
 
 def test_few_classes_are_plotted_as_they_are(tiny_params: Params) -> None:
     labels, p = one_class()
-    papers = pd.DataFrame({"label": labels, "labels": [[label] for label in labels]})
+    papers = papers_listing(np.eye(3, dtype=bool)[labels])
     run = papers, label_set(3, multi_label=False), Predictions(p)
     report = scores(*run, tiny_params.evaluate)
     plots = plot_tables(*run, report, 10)
@@ -38,6 +38,24 @@ def test_few_classes_are_plotted_as_they_are(tiny_params: Params) -> None:
     assert plots["classes"]["class"].tolist() == ["c0", "c1", "c2"]
     assert len(plots["confusion"]) == len(papers)
     assert plots["reliability"]["papers"].sum() == len(papers)
+
+
+@pytest.mark.parametrize("multi_label", [True, False])
+def test_every_test_paper_has_a_row_with_its_prediction(
+    tiny_params: Params, multi_label: bool
+) -> None:
+    listed, p = several_classes(number=200)
+    papers = papers_listing(listed)
+    classes = label_set(5, multi_label=multi_label)
+    run = papers, classes, at(0.5, p) if multi_label else Predictions(p)
+    report = scores(*run, tiny_params.evaluate)
+    rows = full_tables(*run, report)["predictions"]
+    assert rows["id"].tolist() == papers["id"].tolist()
+    assert rows["correct"].mean() == report["precision_at_1" if multi_label else "accuracy"]
+    assert rows["predicted"].tolist() == [f"c{number}" for number in p.argmax(1)]
+    assert rows["probability"].tolist() == p.max(1).tolist()
+    for actual, numbers in zip(rows["actual"], papers["labels"], strict=True):
+        assert actual == ";".join(f"c{n}" for n in (numbers if multi_label else numbers[:1]))
 
 
 @pytest.mark.parametrize("classes", [5, MANY])

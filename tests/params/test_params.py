@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import ROOT, merged
+from conftest import DEFAULTS, ROOT, merged
 
 from arxiv_hybrid.models import registry
 from arxiv_hybrid.params import Params, for_member, load, parse, to_yaml, values_in_force
@@ -20,8 +20,25 @@ def write(tmp_path: Path, content: dict[str, Any]) -> Path:
     return path
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["params.yaml", "pretraining/params.yaml", "examples/next_word/params.yaml",
+     "examples/time_series/params.yaml"],
+)  # fmt: skip
+def test_the_copies_that_tests_read_have_the_keys_of_the_pipelines(path: str) -> None:
+    """Values may differ: a user changes those of the pipelines, also through DVC."""
+
+    def keys(content: Any, default: Any) -> Any:
+        if not (isinstance(content, dict) and isinstance(default, dict)):
+            return None
+        return {key: keys(content[key], default.get(key)) for key in content}
+
+    shipped, used = (yaml.safe_load((folder / path).read_text()) for folder in (DEFAULTS, ROOT))
+    assert keys(used, shipped) == keys(shipped, used), f"copy the changed keys to {DEFAULTS / path}"
+
+
 def test_shipped_params_are_valid_and_the_documented_sweep_changes_something() -> None:
-    params = load(ROOT / "params.yaml")
+    params = load(DEFAULTS / "params.yaml")
     assert params.dropout == 0.5
     assert params.labels.from_ == "primary"
     assert params.split.by == "paper"
@@ -216,7 +233,7 @@ def test_every_value_in_force_makes_stage_resolve_run_again() -> None:
     listed = pipeline["stages"]["resolve"]["params"]
     tracked = {key for key in listed if isinstance(key, str)}
     assert {"data/inputs.json": ["pretrained"]} in listed, "the shipped encoder may come or go"
-    values = values_in_force(load(ROOT / "params.yaml"))
+    values = values_in_force(load(DEFAULTS / "params.yaml"))
     nested = {f"{key}.{name}" for key in ("glove", "vocab") for name in values["train"][key]}
     flat = set(values["train"]) - {"glove", "vocab"}
     assert tracked == flat | nested | {

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import ruamel.yaml  # what DVC reads params.yaml with
-from conftest import ROOT
+from conftest import DEFAULTS, ROOT
 
 from arxiv_hybrid.params import load, load_section
 from arxiv_hybrid.params.pretraining import PretrainingParams
@@ -44,10 +44,13 @@ def test_values_are_those_that_dvc_reads(tmp_path: Path, value: str) -> None:
         assert repr(found) == repr(expected), "1 and 1.0 are equal, but not the same"
 
 
-@pytest.mark.parametrize("path", ["params.yaml", "pretraining/params.yaml", "dvc.yaml"])
-def test_files_of_this_repository_are_read_alike(path: str) -> None:
-    text = (ROOT / path).read_text(encoding="utf-8")
-    assert read_yaml(ROOT / path) == ruamel.yaml.YAML(typ="safe").load(text)
+@pytest.mark.parametrize(
+    "path",
+    [DEFAULTS / "params.yaml", DEFAULTS / "pretraining/params.yaml", ROOT / "dvc.yaml"],
+)
+def test_files_of_this_repository_are_read_alike(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert read_yaml(path) == ruamel.yaml.YAML(typ="safe").load(text)
 
 
 def test_merged_mappings_may_be_overridden(tmp_path: Path) -> None:
@@ -103,7 +106,7 @@ def test_values_are_not_printed_in_full(tmp_path: Path) -> None:
     bomb = levels("[xxxxxxxxxx]", "[*,*,*,*,*,*]", 6)
     path = tmp_path / "params.yaml"
     for name in ("params.yaml", "pretraining/params.yaml"):
-        text = (ROOT / name).read_text(encoding="utf-8")
+        text = (DEFAULTS / name).read_text(encoding="utf-8")
         key = "batch_size: auto" if name == "params.yaml" else "batch_size: 256"
         assert key in text
         path.write_text(bomb + text.replace(key, "batch_size: *a5"), encoding="utf-8")
@@ -114,7 +117,7 @@ def test_values_are_not_printed_in_full(tmp_path: Path) -> None:
 
 def test_numbers_too_long_to_print_are_errors(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
-    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    text = (DEFAULTS / "params.yaml").read_text(encoding="utf-8")
     path.write_text(text.replace("seed: 42  ", f"seed: 0x{'f' * 5000} ", 1), encoding="utf-8")
     with pytest.raises(UserError, match=r"seed: a number of 20,000 bits is not allowed: input sho"):
         load(path)
@@ -122,7 +125,7 @@ def test_numbers_too_long_to_print_are_errors(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("seed", "value"), [("010", 10), ("0o10", 8), ("1e3", 1000)])
 def test_a_seed_means_what_dvc_reads(tmp_path: Path, seed: str, value: int) -> None:
-    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    text = (DEFAULTS / "params.yaml").read_text(encoding="utf-8")
     path = tmp_path / "params.yaml"
     path.write_text(text.replace("seed: 42  ", f"seed: {seed}  ", 1), encoding="utf-8")
     assert load(path).seed == value
@@ -148,7 +151,7 @@ def test_dvc_can_change_a_value_in_a_file_that_it_has_written(
     from dvc.utils.hydra import apply_overrides
 
     file = tmp_path / "params.yaml"
-    file.write_bytes((ROOT / path).read_bytes())
+    file.write_bytes((DEFAULTS / path).read_bytes())
     before = read_yaml(file)
     for change in ("seed=7", override, "seed=8"):
         apply_overrides(file, [change])

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import ROOT, TINY, merged
+from conftest import DEFAULTS, ROOT, TINY, merged
 
 BIN = Path(sys.executable).parent
+RESULTS = ("dvc.lock", "metrics", "model", "models", "papers", "vectors.safetensors", "inputs.json")
 
 
 def environment() -> dict[str, str]:
@@ -50,20 +51,32 @@ def set_params(repo: Path, changes: dict[str, Any]) -> None:
     path.write_text(yaml.safe_dump(merged(content, changes), sort_keys=False), encoding="utf-8")
 
 
-def first_run(folder: Path) -> None:
-    """Make a repository of the project's files with tiny parameters and run its pipeline once."""
-    folder.mkdir()
-    for name in ("dvc.yaml", "params.yaml", ".gitignore", ".dvcignore"):
+def copy_project(folder: Path) -> None:
+    """A repository of the project's code with the shipped parameters, in which nothing ever ran.
+
+    Nothing else of the workspace is copied: it may hold a user's parameters, results and settings.
+    """
+    folder.mkdir(exist_ok=True)
+    for name in ("dvc.yaml", ".gitignore", ".dvcignore"):
         shutil.copy(ROOT / name, folder / name)
+    ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
     for name in ("src", "stages"):
-        shutil.copytree(
-            ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
-        )
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    for name in ("examples", "pretraining"):
+        ignored = shutil.ignore_patterns("__pycache__", *RESULTS)
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    shutil.copytree(DEFAULTS, folder, dirs_exist_ok=True)
     (folder / ".dvc").mkdir()
-    shutil.copy(ROOT / ".dvc" / "config", folder / ".dvc" / "config")
-    shutil.copy(ROOT / ".dvc" / ".gitignore", folder / ".dvc" / ".gitignore")
-    set_params(folder, TINY)
+    shutil.copy(ROOT / ".dvc/.gitignore", folder / ".dvc")
+    settings = "[core]\n    analytics = false\n    check_update = false\n"
+    (folder / ".dvc/config").write_text(settings, encoding="utf-8")
     sh(folder, "git", "init", "-q")
+
+
+def first_run(folder: Path) -> None:
+    """`copy_project` with tiny parameters, and a first run of the main pipeline only."""
+    copy_project(folder)
+    set_params(folder, TINY)
     first = sh(folder, "dvc", "repro")
     assert "Warning" not in first.stderr, "a user's first run starts without foreign warnings"
     sh(folder, "git", "add", "-A")

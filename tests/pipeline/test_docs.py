@@ -29,10 +29,15 @@ WHY_NOT = {
     "killed": "needs a job whose worker was killed; tried by hand",
     "bag": "runs below, with the model it needs",
 }
+# not what a user keeps beside them, such as notes or the card of a model
 PAGES = sorted(
-    path for path in [*ROOT.glob("*.md"), *ROOT.glob("*/*.md"), *ROOT.glob("examples/*/*.md")]
-    if not path.is_relative_to(ROOT / "reports")
-)  # fmt: skip
+    [
+        *(ROOT / f"{name}.md" for name in ("README", "CHANGELOG", "CONTRIBUTING")),
+        *ROOT.glob("docs/*.md"),
+        *(ROOT / name / "README.md" for name in ("benchmarks", "data", "pretraining")),
+        *ROOT.glob("examples/*/README.md"),
+    ]
+)
 LONG = ("docs/own-data.md", "docs/parameters.md")  # see test_docs_of_parameters
 
 

@@ -15,8 +15,8 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from clones import sh
-from conftest import ROOT, merged
+from clones import copy_project, sh
+from conftest import DEFAULTS, ROOT, merged
 
 from arxiv_hybrid.__main__ import main
 from arxiv_hybrid.params import load_section
@@ -27,18 +27,11 @@ pytestmark = pytest.mark.pipeline
 
 
 def clone(folder: Path, example: str, **changes: Any) -> Path:
-    """A repository with one example and changed params."""
-    ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
-    shutil.copytree(ROOT / "src", folder / "src", ignore=ignored)
-    outputs = shutil.ignore_patterns("__pycache__", "models", "metrics", "dvc.lock", ".gitignore")
-    shutil.copytree(ROOT / "examples" / example, folder / "examples" / example, ignore=outputs)
-    (folder / ".dvc").mkdir()
-    for name in (".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore"):
-        shutil.copy(ROOT / name, folder / name)
+    """A repository with changed params of an example."""
+    copy_project(folder)
     params = folder / "examples" / example / "params.yaml"
     content = yaml.safe_load(params.read_text(encoding="utf-8"))
     params.write_text(yaml.safe_dump({**content, **changes}), encoding="utf-8")
-    sh(folder, "git", "init", "-q")
     return folder
 
 
@@ -59,6 +52,10 @@ def test_next_word(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert all("%" in line for line in lines)
     again = sh(repo, "dvc", "repro", "examples/next_word/dvc.yaml")
     assert "Data and pipelines are up to date" in again.stdout + again.stderr
+    shutil.rmtree(folder / "models/cnn")
+    again = sh(repo, "dvc", "repro", "examples/next_word/dvc.yaml")
+    assert "Running stage" not in again.stdout, "the run cache has it"
+    assert (folder / "models/cnn").is_dir()
 
 
 def test_next_word_without_a_model_says_how_to_train_one(
@@ -96,7 +93,7 @@ def test_transfer_starts_from_the_pretrained_weights(
 
     monkeypatch.setattr(training_script, "HERE", tmp_path)
     monkeypatch.setattr(training_script, "fit", fit)
-    content = yaml.safe_load((ROOT / "examples/time_series/params.yaml").read_text())
+    content = yaml.safe_load((DEFAULTS / "examples/time_series/params.yaml").read_text())
     content["transfer"] = {**content["transfer"], "epochs": 1, "repeats": 2}
     training_script.train_transfer(content)
     assert len(calls) == 6
@@ -125,7 +122,7 @@ def test_transfer_starts_from_the_pretrained_weights(
 def test_invalid_params_of_series_are_reported(
     training_script: ModuleType, tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
-    content = yaml.safe_load((ROOT / "examples/time_series/params.yaml").read_text())
+    content = yaml.safe_load((DEFAULTS / "examples/time_series/params.yaml").read_text())
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(merged(content, change)))
     with pytest.raises(UserError, match=re.escape(message)):
         load_section(tmp_path / "params.yaml", training_script.Params)

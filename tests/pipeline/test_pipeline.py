@@ -152,7 +152,8 @@ def test_the_documented_experiment(params_restored: Path) -> None:
 
 def test_a_temporary_workspace_logs_to_the_repository(params_restored: Path) -> None:
     repo = params_restored
-    sh(repo, "dvc", "exp", "run", "--temp", "-S", "evaluate.bootstrap=150", "-n", "aside")
+    done = sh(repo, "dvc", "exp", "run", "--temp", "-S", "evaluate.bootstrap=150", "-n", "aside")
+    assert "WARNING" not in done.stdout + done.stderr
     logged = [run for run in runs(repo) if run.data.tags.get("DVC_EXP_NAME") == "aside"]
     assert {run.data.tags["stage"] for run in logged} == {"evaluate", "ensemble"}
     for run in logged:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import sqlite3
 import subprocess
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from clones import digests, environment, set_params, sh
+from clones import copy_project, digests, environment, set_params, sh
 from conftest import ROOT, TINY
 
 from arxiv_hybrid.inference import checkpoint
@@ -31,15 +30,7 @@ COMMAND = ("dvc", "repro", "pretraining/dvc.yaml")
 def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository with both pipelines, papers to learn from and papers to leave out."""
     folder = tmp_path_factory.mktemp("clone") / "project"
-    folder.mkdir()
-    shutil.copytree(ROOT / ".dvc", folder / ".dvc", ignore=shutil.ignore_patterns("tmp", "cache"))
-    for name in ("dvc.yaml", "params.yaml", ".gitignore", ".dvcignore"):
-        shutil.copy(ROOT / name, folder / name)
-    caches = ("__pycache__", "*.egg-info")
-    results = {"pretraining": ("dvc.lock", "model", "papers", "metrics")}
-    for name in ("src", "stages", "pretraining"):
-        ignored = shutil.ignore_patterns(*caches, *results.get(name, ()))
-        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    copy_project(folder)
     set_params(folder, TINY)
     path = folder / "pretraining/params.yaml"
     params = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -51,7 +42,6 @@ def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     papers.tail(80).to_csv(folder / "more.csv.gz", index=False)
     known = papers.head(20).assign(id=[f"other.{i}" for i in range(20)])
     known.to_csv(folder / "known.csv", index=False)
-    sh(folder, "git", "init", "-q")
     return folder
 
 
@@ -187,7 +177,7 @@ def test_mistakes_give_one_line(repo: Path, changes: dict[str, object], message:
 def test_the_readme_names_every_stage_as_dvc_does() -> None:
     stages = yaml.safe_load((ROOT / "pretraining/dvc.yaml").read_text(encoding="utf-8"))["stages"]
     readme = (ROOT / "pretraining/README.md").read_text(encoding="utf-8")
-    made = {name for stage in stages.values() for name in stage["outs"]}
+    made = {name for stage in stages.values() for out in stage["outs"] for name in out}
     for name, stage in stages.items():
         assert f"| `{name}` | {stage['desc']} |" in readme
         for dep in stage["deps"]:

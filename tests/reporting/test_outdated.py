@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import ROOT, merged
+from conftest import merged
 
 from arxiv_hybrid.params import parse
 from arxiv_hybrid.reporting.outdated import outdated
@@ -108,13 +108,6 @@ def test_without_a_readable_lock_nothing_is_said(
 ) -> None:
     damage(workspace / "dvc.lock")
     assert line(workspace, default_content, {"dropout": 0.31}) is None
-
-
-def test_the_lock_of_this_repository_can_be_read(default_content: Content) -> None:
-    params = parse(merged(default_content, {"seed": 4711}), "params")
-    text = outdated(ROOT, params)
-    assert text is not None
-    assert "seed 42 (now 4711)" in text
 
 
 def test_an_edited_file_is_named_by_its_parameter(

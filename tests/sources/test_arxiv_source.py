@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 import pandas as pd
 import pytest
 import yaml
-from conftest import ROOT, merged
+from conftest import DEFAULTS, ROOT, merged
 from fake_server import NEWEST, FakeServer, entries, serving
 
 from arxiv_hybrid.data.schema import check_papers
@@ -543,7 +543,7 @@ def run_stage(
     for name in ("src", "stages"):
         if not (folder / name).exists():
             (folder / name).symlink_to(ROOT / name)
-    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    params = yaml.safe_load((DEFAULTS / "params.yaml").read_text(encoding="utf-8"))
     changed = merged(params, {"fetch": {"source": "arxiv", "until": UNTIL.isoformat(), **changes},
                               "labels": labels or {}})  # fmt: skip
     (folder / "params.yaml").write_text(yaml.safe_dump(changed), encoding="utf-8")

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
-from conftest import ROOT, merged
+from conftest import DEFAULTS, merged
 
 from arxiv_hybrid.data.label_set import LabelSet
 from arxiv_hybrid.data.labels import label_papers
@@ -279,7 +279,7 @@ def own(tmp_path: Path, table: dict[str, list[str]], **changes: Any) -> FetchRes
 
 def own_params(path: Path, **changes: Any) -> Params:
     fetch = {"source": "csv", "path": str(path)}
-    content = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    content = yaml.safe_load((DEFAULTS / "params.yaml").read_text(encoding="utf-8"))
     labels = {"from": "column", "column": "kind"}
     return parse(merged(content, merged({"fetch": fetch, "labels": labels}, changes)), "params")
 

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
-from conftest import ROOT, merged
+from conftest import DEFAULTS, ROOT, merged
 
 from arxiv_hybrid.audit import duplicates
 from arxiv_hybrid.audit.duplicates import near_duplicates
@@ -30,7 +30,7 @@ def params(name: str, labels: dict[str, Any], **changes: Any) -> Params:
     if not path.exists():
         pytest.skip(f"{name}, real arXiv metadata, is not beside the project")
     source = "csv" if ".csv" in name else "snapshot"
-    content = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    content = yaml.safe_load((DEFAULTS / "params.yaml").read_text(encoding="utf-8"))
     fetch = {"source": source, "path": str(path), **changes.pop("fetch", {})}
     return parse(merged(content, {"fetch": fetch, "labels": labels, **changes}), "params")
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from conftest import ROOT, merged
+from conftest import DEFAULTS, merged
 
 from arxiv_hybrid.data.table import read_papers
 from arxiv_hybrid.params import Params, parse
@@ -305,7 +305,7 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
 
 
 def params(labels: dict[str, Any] | None = None, **fetch: Any) -> Params:
-    content = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    content = yaml.safe_load((DEFAULTS / "params.yaml").read_text(encoding="utf-8"))
     changes = {"fetch": {"source": "snapshot", **fetch}, "labels": labels or {}}
     return parse(merged(content, changes), "params")
 

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
-from conftest import ROOT, merged
+from conftest import DEFAULTS, ROOT, merged
 
 from arxiv_hybrid.data.labels import LabelledPapers, label_papers
 from arxiv_hybrid.data.schema import check_papers
@@ -29,7 +29,7 @@ def corpus() -> tuple[pd.DataFrame, dict[str, float]]:
 
 
 def params(labels: dict[str, Any], **fetch: Any) -> Params:
-    content = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    content = yaml.safe_load((DEFAULTS / "params.yaml").read_text(encoding="utf-8"))
     return parse(merged(content, {"labels": labels, "fetch": {"papers": 600, **fetch}}), "params")
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import DEFAULTS, ROOT
 
 from arxiv_hybrid.system.files import atomic
 from arxiv_hybrid.system.identity import ProcessIdentity, remove_leftovers
@@ -89,7 +89,7 @@ def test_the_names_of_temporary_files_are_ignored_by_git_and_dvc(tmp_path: Path)
 
 
 def test_the_start_of_a_stage_removes_them(tmp_path: Path, ended: int) -> None:
-    shutil.copy(ROOT / "params.yaml", tmp_path)
+    shutil.copy(DEFAULTS / "params.yaml", tmp_path)
     leftover = make(tmp_path / f"metrics/.train.json.{ended}.tmp", HOUR * 24)
     subprocess.run(
         [sys.executable, str(ROOT / "stages/resolve.py")],

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from conftest import ROOT
+from conftest import DEFAULTS
 from torch.nn import functional as F
 
 from arxiv_hybrid.data.label_set import LabelSet
@@ -89,7 +89,7 @@ def arrays(table: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Pap
 
 
 def params_of(**changes: Any) -> PretrainingParams:
-    content = yaml.safe_load((ROOT / "pretraining/params.yaml").read_text(encoding="utf-8"))
+    content = yaml.safe_load((DEFAULTS / "pretraining/params.yaml").read_text(encoding="utf-8"))
     return PretrainingParams.model_validate({**content, **SMALL, **changes})
 
 
@@ -503,7 +503,7 @@ def test_a_model_without_categories_is_only_a_start(arrays: PaperArrays, tmp_pat
 def test_mistakes_in_parameters_are_one_line(
     tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
-    content = yaml.safe_load((ROOT / "pretraining/params.yaml").read_text(encoding="utf-8"))
+    content = yaml.safe_load((DEFAULTS / "pretraining/params.yaml").read_text(encoding="utf-8"))
     path = tmp_path / "params.yaml"
     path.write_text(yaml.safe_dump({**content, "texts": "a.json", **changes}), encoding="utf-8")
     with pytest.raises(UserError, match=message) as caught:

@@ -24,7 +24,7 @@ def run(options: Namespace) -> None:
         "metrics": f"{METRICS}/ (dvc metrics show, dvc metrics diff)",
         "classes": f"{REPORTS / 'classes.csv'}",
         "data audit": f"{REPORTS / 'audit.html'}",
-        "plots": "dvc plots show -> dvc_plots/index.html",
+        "plots": "python -m arxiv_hybrid plots -> reports/plots.html",
         "MLflow runs": f"make ui (store: {repository_root() / DATABASE})",
     }
     metrics = {name: read_json(METRICS / f"{name}.json") for name in METRICS_SHOWN}

@@ -106,20 +106,46 @@ def paired_comparison(
     `p_value` is that of the exact two-sided McNemar test on the papers that only one of the two
     gets right.
     """
-    from scipy.stats import binomtest  # takes half a second to load
-
-    ours = probabilities.argmax(1) == labels
     theirs = baseline.argmax(1) == labels
-    won, lost = int((ours & ~theirs).sum()), int((~ours & theirs).sum())
-    difference = ours.astype(np.float64) - theirs
+    compared = compare_correct(
+        probabilities.argmax(1) == labels,
+        theirs,
+        samples=samples,
+        confidence=confidence,
+        seed=seed,
+    )
+    won, lost = compared.pop("only_first_correct"), compared.pop("only_second_correct")
     return {
         "baseline_accuracy": float(theirs.mean()),
+        **compared,
+        "only_model_right": won,
+        "only_baseline_right": lost,
+    }
+
+
+def compare_correct(
+    first: npt.NDArray[np.bool_],
+    second: npt.NDArray[np.bool_],
+    *,
+    samples: int,
+    confidence: float,
+    seed: int,
+) -> dict[str, Any]:
+    """The gain of `first` over `second`, with an interval and the p of an exact McNemar test.
+
+    first, second: (N,), whether each of two classifiers is correct about the same N papers.
+    """
+    from scipy.stats import binomtest  # takes half a second to load
+
+    won, lost = int((first & ~second).sum()), int((~first & second).sum())
+    difference = first.astype(np.float64) - second
+    return {
         "gain": float(difference.mean()),
         "gain_interval": bootstrap_interval(
             difference, samples=samples, confidence=confidence, seed=seed
         ),
-        "only_model_right": won,
-        "only_baseline_right": lost,
+        "only_first_correct": won,
+        "only_second_correct": lost,
         "p_value": float(binomtest(won, won + lost).pvalue) if won + lost else 1.0,
     }
 
