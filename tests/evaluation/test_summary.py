@@ -155,11 +155,11 @@ def test_what_is_of_another_run_is_named_and_not_shown(
         "ensemble": {**report, "members": {"main": {}}},
     }
     current = {name: part for name, part in metrics.items() if name not in absent}
-    remarks = RunMetrics(current, dict.fromkeys(absent, "not computed yet")).remarks()
+    remarks = RunMetrics(current, dict.fromkeys(absent, "there is none yet")).remarks()
     text = summary_table(current, class_rows(report["per_class"]), PLACES, remarks)
     head = text.split("\n\n")[0]
     assert f"{report['accuracy']:.2%}" in head
     for words in gone:
         assert words not in head
     for stage in absent:
-        assert f"{stage}: not computed yet; `dvc repro {stage}` computes it for this run" in text
+        assert f"{stage}: not of this run: there is none yet; run `dvc repro {stage}`" in text

@@ -296,7 +296,7 @@ def test_what_is_of_another_run_is_not_shown(
     run = last_run(papers_listing(listed), classes, predictions, predictions, tiny_params)
     complete = checked(run_page(run))
     current = {name: part for name, part in run.metrics.current.items() if name != stage}
-    metrics = RunMetrics(current, {stage: "of another run, before <x> changed"})
+    metrics = RunMetrics(current, {stage: "<x> has changed since"})
     partly = replace(
         run,
         metrics=metrics,
@@ -304,7 +304,7 @@ def test_what_is_of_another_run_is_not_shown(
         baseline_classes=None if stage == "baseline" else run.baseline_classes,
     )
     page = checked(run_page(partly))
-    remark = f"of another run, before &lt;x&gt; changed. <code>dvc repro {stage}</code> computes it"
+    remark = f"not of this run: &lt;x&gt; has changed since. Run <code>dvc repro {stage}</code>."
     assert page.count(remark) == 1
     shown = {
         "audit": "papers in 9 rows",
@@ -316,7 +316,7 @@ def test_what_is_of_another_run_is_not_shown(
         assert words in complete
         assert (words in page) == (name != stage), name
     (line,) = metrics.remarks()
-    assert line.startswith(f"{stage}: of another run")
+    assert line.startswith(f"{stage}: not of this run: <x> has")
 
 
 def test_scores_of_other_parameters_are_marked(tiny_params: Params) -> None:

@@ -15,7 +15,6 @@ from arxiv_hybrid.system.files import read_json, require
 
 Metrics = dict[str, dict[str, Any]]
 _SCORES = "evaluate"  # without its metrics there is nothing to show
-_NAMED = 2  # files that a reason names
 _OTHERS = ("audit", "baseline", "train", "ensemble")
 
 
@@ -33,7 +32,7 @@ class RunMetrics:
     def remarks(self) -> list[str]:
         """A line for each stage without metrics of this run."""
         return [
-            f"{stage}: {reason}; `{command(stage)}` computes it for this run"
+            f"{stage}: not of this run: {reason}; run `{command(stage)}`"
             for stage, reason in self.absent.items()
         ]
 
@@ -54,13 +53,14 @@ def read_run(workspace: Path, folder: Path) -> RunMetrics:
     current, absent = {_SCORES: read_json(scores)}, {}
     if reason := _other(current[_SCORES], workspace):
         raise UserError(
-            f"{scores}: {reason}; run `{command(_SCORES)}`, or `dvc checkout` after `git checkout`"
+            f"{scores}: not of this run: {reason}; run `{command(_SCORES)}`, "
+            "or after `git checkout` `dvc checkout`"
         )
     for stage in _OTHERS:
         path = folder / f"{stage}.json"
         content = read_json(path) if path.exists() else None
         if content is None:
-            absent[stage] = "not computed yet"
+            absent[stage] = "there is none yet"
         elif reason := _other(content, workspace):
             absent[stage] = reason
         else:
@@ -72,9 +72,10 @@ def _other(content: dict[str, Any], workspace: Path) -> str | None:
     """Why metrics are not of the files in the workspace; None if they are."""
     record = content.get(COMPUTED_FROM)
     if not isinstance(record, list) or not all(isinstance(line, str) for line in record):
-        return "of an unknown run"
+        return "it does not record what it was computed from"
     paths = differing(record, workspace)
     if not paths:
         return None
-    more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
-    return f"of another run, before {', '.join(paths[:_NAMED])}{more} changed"
+    if len(paths) == 1:
+        return f"{paths[0]} has changed since"
+    return f"{paths[0]} and {len(paths) - 1} more files have changed since"
