@@ -42,7 +42,8 @@ def main(params: Params) -> None:
         months=months,
         rising=rising,
     )
-    write_json(METRICS / "audit.json", report)
+    files = [PAPERS, *(SPLITS / f"{name}.parquet" for name in SPLIT_NAMES)]
+    write_json(METRICS / "audit.json", report, computed_from=files)
     write_csv(PLOTS / "months.csv", months)
     write_text(REPORTS / "audit.html", page)
     print_report(report)

@@ -67,10 +67,11 @@ def main(params: Params) -> None:
         report["diversity"] = diversity(classes["test"], members)
         if several:
             report["bias"] = vote.bias
-        write_json(METRICS / "ensemble.json", without_many(report))
+        files = [*(SPLITS / f"{name}.parquet" for name in parts), BASELINE / "test.parquet"]
+        files += [folder / checkpoint.WEIGHTS for folder in folders.values()]
+        write_json(METRICS / "ensemble.json", without_many(report), computed_from=files)
         write_csv(PLOTS / "ensemble_confusion.csv", confusion_rows(parts["test"], label_set, votes))
-        mlrun.dataset(parts["test"], "test", "evaluation")
-        mlrun.metrics(without_many(report))
+        mlrun.scores(report, parts["test"])
         mlrun.file(METRICS / "ensemble.json")
     print(f"ensemble of {len(voters) + settings.linear}: {headline(report)}")
 

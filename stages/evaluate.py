@@ -44,7 +44,8 @@ def main(params: Params) -> None:
         report = full_report(*papers, baseline, params)
         plots = plot_tables(*papers, report, params.evaluate.calibration_bins)
         explained = explain(classifier, test.head(params.evaluate.explain_papers))
-        write_json(METRICS / "evaluate.json", without_many(report))
+        files = [SPLITS / "test.parquet", BASELINE / "test.parquet", MODEL / checkpoint.WEIGHTS]
+        write_json(METRICS / "evaluate.json", without_many(report), computed_from=files)
         for name, table in full_tables(*papers, report).items():
             write_csv(REPORTS / f"{name}.csv", table)
         for name, table in (plots | {"attention": attention_table(explained)}).items():
@@ -53,10 +54,9 @@ def main(params: Params) -> None:
         for number, paper in enumerate(explained, 1):
             picture = figures.png(figures.attention(paper))
             write_bytes(REPORTS / "attention" / f"{number}.png", picture)
-        mlrun.dataset(test, "test", "evaluation")
         digest = checkpoint.digest(MODEL)
         mlrun.tags({"model.digest": digest})
-        mlrun.metrics(without_many(report))
+        mlrun.scores(report, test, model=digest)
         mlrun.file(METRICS / "evaluate.json")
         if mlrun.active:
             figure = figures.confusion_matrix(confusion_table(*papers), "test papers")
@@ -64,8 +64,6 @@ def main(params: Params) -> None:
             mlrun.figure(figures.reliability_diagram(plots["reliability"]), "reliability.png")
             mlrun.file(REPORTS / "attention.html")
             mlrun.file(REPORTS / "classes.csv")
-            for number in range(1, len(explained) + 1):
-                mlrun.file(REPORTS / "attention" / f"{number}.png", "attention")
         if register_as := params.tracking.register_as:
             labels = test["labels"] if label_set.multi_label else test["label"]
             measured_on = labelled_digest(test.assign(label=labels))

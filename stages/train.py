@@ -33,20 +33,19 @@ from arxiv_hybrid.vectors.matrix import load_matrix
 
 
 def main(params: Params, member: str | None) -> None:
-    if member:
-        params = for_member(params, member)
+    params = for_member(params, member) if member else params
     device = choose_device(params.device, params.precision).device  # fails before any work
     with process_group(params.processes, device) as group:
         train(params, member, group)
 
 
 def train(params: Params, member: str | None, group: Group) -> None:
-    root, paths = repository_root(), model_paths(member)
+    root, paths, quiet = repository_root(), model_paths(member), not group.is_main
     papers, val = read_parquet(AUGMENTED), read_parquet(SPLITS / "val.parquet")
     vectors = load_matrix(EMBEDDINGS)  # first: it checks the words, too
     vocabulary = Vocabulary(tuple(read_lines(VOCABULARY)))
     encoder = load_pretrained(user_file(root, params.pretrained)) if params.pretrained else None
-    with track("train", params, root=root, workspace=Path.cwd(), quiet=not group.is_main) as mlrun:
+    with track("train", params, member, root=root, workspace=Path.cwd(), quiet=quiet) as mlrun:
         mlrun.dataset(papers, "train", "training")
         mlrun.dataset(val, "val", "validation")
 
@@ -62,9 +61,10 @@ def train(params: Params, member: str | None, group: Group) -> None:
             return  # all processes have the same model; one writes it
         classifier.save(paths.folder, origin_of(papers, params, encoder))
         write_csv(paths.plots / "learning_curves.csv", curves(history))
-        write_json(paths.metrics / "train.json", report(classifier, history))
-        mlrun.tags({"member": member or "main", "model.digest": checkpoint.digest(paths.folder)})
-        mlrun.metrics({"best": report(classifier, history)})
+        best = report(classifier, history)
+        files = [SPLITS / "val.parquet", paths.folder / checkpoint.WEIGHTS]
+        write_json(paths.metrics / "train.json", best, computed_from=files)
+        mlrun.training(best, model=checkpoint.digest(paths.folder), main=not member)
         mlrun.learning_curves(curves(history))
         if params.tracking.log_model:
             config = classifier.config

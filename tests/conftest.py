@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -172,3 +173,36 @@ def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("clone") / "project"
     first_run(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def prepared_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database without runs: MLflow takes seconds to make one."""
+    from arxiv_hybrid.tracking.store import import_mlflow, sqlite_uri
+
+    database = tmp_path_factory.mktemp("store") / "mlflow.db"
+    import_mlflow().MlflowClient(sqlite_uri(database)).search_experiments()
+    return database
+
+
+@pytest.fixture
+def prepare_store(
+    prepared_database: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Path], None]:
+    """Put an MLflow database into a folder, and wait for it however busy the machine is."""
+    from arxiv_hybrid.tracking import budget
+
+    for name in ("START", "TOTAL"):
+        monkeypatch.setattr(budget, name, 120.0)
+
+    def prepare(folder: Path) -> None:
+        shutil.copy(prepared_database, folder / "mlflow.db")
+
+    return prepare
+
+
+@pytest.fixture
+def store(tmp_path: Path, prepare_store: Callable[[Path], None]) -> Path:
+    """A repository with an MLflow database."""
+    prepare_store(tmp_path)
+    return tmp_path

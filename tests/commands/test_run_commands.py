@@ -30,7 +30,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("command", "missing"),
     [
-        ("summary", "metrics/audit.json"),
+        ("summary", "metrics/evaluate.json"),
         ("report", "data/splits/test.parquet"),
         ("serve", "models/main/model.safetensors"),
     ],

@@ -10,11 +10,12 @@ from random_predictions import at, label_set, one_class, papers_listing, several
 
 from arxiv_hybrid.data.class_groups import FEW
 from arxiv_hybrid.evaluation.classes import class_rows
-from arxiv_hybrid.evaluation.measures import headline, main_measure
+from arxiv_hybrid.evaluation.measures import headline, main_measure, p_value_text
 from arxiv_hybrid.evaluation.predictions import Predictions
 from arxiv_hybrid.evaluation.report import full_report, majority_scores
-from arxiv_hybrid.evaluation.summary import evaluation_line, summary_table
+from arxiv_hybrid.evaluation.summary import against_baseline, evaluation_line, summary_table
 from arxiv_hybrid.params import Params
+from arxiv_hybrid.reporting.run_metrics import RunMetrics
 
 PLACES = {"model": "models/main/"}
 
@@ -115,9 +116,50 @@ def test_majority_scores() -> None:
 def test_one_line_says_how_a_model_did(report: dict[str, Any], tiny_params: Params) -> None:
     line = evaluation_line(report)
     assert line.startswith(f"accuracy {report['accuracy']:.2%}, macro-F1 ")
-    assert f"{report['against_baseline']['gain']:+.2%} over the baseline (p = " in line
+    assert f"{report['against_baseline']['gain']:+.2%} over the baseline (p < 0.0001)" in line
     assert main_measure(report) == report["accuracy"]
     line = evaluation_line(several(tiny_params, 5))
     assert line.startswith("precision@1 ")
     assert line.count("micro-F1") == 2
     assert headline(report) in evaluation_line(report)
+
+
+@pytest.mark.parametrize(
+    ("p_value", "text"),
+    [(0.0, "p < 0.0001"), (0.000099, "p < 0.0001"), (0.0001, "p = 0.0001"), (0.831812, "p = 0.83"),
+     (1.0, "p = 1")],
+)  # fmt: skip
+def test_a_p_value_is_never_zero(p_value: float, text: str, report: dict[str, Any]) -> None:
+    assert p_value_text(p_value) == text
+    compared = {**report, "against_baseline": {**report["against_baseline"], "p_value": p_value}}
+    assert f"({text})" in evaluation_line(compared)
+    assert f"McNemar {text}, on" in against_baseline(compared)
+
+
+@pytest.mark.parametrize(
+    ("absent", "gone"),
+    [
+        (["ensemble"], ["ensemble"]),
+        (["audit"], ["majority class", "oracle ceiling"]),
+        (["audit", "baseline", "ensemble"], ["TF-IDF", "majority", "oracle", "ensemble"]),
+    ],
+)
+def test_what_is_of_another_run_is_named_and_not_shown(
+    absent: list[str], gone: list[str], report: dict[str, Any]
+) -> None:
+    task = {"majority_accuracy": 0.4, "oracle_accuracy": 1.0, "label_ceiling": 0.88}
+    metrics = {
+        "audit": {"task": task},
+        "baseline": {"accuracy": 0.8},
+        "evaluate": report,
+        "ensemble": {**report, "members": {"main": {}}},
+    }
+    current = {name: part for name, part in metrics.items() if name not in absent}
+    remarks = RunMetrics(current, dict.fromkeys(absent, "there is none yet")).remarks()
+    text = summary_table(current, class_rows(report["per_class"]), PLACES, remarks)
+    head = text.split("\n\n")[0]
+    assert f"{report['accuracy']:.2%}" in head
+    for words in gone:
+        assert words not in head
+    for stage in absent:
+        assert f"{stage}: not of this run: there is none yet; run `dvc repro {stage}`" in text

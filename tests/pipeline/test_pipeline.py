@@ -113,9 +113,14 @@ def test_git_sees_metrics_and_no_data(repo: Path) -> None:
 
 
 def test_one_run_for_each_training_evaluation_and_ensemble(repo: Path) -> None:
-    logged = runs(repo)
-    stages = sorted(run.data.tags["stage"] for run in logged if "DVC_EXP_NAME" not in run.data.tags)
-    assert stages == ["ensemble", "evaluate", "train", "train"]
+    logged = [run for run in runs(repo) if "DVC_EXP_NAME" not in run.data.tags]
+    stages = sorted(run.data.tags["stage"] for run in logged)
+    assert stages == ["ensemble", "evaluate", "pipeline", "train", "train"]
+    parent = next(run for run in logged if run.data.tags["stage"] == "pipeline")
+    parents = [run.data.tags.get("mlflow.parentRunId") for run in logged if run is not parent]
+    assert parents == [parent.info.run_id] * 4
+    scores = json.loads((repo / "metrics/ensemble.json").read_text())
+    assert parent.data.metrics["ensemble.accuracy"] == pytest.approx(scores["accuracy"], abs=1e-6)
     main = next(r for r in logged if r.data.tags.get("member") == "main")
     evaluate = next(r for r in logged if r.data.tags["stage"] == "evaluate")
     assert evaluate.data.tags["model.digest"] == main.data.tags["model.digest"]
@@ -155,11 +160,36 @@ def test_a_temporary_workspace_logs_to_the_repository(params_restored: Path) -> 
     done = sh(repo, "dvc", "exp", "run", "--temp", "-S", "evaluate.bootstrap=150", "-n", "aside")
     assert "WARNING" not in done.stdout + done.stderr
     logged = [run for run in runs(repo) if run.data.tags.get("DVC_EXP_NAME") == "aside"]
-    assert {run.data.tags["stage"] for run in logged} == {"evaluate", "ensemble"}
+    assert {run.data.tags["stage"] for run in logged} == {"evaluate", "ensemble", "pipeline"}
     for run in logged:
         assert run.info.artifact_uri.startswith((repo / "mlartifacts").as_uri())
     evaluate = next(run for run in logged if run.data.tags["stage"] == "evaluate")
     assert (repo / "mlartifacts" / evaluate.info.run_id / "artifacts/confusion.png").exists()
+
+
+def test_what_a_partial_run_leaves_is_not_shown_as_its_own(params_restored: Path) -> None:
+    repo = params_restored
+    set_params(repo, {"dropout": 0.6, "tracking": {"enabled": False}})
+    for stage in ("resolve", "train", "evaluate"):  # without DVC, whose lock stays as it was
+        sh(repo, "python", f"stages/{stage}.py")
+    scores = json.loads((repo / "metrics/evaluate.json").read_text())
+    summary = sh(repo, "python", "-m", "arxiv_hybrid", "summary").stdout
+    assert f"this model{scores['accuracy']:>20.2%}" in summary
+    remark = "ensemble: not of this run: models/main/model.safetensors has changed since"
+    assert f"{remark}; run `dvc repro ensemble`" in summary
+    assert "members" not in summary
+    assert "oracle ceiling" in summary, "the papers are the same"
+    assert "warning" not in summary, "what is shown has these parameters"
+    report = sh(repo, "python", "-m", "arxiv_hybrid", "report")
+    assert remark in report.stderr
+    page = (repo / "reports/index.html").read_text(encoding="utf-8")
+    assert "models vote" not in page
+    assert "Run <code>dvc repro ensemble</code>" in page
+    sh(repo, "git", "checkout", "-q", "--", ".")
+    done = sh(repo, "python", "-m", "arxiv_hybrid", "summary", ok=False)
+    assert done.returncode == 2, "the metrics of one run, the model of another"
+    assert "models/main/model.safetensors has changed since" in done.stderr
+    sh(repo, "dvc", "checkout", "-fq")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -124,3 +125,35 @@ def test_an_edited_file_is_named_by_its_parameter(
     found = line(workspace, default_content, {})
     assert found is not None
     assert "other parameters: the file of fetch.path aaa (now bbb);" in found
+
+
+def test_stages_whose_results_are_not_shown_do_not_count(
+    workspace: Path, default_content: Content
+) -> None:
+    params = parse(merged(default_content, {"fetch": {"papers": 777}}), "params")
+    assert "fetch.papers" in str(outdated(workspace, params))
+    assert outdated(workspace, params, {"fetch"}) is None
+    params = parse(merged(default_content, {"dropout": 0.31}), "params")
+    named = outdated(workspace, params, {"train"})
+    assert named is not None, "a member shows the parameter, too"
+    assert "members." in named
+    assert outdated(workspace, params, {"train", "ensemble"}) is None, "its members neither"
+
+
+@pytest.mark.parametrize(
+    ("content", "described"),
+    [("papers", True), ("others", False), ("more papers", False), (None, True)],
+)
+def test_a_stage_that_ran_without_dvc_is_not_described_by_the_lock(
+    content: str | None, described: bool, workspace: Path, default_content: Content
+) -> None:
+    lock = yaml.safe_load((workspace / "dvc.lock").read_text())
+    md5 = hashlib.md5(b"papers").hexdigest()
+    lock["stages"]["fetch"]["outs"] = [{"path": DATA, "md5": md5, "size": 6}]
+    lock["stages"]["train"]["deps"][0]["md5"] = md5
+    (workspace / "dvc.lock").write_text(yaml.safe_dump(lock))
+    if content is not None:
+        (workspace / DATA).parent.mkdir(parents=True)
+        (workspace / DATA).write_text(content)
+    found = line(workspace, default_content, {"fetch": {"papers": 777}})
+    assert (found is not None) == described

@@ -38,7 +38,9 @@ from arxiv_hybrid.evaluation.report import (
 from arxiv_hybrid.params import Params
 from arxiv_hybrid.reporting.changes import UNKNOWN_CHANGES, changes
 from arxiv_hybrid.reporting.charts import Chart, _ticks
+from arxiv_hybrid.reporting.run_metrics import Metrics, RunMetrics
 from arxiv_hybrid.reporting.run_page import LastRun, run_page
+from arxiv_hybrid.system.digests import COMPUTED_FROM
 from arxiv_hybrid.taxonomy.categories import categories
 
 METRICS, PARAMS = Path("metrics"), Path("params.yaml")
@@ -103,18 +105,41 @@ def repository(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def metrics_in(repository: Path) -> Metrics:
+    return {"evaluate": json.loads((repository / "metrics/evaluate.json").read_text())}
+
+
 def test_changes_are_relative_to_the_newest_commit_that_differs(repository: Path) -> None:
-    committed = changes(repository, METRICS, PARAMS)
+    committed = changes(repository, METRICS, metrics_in(repository), PARAMS)
     assert committed is not None
     assert committed.since.endswith(" first")
     assert committed.metrics == [("accuracy", 0.8, 0.9)]
     assert committed.params == [("dropout", 0.5, 0.6)]
     (repository / "metrics/evaluate.json").write_text(json.dumps({"accuracy": 0.7}))
-    uncommitted = changes(repository, METRICS, PARAMS)
+    uncommitted = changes(repository, METRICS, metrics_in(repository), PARAMS)
     assert uncommitted is not None
     assert uncommitted.since.endswith(" second")
     assert uncommitted.metrics == [("accuracy", 0.9, 0.7)]
     assert uncommitted.params == []
+    assert uncommitted.same_papers is None, "the metrics do not say"
+
+
+@pytest.mark.parametrize(("now", "same"), [("aaa data/test", True), ("bbb data/test", False)])
+def test_changes_say_whether_the_papers_are_the_same(
+    repository: Path, now: str, same: bool
+) -> None:
+    baseline = repository / "metrics/baseline.json"
+    baseline.write_text(json.dumps({"accuracy": 0.5, COMPUTED_FROM: ["aaa data/test"]}))
+    for command in (
+        ["add", "."],
+        ["-c", "user.name=t", "-c", "user.email=t@x", "commit", "-qm", "t"],
+    ):
+        subprocess.run(["git", *command], cwd=repository, check=True)
+    current = {"baseline": {"accuracy": 0.6, COMPUTED_FROM: [now]}}
+    result = changes(repository, METRICS, current, PARAMS)
+    assert result is not None
+    assert result.metrics == [("baseline", 0.5, 0.6)], "only what is of this run"
+    assert result.same_papers is same
 
 
 @pytest.mark.parametrize("damage", ["index", "HEAD", "objects"])
@@ -124,7 +149,7 @@ def test_changes_are_unknown_in_a_damaged_repository(repository: Path, damage: s
         (repository / ".git/objects").mkdir()
     else:
         (repository / ".git" / damage).write_bytes(b"damaged")
-    result = changes(repository, METRICS, PARAMS)
+    result = changes(repository, METRICS, metrics_in(repository), PARAMS)
     if damage == "index":  # the commits are intact
         assert result is not None
         assert result.since.endswith(" first")
@@ -133,7 +158,7 @@ def test_changes_are_unknown_in_a_damaged_repository(repository: Path, damage: s
 
 
 def test_no_changes_without_git(tmp_path: Path) -> None:
-    assert changes(tmp_path, METRICS, PARAMS) is UNKNOWN_CHANGES
+    assert changes(tmp_path, METRICS, {}, PARAMS) is UNKNOWN_CHANGES
 
 
 def last_run(
@@ -176,13 +201,14 @@ def last_run(
     return LastRun(
         params=params,
         label_set=classes,
-        metrics={
+        model="v1 with some classes, trained on 9 papers of a.csv",
+        unknown_words=0.01,
+        metrics=RunMetrics(absent={}, current={
             "audit": {
                 "papers_csv": raw | ({} if several else {"rows_contradicting": 0.0}),
                 "task": task,
                 "leakage": {"train_and_test": {"share": 0.0}},
             },
-            "vocab": {"out_of_vocabulary": {"test": 0.01}},
             "train": {"best_epoch": 2, "epochs": 2, f"val_{score}": 0.6, "parameters": 9,
                       "precision": "fp32", "device": "cpu"},
             "baseline": base,
@@ -190,7 +216,7 @@ def last_run(
             "ensemble": {**report, "members": {"main": member, "x": member},
                          "diversity": {"mean_disagreement": 0.1, "oracle_accuracy": 0.9,
                                        "pairs": {"main | x": pair}}},
-        },
+        }),
         curves=pd.DataFrame(curves),
         classes=class_rows(report["per_class"]),
         baseline_classes=class_rows(base["per_class"]),
@@ -241,16 +267,56 @@ def test_a_run_of_one_class_per_paper(tiny_params: Params) -> None:
     baseline = Predictions(one_class(skill=1.0)[1])
     run = last_run(papers, label_set(3, multi_label=False), predictions, baseline, tiny_params)
     page = checked(run_page(run))
-    report = run.metrics["evaluate"]
+    report = run.metrics.current["evaluate"]
     assert f"The last run: {report['accuracy'] * 100:.1f}" in page
     assert "Confusion matrix" in page
     assert "are called unsure" in page
     assert "ceiling" not in page
     assert "submitted" not in page, "the papers have no dates"
+    assert "McNemar p &lt; 0.0001" in page
+    assert "dvc repro" not in page, "all sections are of this run"
     assert page.count('class="cell" style="--share: ') == 3 + 9
-    assert f"<td>{report['per_class']['c1']['f1'] * 100:.1f}" in page
+    assert f'<td data-is="F1">{report["per_class"]["c1"]["f1"] * 100:.1f}' in page
     assert "<details><summary>c" not in page, "few classes are not folded"
     assert "Warning:" not in page
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("stage", ["audit", "baseline", "train", "ensemble"])
+def test_what_is_of_another_run_is_not_shown(
+    tiny_params: Params, stage: str, several: bool
+) -> None:
+    if several:
+        listed, p = several_classes()
+        predictions = at(0.5, p)
+    else:
+        labels, p = one_class()
+        listed, predictions = np.eye(3, dtype=bool)[labels], Predictions(p)
+    classes = label_set(p.shape[1], multi_label=several)
+    run = last_run(papers_listing(listed), classes, predictions, predictions, tiny_params)
+    complete = checked(run_page(run))
+    current = {name: part for name, part in run.metrics.current.items() if name != stage}
+    metrics = RunMetrics(current, {stage: "<x> has changed since"})
+    partly = replace(
+        run,
+        metrics=metrics,
+        curves=None if stage == "train" else run.curves,
+        baseline_classes=None if stage == "baseline" else run.baseline_classes,
+    )
+    page = checked(run_page(partly))
+    remark = f"not of this run: &lt;x&gt; has changed since. Run <code>dvc repro {stage}</code>."
+    assert page.count(remark) == 1
+    shown = {
+        "audit": "papers in 9 rows",
+        "baseline": "<td>TF-IDF + linear</td>",
+        "train": "Best epoch: 2",
+        "ensemble": "2 models vote",
+    }
+    for name, words in shown.items():
+        assert words in complete
+        assert (words in page) == (name != stage), name
+    (line,) = metrics.remarks()
+    assert line.startswith(f"{stage}: not of this run: <x> has")
 
 
 def test_scores_of_other_parameters_are_marked(tiny_params: Params) -> None:
@@ -273,7 +339,7 @@ def test_a_run_of_several_classes_per_paper(tiny_params: Params, count: int) -> 
     baseline = at(0.5, several_classes(classes=count, skill=1.0)[1])
     run = last_run(papers_listing(listed), classes, at(0.5, p), baseline, tiny_params)
     page = checked(run_page(run))
-    report = run.metrics["evaluate"]
+    report = run.metrics.current["evaluate"]
     assert f"precision@1 {report['precision_at_1'] * 100:.1f}" in page
     for heading in ("micro-F1", "sample-F1", "recall@3", "Predicted beside listed",
                     "Possibly missing", "Doubtful", "threshold",

@@ -24,28 +24,28 @@ def test_a_registry_that_does_not_answer_is_a_user_error(
 
 
 @pytest.mark.filterwarnings("default")
-def test_the_champion_is_the_best_on_the_same_papers(tiny_params: Params, tmp_path: Path) -> None:
+def test_the_champion_is_the_best_on_the_same_papers(tiny_params: Params, store: Path) -> None:
     import mlflow
 
     def registered(digest: str, accuracy: float, papers: str = "same") -> str:
-        with track("evaluate", tiny_params, root=tmp_path, workspace=tmp_path) as run:
+        with track("evaluate", tiny_params, root=store, workspace=store) as run:
             result = run.register("papers", digest, accuracy, papers)
         assert result is not None
         return result
 
-    first, second = (log_untrained_model(tiny_params, tmp_path, seed) for seed in (1, 2))
+    first, second = (log_untrained_model(tiny_params, store, seed) for seed in (1, 2))
     with pytest.raises(UserError, match="no registered model papers, and no run that logged"):
-        find_model_to_serve(tmp_path, "papers", lambda: "of no run")
-    assert find_model_to_serve(tmp_path, "papers", lambda: first).uri.startswith("runs:/")
+        find_model_to_serve(store, "papers", lambda: "of no run")
+    assert find_model_to_serve(store, "papers", lambda: first).uri.startswith("runs:/")
     assert "no run in this store logged model" in registered("of no run", 0.9)
     assert registered(first, 0.80).endswith("version 1, 80.00%: champion")
     assert "other test papers" in registered(second, 0.99, "others")
     assert "version 1 stays champion with 80.00%" in registered(second, 0.80)
     assert registered(second, 0.81).endswith("version 2, 81.00%: champion")
     assert registered(second, 0.81).endswith("version 2, 81.00%: champion"), "registered once only"
-    model = find_model_to_serve(tmp_path, "papers", lambda: pytest.fail("not needed"))
+    model = find_model_to_serve(store, "papers", lambda: pytest.fail("not needed"))
     assert model.uri == "models:/papers@champion"
-    with track("evaluate", tiny_params, root=tmp_path, workspace=tmp_path) as run:
+    with track("evaluate", tiny_params, root=store, workspace=store) as run:
         result = run.register("papers", first, 0.99, "same", metric="micro_f1")
     assert result is not None
     assert "micro-F1 99.00%" in result
@@ -56,11 +56,9 @@ def test_the_champion_is_the_best_on_the_same_papers(tiny_params: Params, tmp_pa
 
 
 @pytest.mark.filterwarnings("default")
-def test_training_seconds_add_up_the_runs_of_all_models(
-    tiny_params: Params, tmp_path: Path
-) -> None:
-    digests = [log_untrained_model(tiny_params, tmp_path, seed) for seed in (1, 2)]
-    each = [training_seconds(tmp_path, [digest]) for digest in digests]
+def test_training_seconds_add_up_the_runs_of_all_models(tiny_params: Params, store: Path) -> None:
+    digests = [log_untrained_model(tiny_params, store, seed) for seed in (1, 2)]
+    each = [training_seconds(store, [digest]) for digest in digests]
     assert all(seconds is not None and seconds > 0 for seconds in each)
-    assert training_seconds(tmp_path, digests) == pytest.approx(sum(filter(None, each)))
-    assert training_seconds(tmp_path, [*digests, "of no run"]) is None
+    assert training_seconds(store, digests) == pytest.approx(sum(filter(None, each)))
+    assert training_seconds(store, [*digests, "of no run"]) is None

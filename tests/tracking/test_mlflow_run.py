@@ -6,6 +6,7 @@ import builtins
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -91,27 +92,31 @@ def test_tracking_can_be_switched_off(tiny_params: Params, tmp_path: Path) -> No
 
 @pytest.mark.filterwarnings("default")
 def test_learning_curves_are_drawn_only_for_a_run_that_logs(
-    tiny_params: Params, tmp_path: Path
+    tiny_params: Params, store: Path
 ) -> None:
     epochs = pd.DataFrame({"epoch": [1, 2]})
     for part in ("train", "val"):
         epochs[f"{part}_loss"], epochs[f"{part}_accuracy"] = [1.0, 0.5], [0.5, 0.7]
     Run(None).learning_curves(epochs.drop(columns="epoch"))  # never drawn, so nothing is missed
-    with track("train", tiny_params, root=tmp_path, workspace=tmp_path) as run:
+    with track("train", tiny_params, root=store, workspace=store) as run:
         run.learning_curves(epochs)
-    (picture,) = (tmp_path / "mlartifacts").rglob("learning_curves.png")
+    (picture,) = (store / "mlartifacts").rglob("learning_curves.png")
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.filterwarnings("default")
 def test_a_run_is_stored_under_the_root_whatever_the_workspace(
-    tiny_params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_params: Params,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    prepare_store: Callable[[Path], None],
 ) -> None:
     import mlflow
 
     root, workspace = tmp_path / "root", tmp_path / "temporary"
     root.mkdir()
     workspace.mkdir()
+    prepare_store(root)
     (workspace / "dvc.lock").write_text(
         "stages: {vocab: {outs: [{path: data/processed/vocab.txt, md5: aaa}]}}"
     )

@@ -10,15 +10,14 @@ from arxiv_hybrid.evaluation.summary import summary_table
 from arxiv_hybrid.params import load
 from arxiv_hybrid.paths import METRICS, MODEL, PARAMS, REPORTS, repository_root
 from arxiv_hybrid.reporting.outdated import outdated
-from arxiv_hybrid.system.files import read_json
+from arxiv_hybrid.reporting.run_metrics import read_run
 from arxiv_hybrid.tracking.store import DATABASE
-
-METRICS_SHOWN = ("audit", "baseline", "evaluate", "ensemble")
 
 
 def run(options: Namespace) -> None:
     """Print the table; UserError if the pipeline has not run."""
     del options
+    metrics = read_run(Path.cwd(), METRICS)
     places = {
         "model": f"{MODEL}/",
         "metrics": f"{METRICS}/ (dvc metrics show, dvc metrics diff)",
@@ -27,8 +26,11 @@ def run(options: Namespace) -> None:
         "plots": "python -m arxiv_hybrid plots -> reports/plots.html",
         "MLflow runs": f"make ui (store: {repository_root() / DATABASE})",
     }
-    metrics = {name: read_json(METRICS / f"{name}.json") for name in METRICS_SHOWN}
+    if "audit" in metrics.absent:
+        del places["data audit"]
+    if metrics.absent:
+        places["plots"] += f" (also of another run: {', '.join(metrics.absent)})"
     classes = read_class_rows(REPORTS / "classes.csv")
-    print(summary_table(metrics, classes, places))
-    if line := outdated(Path.cwd(), load(PARAMS)):
+    print(summary_table(metrics.current, classes, places, metrics.remarks()))
+    if line := outdated(Path.cwd(), load(PARAMS), metrics.absent):
         print(f"warning: {line}")

@@ -22,6 +22,11 @@ def main_measure(report: dict[str, Any]) -> float:
     return score
 
 
+def p_value_text(p_value: float) -> str:
+    """`p = 0.83`; metrics files have six places, so what is smaller is `p < 0.0001`."""
+    return "p < 0.0001" if p_value < 0.0001 else f"p = {p_value:.2g}"
+
+
 def headline(report: dict[str, Any]) -> str:
     """The main measures of a report in one line."""
     measures = shown_measures(report)

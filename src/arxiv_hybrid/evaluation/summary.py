@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -9,18 +10,22 @@ import pandas as pd
 from arxiv_hybrid.audit.report import best_possible
 from arxiv_hybrid.data.class_groups import FEW
 from arxiv_hybrid.evaluation.classes import worst_and_best
-from arxiv_hybrid.evaluation.measures import SEVERAL, headline, shown_measures
+from arxiv_hybrid.evaluation.measures import SEVERAL, headline, p_value_text, shown_measures
 
 _EXTREMES = 10  # classes named below the table, half of them the worst
 
 
 def summary_table(
-    metrics: dict[str, dict[str, Any]], classes: pd.DataFrame, places: dict[str, str]
+    metrics: dict[str, dict[str, Any]],
+    classes: pd.DataFrame,
+    places: dict[str, str],
+    remarks: Sequence[str] = (),
 ) -> str:
     """The scores of a run, and where its outputs are.
 
-    metrics: the content of metrics/NAME.json by name (audit, baseline, evaluate, ensemble).
-    classes: the result of `class_rows`. places: where each output is, by name.
+    metrics: the content of metrics/NAME.json by name: evaluate and, if they are of this run, audit,
+    baseline and ensemble. classes: the result of `class_rows`. places: where each output is, by
+    name. remarks: lines below the scores.
     """
     model = metrics["evaluate"]
     measures = shown_measures(model)
@@ -33,7 +38,7 @@ def summary_table(
             for measure, width in zip(measures, widths, strict=True)
         )
         lines.append(f"{name:<20}{''.join(cells)}  {remark}".rstrip())
-    lines += ["", against_baseline(model)]
+    lines += ["", *remarks, against_baseline(model)]
     if unsure := model.get("unsure"):
         lines.append(_unsure(unsure))
     lines += _worst_and_best(classes)
@@ -54,8 +59,8 @@ def evaluation_line(report: dict[str, Any]) -> str:
     compared = gains(report)
     names = [name + " " if len(compared) > 1 else "" for name in compared]
     parts = (f"{n}{each['gain']:+.2%}" for n, each in zip(names, compared.values(), strict=True))
-    p_value = report["against_baseline"]["p_value"]
-    return f"{headline(report)}, {', '.join(parts)} over the baseline (p = {p_value:.2g})"
+    p_value = p_value_text(report["against_baseline"]["p_value"])
+    return f"{headline(report)}, {', '.join(parts)} over the baseline ({p_value})"
 
 
 def against_baseline(report: dict[str, Any]) -> str:
@@ -69,35 +74,46 @@ def against_baseline(report: dict[str, Any]) -> str:
     ]
     return (
         f"against the baseline: {', '.join(parts)}, "
-        f"McNemar p = {report['against_baseline']['p_value']:.2g}, on {report['papers']:,} papers"
+        f"McNemar {p_value_text(report['against_baseline']['p_value'])}, "
+        f"on {report['papers']:,} papers"
     )
 
 
 def _summary_rows(
     metrics: dict[str, dict[str, Any]],
 ) -> list[tuple[str, dict[str, float], str]]:
-    """Name, measures, and a remark."""
-    audit, model, votes = metrics["audit"], metrics["evaluate"], metrics["ensemble"]
+    """Name, measures, and a remark, of what is known."""
+    model, votes = metrics["evaluate"], metrics.get("ensemble")
     main = next(iter(shown_measures(model)))
     low, high = model[f"{main}_interval"]
+    limit = ceiling(metrics)
     rows = [
         ("majority class", majority(metrics), ""),
-        ("TF-IDF + linear", metrics["baseline"], ""),
+        ("TF-IDF + linear", metrics.get("baseline"), ""),
         ("this model", model, f"interval {low:.1%} to {high:.1%}"),
-        ("ensemble", votes, f"{len(votes['members'])} members"),
+        ("ensemble", votes, f"{len(votes['members'])} members" if votes else ""),
+        (
+            "oracle ceiling",
+            None if limit is None else {"accuracy": limit},
+            "the highest expected accuracy without leakage",
+        ),
     ]
-    if (ceiling := best_possible(audit)) is not None:
-        remark = "the highest expected accuracy without leakage"
-        rows.append(("oracle ceiling", {"accuracy": ceiling}, remark))
-    return rows
+    return [(name, scores, remark) for name, scores, remark in rows if scores is not None]
 
 
-def majority(metrics: dict[str, dict[str, Any]]) -> dict[str, float]:
-    """The measures of always predicting the largest class."""
-    if "majority" in metrics["baseline"]:
+def majority(metrics: dict[str, dict[str, Any]]) -> dict[str, float] | None:
+    """The measures of always predicting the largest class; None if neither file has them."""
+    if "majority" in metrics.get("baseline", {}):
         scores: dict[str, float] = metrics["baseline"]["majority"]
         return scores
-    return {"accuracy": metrics["audit"]["task"]["majority_accuracy"]}
+    if "majority_accuracy" in metrics.get("audit", {}).get("task", {}):
+        return {"accuracy": metrics["audit"]["task"]["majority_accuracy"]}
+    return None
+
+
+def ceiling(metrics: dict[str, dict[str, Any]]) -> float | None:
+    """The highest expected accuracy; None if it is unknown."""
+    return best_possible(metrics["audit"]) if "audit" in metrics else None
 
 
 def _unsure(unsure: dict[str, float | None]) -> str:

@@ -60,6 +60,7 @@ __all__ = [
     "CATEGORIES",
     "CATEGORY",
     "UNSURE",
+    "WEIGHTS",
     "Classifier",
     "ModelConfig",
     "digest",

@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 
+from arxiv_hybrid.reporting.run_metrics import Metrics
+from arxiv_hybrid.system.digests import COMPUTED_FROM
 from arxiv_hybrid.system.git import git
 from arxiv_hybrid.system.nested import flatten
 
@@ -40,42 +42,51 @@ METRICS_SHOWN = {
 class Changes:
     """Metrics now and at a commit, and the parameters that differ.
 
-    since: the commit's short hash and subject. metrics, params: (name, before, now).
+    since: the commit's short hash and subject. metrics, params: (name, before, now). same_papers:
+    whether the commit's metrics were measured on the same split; None if they do not say.
     """
 
     since: str
     metrics: list[tuple[str, float, float]]
     params: list[tuple[str, Any, Any]]
+    same_papers: bool | None
 
 
-UNKNOWN_CHANGES = Changes(since="", metrics=[], params=[])  # git cannot tell
+UNKNOWN_CHANGES = Changes(since="", metrics=[], params=[], same_papers=None)  # git cannot tell
+_SPLIT = "baseline"  # the metrics that are computed from the split and nothing else
 
 
 class _GitSilentError(Exception):
     """Git cannot tell what a commit contains."""
 
 
-def changes(root: Path, metrics: Path, params: Path) -> Changes | None:
+def changes(root: Path, folder: Path, metrics: Metrics, params: Path) -> Changes | None:
     """Compare the workspace with the newest commit that differs from it: HEAD or its parent.
 
-    metrics: the folder of metrics/NAME.json; params: the parameters file; both relative to
-    `root`. Returns None if nothing differs, and UNKNOWN_CHANGES outside a git repository, before
-    its first commit, or where git fails.
+    folder: of metrics/NAME.json; metrics: what those of this run contain, by name; params: the
+    parameters file; paths are relative to `root`. Returns None if nothing differs, and
+    UNKNOWN_CHANGES outside a git repository, before its first commit, or where git fails.
     """
     try:
-        return _changes(root, metrics, params)
+        return _changes(root, folder, metrics, params)
     except _GitSilentError:
         return UNKNOWN_CHANGES
 
 
-def _changes(root: Path, metrics: Path, params: Path) -> Changes | None:
+def _changes(root: Path, folder: Path, metrics: Metrics, params: Path) -> Changes | None:
     title = _asked(root, "log", "-1", "--format=%h %s", "HEAD")
     for revision in ("HEAD", "HEAD~1"):
         files = set(_asked(root, "ls-tree", "-r", "--name-only", "-z", revision).split("\0"))
+        committed = {
+            name: json.loads(_asked(root, "show", f"{revision}:{(folder / name).as_posix()}.json"))
+            for name in metrics
+            if (folder / f"{name}.json").as_posix() in files
+        }
         result = Changes(
             since=title,
-            metrics=_metric_changes(root, metrics, revision, files),
+            metrics=_metric_changes(committed, metrics),
             params=_param_changes(root, params, revision, files),
+            same_papers=_same_papers(committed, metrics),
         )
         if result.params or any(before != now for _, before, now in result.metrics):
             return result
@@ -93,21 +104,19 @@ def _asked(root: Path, *arguments: str) -> str:
     return answer
 
 
-def _metric_changes(
-    root: Path, folder: Path, revision: str, files: set[str]
-) -> list[tuple[str, float, float]]:
+def _metric_changes(committed: Metrics, current: Metrics) -> list[tuple[str, float, float]]:
     """The metrics that are known both now and at the revision, changed or not."""
     result = []
     for name, (file, key) in METRICS_SHOWN.items():
-        path = folder / f"{file}.json"
-        if path.as_posix() not in files or not (root / path).is_file():
-            continue
-        committed = _asked(root, "show", f"{revision}:{path.as_posix()}")
-        current = (root / path).read_text(encoding="utf-8")
-        before, now = (flatten(json.loads(text)).get(key) for text in (committed, current))
+        before, now = (flatten(side.get(file, {})).get(key) for side in (committed, current))
         if before is not None and now is not None:
             result.append((name, before, now))
     return result
+
+
+def _same_papers(committed: Metrics, current: Metrics) -> bool | None:
+    before, now = (side.get(_SPLIT, {}).get(COMPUTED_FROM) for side in (committed, current))
+    return None if before is None or now is None else bool(before == now)
 
 
 def _param_changes(

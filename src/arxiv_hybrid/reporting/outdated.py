@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from arxiv_hybrid.params import Params, values_in_force
+from arxiv_hybrid.system.digests import of_file
 from arxiv_hybrid.system.nested import flatten
 from arxiv_hybrid.system.redaction import redact
 
 KEYS_NAMED = 3
 _MAX_LENGTH = 40  # of a value
+_SMALL = 1 << 20  # bytes
 INPUTS = "data/inputs.json"  # digests of the files that params.yaml names
 _RUN = "run `dvc repro`"
 
 
-def outdated(workspace: Path, params: Params) -> str | None:
+def outdated(workspace: Path, params: Params, absent: Collection[str] = ()) -> str | None:
     """One line if the last results of a stage belong to other parameters or data; else None.
 
     workspace: holds dvc.lock, in which DVC records what each stage last ran with. Without it
-    nothing can be said, and the result is None.
+    nothing can be said, and the result is None. absent: stages whose results are not shown.
     """
     stages = _last_runs(workspace, len(params.ensemble.members))
+    hidden = {*absent, *({"member"} if "ensemble" in absent else ())}
+    stages = {name: entry for name, entry in stages.items() if name.split("@")[0] not in hidden}
     current = {
         "params.yaml": flatten(params.written),
         "params.resolved.yaml": flatten(values_in_force(params)),
@@ -54,7 +58,28 @@ def _last_runs(workspace: Path, members: int) -> dict[str, dict[str, Any]]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError):
         return {}
     known = {f"member@member{number}" for number in range(members)}
-    return {name: entry for name, entry in stages.items() if "@" not in name or name in known}
+    return {
+        name: entry
+        for name, entry in stages.items()
+        if ("@" not in name or name in known) and _describes(entry, workspace)
+    }
+
+
+def _describes(entry: dict[str, Any], workspace: Path) -> bool:
+    """Whether the outputs in the workspace are those of an entry of dvc.lock.
+
+    They are not if a stage ran without DVC. Only the sizes of large files are compared.
+    """
+    for out in entry.get("outs", []):
+        path = workspace / out["path"]
+        if not path.is_file() or "size" not in out:
+            continue
+        size = path.stat().st_size
+        if size != out["size"]:
+            return False
+        if size <= _SMALL and of_file(path, "md5") != out.get("md5"):
+            return False
+    return True
 
 
 def _changed_params(

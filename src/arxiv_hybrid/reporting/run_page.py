@@ -7,20 +7,20 @@ from typing import Any
 
 import pandas as pd
 
-from arxiv_hybrid.audit.report import best_possible
 from arxiv_hybrid.data.class_groups import FEW, by_archive
 from arxiv_hybrid.data.label_set import LabelSet
 from arxiv_hybrid.evaluation.attention import Explanation
 from arxiv_hybrid.evaluation.classes import worst_and_best
 from arxiv_hybrid.evaluation.confusion import ConfusionTable
 from arxiv_hybrid.evaluation.label_issues import LabelDoubt, LabelIssue
-from arxiv_hybrid.evaluation.measures import main_measure, shown_measures
-from arxiv_hybrid.evaluation.summary import gains, majority
+from arxiv_hybrid.evaluation.measures import main_measure, p_value_text, shown_measures
+from arxiv_hybrid.evaluation.summary import ceiling, gains, majority
 from arxiv_hybrid.params import Params
 from arxiv_hybrid.reporting.attention_page import pieces
 from arxiv_hybrid.reporting.changes import Changes
 from arxiv_hybrid.reporting.charts import Chart
 from arxiv_hybrid.reporting.page import render
+from arxiv_hybrid.reporting.run_metrics import Metrics, RunMetrics, command
 
 PARAMS_SHOWN = ("model", "recipe", "seed", "dropout", "learning_rate", "batch_size", "epochs",
                 "class_weights", "loss", "embeddings", "pretrained", "precision")  # fmt: skip
@@ -31,19 +31,22 @@ MORE_MEASURES = {"recall_at_3": "recall@3", "label_ranking_average_precision": "
 class LastRun:
     """The outputs of a run.
 
-    metrics: the content of metrics/NAME.json by name (audit, vocab, baseline, train, evaluate,
-    ensemble). classes, baseline_classes: see `evaluation.classes.class_rows`. mistakes: see
+    model: the classifier in one line. unknown_words: the share of words in test papers that it
+    does not know. classes, baseline_classes: see `evaluation.classes.class_rows`. mistakes: see
     `evaluation.confusion.frequent_mistakes`. curves, reliability: the tables behind the plots.
     wrong, hard, or with several labels per paper missing, doubtful: papers whose labels to check,
     see `evaluation.label_issues`. outdated: why the scores are not those of `params`, if so.
+    curves and baseline_classes are None if `metrics` has none of their stage.
     """
 
     params: Params
     label_set: LabelSet
-    metrics: dict[str, dict[str, Any]]
-    curves: pd.DataFrame
+    model: str
+    metrics: RunMetrics
+    unknown_words: float
+    curves: pd.DataFrame | None
     classes: pd.DataFrame
-    baseline_classes: pd.DataFrame
+    baseline_classes: pd.DataFrame | None
     confusion: ConfusionTable
     mistakes: list[tuple[int, int, int]]
     reliability: pd.DataFrame
@@ -59,7 +62,8 @@ class LastRun:
 def run_page(run: LastRun) -> str:
     """HTML about a run."""
     params = run.params.model_dump(mode="json")
-    model = run.metrics["evaluate"]
+    metrics = run.metrics.current
+    model = metrics["evaluate"]
     content = {
         "run": run,
         "several": run.label_set.multi_label,
@@ -69,8 +73,12 @@ def run_page(run: LastRun) -> str:
         "more_measures": MORE_MEASURES if run.label_set.multi_label else {},
         "score": main_measure(model),
         "gains": gains(model),
-        "majority": majority(run.metrics),
-        "ceiling": best_possible(run.metrics["audit"]),
+        "metrics": metrics,
+        "absent": run.metrics.absent,
+        "command": command,
+        "rows": _score_rows(metrics),
+        "ceiling": ceiling(metrics),
+        "p_value": p_value_text(model["against_baseline"]["p_value"]),
         "charts": _learning_curves(run.curves, next(iter(shown_measures(model).values()))),
         "reliability": _reliability_diagram(run.reliability),
         "papers": [
@@ -83,10 +91,25 @@ def run_page(run: LastRun) -> str:
     return render("run.html", content)
 
 
+def _score_rows(metrics: Metrics) -> list[tuple[str, dict[str, Any], str]]:
+    """Name, scores and colour of what is compared, as far as its scores are known."""
+    limit = ceiling(metrics)
+    rows = [
+        ("majority class", majority(metrics), "c"),
+        ("TF-IDF + linear", metrics.get("baseline"), "b"),
+        ("this model", metrics["evaluate"], "a"),
+        ("ensemble", metrics.get("ensemble"), "a"),
+        ("oracle ceiling", None if limit is None else {"accuracy": limit}, "c"),
+    ]
+    return [(name, scores, colour) for name, scores, colour in rows if scores is not None]
+
+
 def _class_tables(run: LastRun) -> dict[str, Any]:
     """Scores by class: the worst and the best of many, and all by archive."""
-    other = run.baseline_classes.set_index("class")["f1"]
-    table = run.classes.assign(baseline=run.classes["class"].map(other))
+    table = run.classes
+    if run.baseline_classes is not None:
+        other = run.baseline_classes.set_index("class")["f1"]
+        table = table.assign(baseline=table["class"].map(other))
     worst, best = worst_and_best(table)
     groups = {
         archive: table[table["class"].isin(names)]
@@ -95,9 +118,11 @@ def _class_tables(run: LastRun) -> dict[str, Any]:
     return {"worst": worst, "best": best, "groups": groups if len(table) > FEW else {}}
 
 
-def _learning_curves(curves: pd.DataFrame, score: str) -> list[Chart]:
+def _learning_curves(curves: pd.DataFrame | None, score: str) -> list[Chart]:
     """A chart of the loss, and one of the score: the share of right predictions."""
-    charts = []
+    charts: list[Chart] = []
+    if curves is None:
+        return charts
     for name, shown, percent in (("loss", "loss", False), ("accuracy", score, True)):
         lines = {
             label: list(zip(curves["epoch"], curves[f"{part}_{name}"], strict=True))

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import IO, Any
 
 KEY = "sha256"  # under which a file holds the digests
+COMPUTED_FROM = "computed_from"  # under which a metrics file holds the result of `record`
 OWN = "this file"
 BLANK = f"{'SHA-256 of this file':_^64}"
+_RECORDED = 16  # digits of a digest in a metrics file
 _PART = 1 << 20  # bytes hashed at a time
 
 Digests = dict[str, str]  # by path, relative to the folder of the file that holds them
@@ -49,13 +51,27 @@ def of(content: bytes | mmap.mmap) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def of_file(path: Path) -> str:
-    """The SHA-256 of a file, which need not fit into memory."""
-    digest = hashlib.sha256()
+def of_file(path: Path, algorithm: str = "sha256") -> str:
+    """The SHA-256 of a file, or DVC's `md5`; the file need not fit into memory."""
+    digest = hashlib.new(algorithm, usedforsecurity=False)
     with path.open("rb") as file:
         while part := file.read(_PART):
             digest.update(part)
     return digest.hexdigest()
+
+
+def record(paths: Iterable[Path]) -> list[str]:
+    """A line for each file: the first 16 digits of its SHA-256, a space, and its path."""
+    return [f"{of_file(path)[:_RECORDED]} {path.as_posix()}" for path in paths]
+
+
+def differing(lines: list[str], folder: Path) -> list[str]:
+    """The paths of a `record`, relative to `folder`, whose files are now others or gone."""
+    return [
+        path
+        for digest, _, path in (line.partition(" ") for line in lines)
+        if not (folder / path).is_file() or of_file(folder / path)[:_RECORDED] != digest
+    ]
 
 
 def check_own(content: bytes | mmap.mmap, held: Any) -> Digests:

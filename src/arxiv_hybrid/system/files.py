@@ -130,11 +130,21 @@ def require(path: Path) -> None:
         raise UserError(f"{path}: not found; run `dvc repro` to create it")
 
 
-def write_json(path: Path, content: dict[str, Any], *, bind: Collection[Path] = ()) -> None:
+def write_json(
+    path: Path,
+    content: dict[str, Any],
+    *,
+    bind: Collection[Path] = (),
+    computed_from: Collection[Path] = (),
+) -> None:
     """Write JSON with sorted keys and rounded floats: equal content gives equal bytes.
 
     bind: files that belong to it; it then holds their digests and its own, for `read_bound`.
+    computed_from: files whose digests metrics hold, so that one can tell whose metrics they are. In
+    a list, because DVC shows texts in a metrics file as metrics, but no lists.
     """
+    if computed_from:
+        content = {**content, digests.COMPUTED_FROM: digests.record(computed_from)}
     if bind:
         content = {**content, digests.KEY: digests.binding(path, bind)}
     with atomic(path) as temporary:

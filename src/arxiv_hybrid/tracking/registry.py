@@ -40,13 +40,14 @@ class Score:
 def register(mlflow: Any, name: str, digest: str, score: Score) -> str:
     """Register the logged model of this digest under `name`; see `Run.register`."""
     client = mlflow.MlflowClient()
-    run_id = _logged_model_run(client, digest)
-    if run_id is None:
+    source = _run_with_model(client, digest)
+    if source is None:
         return f"not registered: no run in this store logged model {digest} (tracking.log_model)"
     tags = {"model.digest": digest, **score.tags}
     versions = client.search_model_versions(f"name = '{name}'")
     same = [version for version in versions if version.tags.get("model.digest") == digest]
-    version = same[0] if same else mlflow.register_model(f"runs:/{run_id}/model", name, tags=tags)
+    uri = f"runs:/{source.info.run_id}/model"
+    version = same[0] if same else mlflow.register_model(uri, name, tags=tags)
     for key, value in tags.items():
         client.set_model_version_tag(name, version.version, key, value)
     number = _champion_version(client, name)
@@ -82,8 +83,8 @@ def find_model_to_serve(root: Path, name: str, digest: Callable[[], str]) -> Mod
         if within(_ANSWER, lambda: _champion_version(client, name)):
             return ModelToServe(f"models:/{name}@{CHAMPION}", store)
         current = digest()
-        if run_id := within(_ANSWER, lambda: _logged_model_run(client, current)):
-            return ModelToServe(f"runs:/{run_id}/model", store)
+        if run := within(_ANSWER, lambda: _run_with_model(client, current)):
+            return ModelToServe(f"runs:/{run.info.run_id}/model", store)
     except UserError:
         raise
     except Exception as error:  # MLflow's, and those of the libraries below it
@@ -129,9 +130,15 @@ def _training_runs(client: Any, digest: str) -> list[Any]:
     return list(client.search_runs(experiments, f"{query} and status = 'FINISHED'"))
 
 
-def _logged_model_run(client: Any, digest: str) -> str | None:
-    """The id of the run that trained and logged the model of this digest."""
+def logged_model_id(client: Any, digest: str) -> str | None:
+    """MLflow's id of the logged model of this digest."""
+    run = _run_with_model(client, digest)
+    return None if run is None else str(run.outputs.model_outputs[0].model_id)
+
+
+def _run_with_model(client: Any, digest: str) -> Any | None:
+    """The newest run that trained and logged the model of this digest."""
     for run in _training_runs(client, digest):
         if run.outputs is not None and run.outputs.model_outputs:
-            return str(run.info.run_id)
+            return run
     return None

@@ -7,17 +7,18 @@ DVC's files and MLflow disagree, DVC is right.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from arxiv_hybrid.system.nested import flatten
+from arxiv_hybrid.system.nested import deep_merge, flatten
 from arxiv_hybrid.system.redaction import redact
 from arxiv_hybrid.tracking.budget import Budget
 from arxiv_hybrid.tracking.lineage import run_tags
-from arxiv_hybrid.tracking.registry import Score, register
+from arxiv_hybrid.tracking.names import run_name
+from arxiv_hybrid.tracking.parent import DATA, STAGES, Parent
+from arxiv_hybrid.tracking.registry import Score, logged_model_id, register
 from arxiv_hybrid.tracking.store import import_mlflow, one_line, prepare_store, store_uri, warn
 from arxiv_hybrid.tracking.worker import Worker
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 MAX_PARAM_LENGTH = 500
 _STOPPED = "MLflow stopped logging this run"
+_LONG = ("per_class", "members", "bias")  # parts of a report with a number for each class or model
+_DETAILS = ("diversity.pairs.", "against_baseline.only_")
 DESCRIPTIONS = {
     "train": "Training of `{model}`: papers from `{source}`, {classes} classes, {scheme} labels.",
     "evaluate": "`{model}` on the test papers, compared with TF-IDF and a linear model.",
@@ -47,6 +50,7 @@ class Run:
 
     def __init__(self, mlflow: Any | None, budget: Budget | None = None) -> None:
         self._mlflow = mlflow
+        self._parent: Parent | None = None
         self._budget = budget or Budget(None)
         self._worker = Worker() if mlflow is not None else None
 
@@ -65,6 +69,25 @@ class Run:
         self._wait(self._budget.start, "MLflow cannot be reached, this run is not tracked")
         if self._mlflow is not None and not self.active:
             self._budget.exhaust()
+
+    def join(self, parent: Callable[[], Parent], tags: Mapping[str, str]) -> None:
+        """Put this run under the parent run of its pipeline run."""
+
+        def log(mlflow: Any) -> None:
+            joined = parent()
+            joined.join(mlflow, tags)
+            self._parent = joined
+
+        self._log(log)
+
+    def _result(self, values: Mapping[str, float]) -> None:
+        """Metrics of the whole pipeline run, for its parent run."""
+
+        def keep(_: Any) -> None:
+            if self._parent is not None:
+                self._parent.results.update(values)
+
+        self._log(keep)
 
     def _wait(self, seconds: float, failed: str) -> None:
         """Wait for the calls so far; warn and stop logging if one failed or takes too long."""
@@ -85,12 +108,36 @@ class Run:
 
     def metrics(self, values: Mapping[str, Any], step: int | None = None) -> None:
         """Log numbers; nested names are joined by dots, other values are ignored."""
-        numbers = {
-            name: float(value)
-            for name, value in _mlflow_names(flatten(values)).items()
-            if isinstance(value, (int, float)) and not isinstance(value, bool)
-        }
+        numbers = _numbers(values)
         self._log(lambda mlflow: mlflow.log_metrics(numbers, step=step))
+
+    def training(self, report: Mapping[str, Any], *, model: str, main: bool) -> None:
+        """Log the best epoch of a trained model with this digest; main: not that of a member."""
+        best = {name: value for name, value in report.items() if name.startswith("val_")}
+        self.tags({"model.digest": model})
+        self.metrics({name: report[name] for name in ("best_epoch", "parameters")} | {"best": best})
+        if main:
+            self._result(_numbers({name: best[name] for name in best if name != "val_loss"}))
+
+    def scores(
+        self, report: Mapping[str, Any], papers: pd.DataFrame, *, model: str | None = None
+    ) -> None:
+        """Log the scores on test papers: to this run, its parent, and the logged model.
+
+        report: of `evaluation.report.full_report`; its long parts are only in the metrics file.
+        model: the digest of the model; None for an ensemble.
+        """
+        values = _numbers({name: part for name, part in report.items() if name not in _LONG})
+        values = {name: value for name, value in values.items() if not name.startswith(_DETAILS)}
+
+        def log(mlflow: Any) -> None:
+            data = mlflow.data.from_pandas(papers, name="test", targets="label")
+            mlflow.log_input(data, context="evaluation")
+            logged = logged_model_id(mlflow.MlflowClient(), model) if model else None
+            mlflow.log_metrics(values, model_id=logged, dataset=data)
+
+        self._log(log)
+        self._result(values if model else {f"ensemble.{name}": values[name] for name in values})
 
     def params(self, values: Mapping[str, Any]) -> None:
         """Log parameters, once per run; nested names are joined by dots."""
@@ -158,8 +205,14 @@ class Run:
         return results[0] if results else None
 
     def end(self, status: str) -> None:
-        """End the run as FINISHED, FAILED or KILLED."""
-        self._log(lambda mlflow: mlflow.end_run(status))
+        """End the run as FINISHED, FAILED or KILLED, and its parent with it."""
+
+        def log(mlflow: Any) -> None:
+            if self._parent is not None:
+                self._parent.leave(status)
+            mlflow.end_run(status)
+
+        self._log(log)
         self._wait(self._budget.left, _STOPPED)
         if self._worker is not None:
             self._worker.stop()
@@ -169,19 +222,25 @@ class Run:
 
 @contextmanager
 def track(
-    stage: str, params: Tracked, *, root: Path, workspace: Path, quiet: bool = False
+    stage: str,
+    params: Tracked,
+    member: str | None = None,
+    *,
+    root: Path,
+    workspace: Path,
+    quiet: bool = False,
 ) -> Iterator[Run]:
     """Open the MLflow run of a stage; it ends FAILED or KILLED if the stage does.
 
-    root: the repository, which holds the default store. workspace: where this stage runs, which
-    under `dvc exp run --temp` and in the queue is a temporary copy. quiet: log nothing, as all
-    but one of several processes do.
+    member: that the stage trains; None for the main model. root: the repository, which holds the
+    default store. workspace: where this stage runs, which under `dvc exp run --temp` and in the
+    queue is a temporary copy. quiet: log nothing, as all but one of several processes do.
     """
     enabled = params.tracking.enabled and not quiet
-    run = _start(stage, params, root, workspace) if enabled else Run(None)
+    run = _start(stage, member, params, root, workspace) if enabled else Run(None)
     status = "FINISHED"
     try:
-        run.params(params.model_dump(mode="json"))
+        run.params(_logged(stage, params))
         yield run
     except KeyboardInterrupt:
         status = "KILLED"
@@ -193,7 +252,7 @@ def track(
         run.end(status)
 
 
-def _start(stage: str, params: Tracked, root: Path, workspace: Path) -> Run:
+def _start(stage: str, member: str | None, params: Tracked, root: Path, workspace: Path) -> Run:
     """Import mlflow and start a run; one that logs nothing if that fails, with a warning."""
     try:
         mlflow = import_mlflow()
@@ -203,21 +262,57 @@ def _start(stage: str, params: Tracked, root: Path, workspace: Path) -> Run:
     budget = Budget.of_pipeline(root, store_uri(root))
     if budget.left <= 0:  # an earlier stage has said so
         return Run(None)
-    experiment = os.environ.get("DVC_EXP_NAME") or "workspace"
     tags = {name: redact(value) for name, value in run_tags(stage, workspace).items()}
+    tags |= {"member": member or "main"} if stage == "train" else {}
 
     def start(mlflow: Any) -> None:
         prepare_store(mlflow, params.tracking.experiment, root, lock_timeout=budget.start * 0.8)
         mlflow.start_run(
-            run_name=redact(f"{stage} {experiment}"),
+            run_name=redact(run_name(stage, member, workspace)),
             tags=tags,
             description=_description(stage, params),
-            log_system_metrics=stage in ("train", "encoder"),
+            log_system_metrics=stage in ("train", "encoder") and gpu_metrics_available(),
         )
 
     run = Run(mlflow, budget)
     run.start(start)
+    if stage in STAGES:
+        name = f"{stage} {member}" if member else stage
+        run.join(lambda: Parent(mlflow, name, root, workspace), tags)
     return run
+
+
+def gpu_metrics_available() -> bool:
+    """Whether nvidia-ml-py, which MLflow reads a GPU's metrics with, is installed and sees one."""
+    try:
+        import pynvml
+    except ImportError:
+        return False
+    try:
+        pynvml.nvmlInit()
+        return bool(pynvml.nvmlDeviceGetCount())
+    except pynvml.NVMLError:
+        return False
+
+
+def _logged(stage: str, params: Any) -> dict[str, Any]:
+    """The parameters that a run shows: those in force in training, and which papers and labels."""
+    values: dict[str, Any] = params.model_dump(mode="json")
+    if stage not in STAGES:
+        return values
+    from arxiv_hybrid.params import training_values  # loads pydantic
+
+    data = {name: {key: values[name][key] for key in keys} for name, keys in DATA.items()}
+    return deep_merge(training_values(params), data)
+
+
+def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers in nested mappings by MLflow's names."""
+    return {
+        name: float(value)
+        for name, value in _mlflow_names(flatten(values)).items()
+        if isinstance(value, (int, float)) and not isinstance(value, bool)
+    }
 
 
 def _description(stage: str, params: Any) -> str | None:
