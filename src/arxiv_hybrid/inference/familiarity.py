@@ -15,8 +15,8 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.torch import load as deserialize
-from safetensors.torch import save as serialize
+from safetensors.numpy import load as deserialize
+from safetensors.numpy import save as serialize
 from torch.nn import functional as F
 
 from arxiv_hybrid.text.vocabulary import PAD, UNK
@@ -247,14 +247,14 @@ def to_bytes(fitted: Familiarity) -> bytes:
     means, rows = fitted.means, {}
     if means.shape[1] > MOST_CLASSES:
         places, means = _largest(means)
-        rows = {"rows": torch.from_numpy(places.astype(np.int32))}
-    content = {
-        "idf": torch.from_numpy(fitted.idf),
-        "means": torch.from_numpy(means).half(),
+        rows = {"rows": places.astype(np.int32)}
+    content: dict[str, npt.NDArray[Any]] = {
+        "idf": fitted.idf,
+        "means": means.astype(np.float16),
         **rows,
-        "curve": torch.from_numpy(fitted.curve).contiguous(),
-        "unknown": torch.tensor(fitted.unknown, dtype=torch.float64),
-        "threshold": torch.tensor(fitted.threshold, dtype=torch.float64),
+        "curve": np.ascontiguousarray(fitted.curve),
+        "unknown": np.array(fitted.unknown, np.float64),
+        "threshold": np.array(fitted.threshold, np.float64),
     }
     return serialize(content)
 
@@ -272,16 +272,16 @@ def parse(file: bytes, *, words: int, classes: int) -> Familiarity:
     expected |= {"rows": (kept, classes)} if "rows" in content else {}
     if {name: tuple(value.shape) for name, value in content.items()} != expected:
         raise ValueError(f"familiarity: expected {words} words and {classes} classes")
-    if not all(bool(value.isfinite().all()) for value in content.values()):
+    if not all(np.isfinite(value).all() for value in content.values()):
         raise ValueError("familiarity: contains values that are not finite")
-    curve = content["curve"].numpy()
+    curve = content["curve"]
     if not points or (np.diff(curve[0], prepend=0) <= 0).any() or (curve[2] <= 0).any():
         raise ValueError("familiarity: lengths must increase and deviations be positive")
-    means = content["means"].float().numpy()
+    means = content["means"].astype(np.float32)
     if "rows" in content:
-        means = _spread(content["rows"].numpy(), means, words)
+        means = _spread(content["rows"], means, words)
     unknown, threshold = (float(content[name]) for name in ("unknown", "threshold"))
-    return Familiarity(content["idf"].numpy(), means, unknown, curve, threshold)
+    return Familiarity(content["idf"], means, unknown, curve, threshold)
 
 
 def _spread(rows: npt.NDArray[Any], largest: Floats, words: int) -> Floats:

@@ -89,7 +89,7 @@ class Weights:
                              f"{self.factors.shape} stored")  # fmt: skip
         if self.factors.dtype.kind != "f":
             raise ValueError("weights are not numbers")
-        rising = np.diff(self.classes.astype(np.int64)) > 0
+        rising = self.classes[1:] > self.classes[:-1]
         rising[self.starts[(self.starts > 0) & (self.starts < stored)] - 1] = True
         if not rising.all() or (self.classes >= classes).any():
             raise ValueError("weights: classes must rise, and exist")
