@@ -42,7 +42,7 @@ def speeds(folder: Path, csv: Path | None, count: int = PAPERS) -> Iterator[Spee
     """Papers per second from text to categories, times of fresh processes, and the size."""
     papers = workload.load_papers(csv).drop_duplicates("id")
     papers = papers.iloc[np.arange(count) % len(papers)].reset_index(drop=True)
-    classifier = checkpoint.load(folder)
+    classifier = checkpoint.load_network(folder)
     classifier.classify(papers.iloc[:64])  # the first call loads kernels
     rate = count / shortest(lambda: classifier.classify(papers))
     threads, precision = torch.get_num_threads(), classifier.device_config.precision

@@ -97,7 +97,7 @@ def vectors_of(contender: str, sources: Sources) -> Vectors:
         titles, abstracts = (unit(each.of(papers["id"])) for each in sources.minilm_vectors())
         return Vectors(titles, abstracts, unit(titles + abstracts))
     load_pretrained(sources.model).check_held_out(papers["id"].tolist())
-    classifier = checkpoint.load(sources.model)
+    classifier = checkpoint.load_network(sources.model)
     make = paper_vectors if contender == "vectors" else features
     titles = make(classifier, papers.assign(abstract=""))
     abstracts = make(classifier, papers.assign(title=""))

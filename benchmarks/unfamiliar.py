@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("--dump", type=Path, required=True, help="a metadata dump")
     parser.add_argument("--seed", type=int, default=0, help="which papers are drawn (0)")
     options = parser.parse_args()
-    classifier = checkpoint.load(ROOT / MODEL)
+    classifier = checkpoint.load_network(ROOT / MODEL)
     known = scores(classifier, pd.read_parquet(ROOT / SPLITS / "test.parquet"))
     threshold = classifier.familiarity.threshold if classifier.familiarity else 0.0
     print(f"test papers called unsure: {(known['likeness'] < threshold).mean():.1%}")

@@ -6,7 +6,7 @@ prepare()
 
 from arxiv_hybrid.data.label_set import LabelSet, multi_hot
 from arxiv_hybrid.evaluation.classes import class_rows, without_many
-from arxiv_hybrid.evaluation.linear import fit_linear
+from arxiv_hybrid.evaluation.linear import fit_linear, saved_model
 from arxiv_hybrid.evaluation.measures import headline, shown_measures
 from arxiv_hybrid.evaluation.predictions import Predictions
 from arxiv_hybrid.evaluation.report import majority_scores, scores
@@ -14,6 +14,7 @@ from arxiv_hybrid.inference.thresholds import fit_thresholds
 from arxiv_hybrid.params import Params
 from arxiv_hybrid.paths import BASELINE, LABELS, METRICS, SPLIT_NAMES, SPLITS
 from arxiv_hybrid.system.files import read_parquet, write_csv, write_json
+from arxiv_hybrid.training.provenance import origin_of
 
 
 def main(params: Params) -> None:
@@ -38,6 +39,8 @@ def main(params: Params) -> None:
     }
     if label_set.multi_label:
         content["majority"] = majority_scores(train, test, label_set)
+    model = saved_model(result, train, val, label_set, thresholds=thresholds)
+    model.save(BASELINE, origin_of(train, params, None))
     files = [SPLITS / f"{name}.parquet" for name in SPLIT_NAMES]
     write_json(METRICS / "baseline.json", without_many(content), computed_from=files)
     write_csv(BASELINE / "classes.csv", class_rows(content["per_class"]))

@@ -102,6 +102,27 @@ def compact_damages(other: Path) -> Iterator[Damage]:
         yield f"RESEALED {PAPERS}: {what}", resealed(changed(PAPERS, content))
 
 
+def linear_damages(other: Path) -> Iterator[Damage]:
+    """All damages of a linear model with several labels, familiarity and an origin."""
+    for name in (CONFIG, WEIGHTS, WORDS, FAMILIARITY):
+        yield from file_damages(name, other)
+    for fields in [*LINEAR_FIELDS, *CHANGED_ORIGINS]:
+        yield f"{CONFIG}: {shown(fields)}", edited(fields)
+        yield f"RESEALED {CONFIG}: {shown(fields)}", resealed(edited(fields))
+    for field in ("model", "classes", "link", "tokens", "multi_label", "thresholds"):
+        yield f"RESEALED {CONFIG}: without {field}", resealed(edited({field: REMOVED}))
+    yield f"{CONFIG}: classes swapped", edited_list("classes", lambda names: names[::-1])
+    yield f"{CONFIG}: digests are null", edited({digests.KEY: None})
+    yield f"{CONFIG}: no digest of the weights", edited_digests(WEIGHTS, None)
+    for what, change in WORD_CHANGES.items():
+        yield f"RESEALED {WORDS}: {what}", resealed(changed_words(change))
+    yield f"RESEALED {WORDS}: not UTF-8", resealed(changed(WORDS, lambda raw: raw + b"\xff\n"))
+    for what, tensors in {**TENSOR_CHANGES, **LINEAR_TENSORS}.items():
+        yield f"RESEALED {WEIGHTS}: {what}", resealed(changed_tensors(WEIGHTS, tensors))
+    for what, change in TENSOR_CHANGES.items():
+        yield f"RESEALED {FAMILIARITY}: {what}", resealed(changed_tensors(FAMILIARITY, change))
+
+
 REMOVED = object()
 FIELDS = ("model", "arguments", "classes", "title_length", "abstract_length", "temperature",
           "multi_label", "biases", "thresholds", "titles")  # fmt: skip
@@ -152,6 +173,36 @@ CHANGED_FIELDS: list[dict[str, Any]] = [
     {"arguments.dropout": float("nan")},
     {"arguments.attention": False},
     {"arguments.unheard": 1},
+    {"unheard": 1},
+]
+LINEAR_FIELDS: list[dict[str, Any]] = [
+    {"classes": ["a", "a", "c"]},
+    {"classes": ["a", "b"]},
+    {"classes": ["a", "b", "c", "d"]},
+    {"classes": ["a", "b", "unsure"]},
+    {"classes": []},
+    {"classes": "abc"},
+    {"classes": None},
+    {"link": "softmax"},
+    {"link": "tanh"},
+    {"link": ["sigmoid"]},
+    {"link": None},
+    {"tokens": "(a+)+$"},
+    {"tokens": None},
+    {"multi_label": "yes"},
+    {"multi_label": False},
+    {"thresholds": [0.5, 0.5, 1.5]},
+    {"thresholds": [0.5, True, 0.5]},
+    {"thresholds": [0.5]},
+    {"thresholds": None},
+    {"titles": {"z": "Unknown"}},
+    {"titles": {"a": 1}},
+    {"titles": []},
+    {"model": "v1"},
+    {"model": "baseline"},
+    {"model": ["linear"]},
+    {"model": None},
+    {"temperature": 0.5},
     {"unheard": 1},
 ]
 WORD_CHANGES: dict[str, Callable[[list[str]], list[str]]] = {
@@ -217,6 +268,42 @@ TENSOR_CHANGES: dict[str, Callable[[Tensors], Tensors]] = {
     },
     "none": lambda _: {},
 }
+
+
+LINEAR_TENSORS: dict[str, Callable[[Tensors], Tensors]] = {
+    "more columns counted": lambda tensors: plus(tensors, "counts", [0, 0, 0, 0, 0, 0, 1]),
+    "counted in another column": lambda tensors: plus(tensors, "counts", [0, 0, 0, 3, -3]),
+    "counts in 32 bits": lambda tensors: cast(tensors, "counts", torch.int32),
+    "classes in 64 bits": lambda tensors: cast(tensors, "classes", torch.int64),
+    "a class that does not exist": lambda tensors: plus(tensors, "classes", [0] * 5 + [3]),
+    "a class twice": lambda tensors: tensors | {"classes": tensors["classes"] * 0},
+    "weights are integers": lambda tensors: cast(tensors, "factors", torch.int32),
+    "fewer weights": lambda tensors: tensors | {"factors": tensors["factors"][:-1]},
+    "fewer biases": lambda tensors: tensors | {"biases": tensors["biases"][:-1]},
+    "biases in 64 bits": lambda tensors: cast(tensors, "biases", torch.float64),
+    "a pair of no word": lambda tensors: plus(tensors, "pairs", [0, 0, 0, 0, 0, 99]),
+    "a pair of a special word": lambda tensors: plus(tensors, "pairs", [-1]),
+    "pairs fall": lambda tensors: tensors | {"pairs": tensors["pairs"].flip(0)},
+    "a pair twice": lambda tensors: tensors | {"pairs": tensors["pairs"][[0, 0, 2]]},
+    "pairs of three": lambda tensors: tensors | {"pairs": tensors["pairs"].reshape(2, 3)},
+    "pairs in 64 bits": lambda tensors: cast(tensors, "pairs", torch.int64),
+    "idf zero": lambda tensors: tensors | {"idf": tensors["idf"] * 0},
+    "idf negative": lambda tensors: tensors | {"idf": -tensors["idf"]},
+    "idf in 64 bits": lambda tensors: cast(tensors, "idf", torch.float64),
+    "idf too short": lambda tensors: tensors | {"idf": tensors["idf"][:-1]},
+    "a weight in 8 bits": lambda tensors: tensors | {"factors": tensors["factors"][:, None].char()},
+}
+
+
+def plus(tensors: Tensors, name: str, difference: list[int]) -> Tensors:
+    """The tensors with other values at the start of one."""
+    changed = tensors[name].to(torch.int64).flatten()
+    changed[: len(difference)] += torch.tensor(difference)
+    return {**tensors, name: changed.reshape(tensors[name].shape).to(tensors[name].dtype)}
+
+
+def cast(tensors: Tensors, name: str, dtype: torch.dtype) -> Tensors:
+    return {**tensors, name: tensors[name].to(dtype)}
 
 
 def flip(raw: bytes, share: float) -> bytes:

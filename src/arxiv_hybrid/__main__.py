@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import signal
 import sys
-from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
+from argparse import (
+    Action,
+    ArgumentParser,
+    ArgumentTypeError,
+    RawDescriptionHelpFormatter,
+    _SubParsersAction,
+)
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import shtab
+from typing import TYPE_CHECKING, Any
 
 from arxiv_hybrid import __version__
 from arxiv_hybrid.paths import EXPLAINED, MODEL, NEXT_WORD_MODEL, PAPERS
@@ -17,8 +21,6 @@ from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.redaction import redact, redact_tracebacks
 
 if TYPE_CHECKING:
-    from argparse import _SubParsersAction
-
     Commands = _SubParsersAction["_Parser"]
 
 SURE_THRESHOLD = 0.5
@@ -99,8 +101,11 @@ def parser() -> ArgumentParser:
     name = "arxiv-hybrid" if Path(sys.argv[0]).name == "arxiv-hybrid" else "python -m arxiv_hybrid"
     root = _Parser(prog=name, description="Classify arXiv papers.", epilog=EXAMPLES)
     root.add_argument("--version", action="version", version=__version__)
-    shtab.add_argument_to(
-        root, "--print-completion", help="print a completion script for this shell"
+    root.add_argument(
+        "--print-completion",
+        action=_PrintCompletion,
+        metavar="SHELL",
+        help="print a completion script for this shell, such as bash",
     )
     commands = root.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
     _add_predict(commands)
@@ -110,6 +115,34 @@ def parser() -> ArgumentParser:
     _add_run_commands(commands)
     _add_next_word(commands)
     return root
+
+
+class _PrintCompletion(Action):
+    """Prints a completion script and ends; shtab makes it, if it is installed."""
+
+    def __call__(self, parser: ArgumentParser, _: object, shell: Any, *__: object) -> None:
+        try:
+            import shtab
+        except ModuleNotFoundError:
+            parser.error(
+                "--print-completion needs shtab, which is not installed; run `pip install "
+                "'arxiv-hybrid[completion]'`"
+            )
+        if shell not in shtab.SUPPORTED_SHELLS:
+            parser.error(f"--print-completion: choose from {', '.join(shtab.SUPPORTED_SHELLS)}")
+        _complete_paths(parser, shtab.FILE)
+        print(shtab.complete(parser, shell))
+        parser.exit()
+
+
+def _complete_paths(parser: ArgumentParser, files: object) -> None:
+    """Mark the options of a parser, and of its commands, that are completed with files."""
+    for action in parser._actions:
+        if action.type is Path:
+            action.complete = files  # type: ignore[attr-defined]
+        if isinstance(action, _SubParsersAction):
+            for command in action.choices.values():
+                _complete_paths(command, files)
 
 
 def _add_predict(commands: Commands) -> None:
@@ -253,7 +286,6 @@ def _add_path(
 ) -> None:
     argument = command.add_argument(name, type=Path, help=text, default=default)
     argument.required |= required
-    argument.complete = shtab.FILE  # type: ignore[attr-defined]
 
 
 def _positive(text: str) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from linear_models import linear_model
 
 from arxiv_hybrid import paths
 from arxiv_hybrid.__main__ import main
@@ -196,3 +197,50 @@ def test_the_shipped_model_answers_unless_another_one_is_named(
     assert capsys.readouterr().out.splitlines()[-1].startswith(f"model: {expected} classes")
     assert main([*ONE, "--model", "models/main"]) == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith("model: main, v1 with 8 classes")
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_a_linear_model_answers(
+    multi_label: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "baseline"
+    linear_model(seed=2, multi_label=multi_label).save(folder)
+    assert main([*ONE, "--model", str(folder)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert {line.split()[0] for line in lines[:2]} == {"cs.CV", "cs.CL"}
+    assert lines[-2] == "knows 5 of 5 words"
+    assert lines[-1].startswith("model: baseline, linear model with 2 classes, trained on 32 pap")
+    assert any(line.startswith("without the word: ") for line in lines)
+
+    papers = pd.DataFrame({"id": ["7", "8"], "title": ["deep", ""], "abstract": "words speech"})
+    papers.to_csv(tmp_path / "papers.csv", index=False)
+    files = ["--input", str(tmp_path / "papers.csv"), "--output", str(tmp_path / "out.jsonl")]
+    assert main(["predict", *files, "--model", str(folder)]) == 0
+    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [row["id"] for row in rows] == ["7", "8"]
+    expected = checkpoint.load(folder).classify(papers)
+    assert [row["category"] for row in rows] == expected["category"].tolist()
+    assert rows[0]["probabilities"]["cs.CL"] == pytest.approx(expected["cs.CL"][0], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["explain", "--title", "deep"], "has no attention to explain; `predict` names the words"),
+        (["similar", "--title", "deep", "--input", "papers.csv"], "has no vectors of papers; use"),
+        (["embed", "--input", "papers.csv"], "has no vectors of papers; use the shipped model"),
+    ],
+)
+def test_what_a_linear_model_cannot_do_is_one_line(
+    command: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    linear_model().save(tmp_path / "baseline")
+    (tmp_path / "papers.csv").write_text("title,abstract\ndeep,words\n")
+    output = [] if command[0] == "similar" else ["--output", "out.npy"]
+    assert main([*command, "--model", "baseline", *output]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: a linear model {message}")
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out.npy").exists()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +13,8 @@ from sklearn.linear_model import LogisticRegression
 
 from arxiv_hybrid.data.label_set import multi_hot
 from arxiv_hybrid.evaluation import linear
-from arxiv_hybrid.evaluation.linear import document_text, fit_linear
+from arxiv_hybrid.evaluation.linear import document_text, fit_linear, saved_model
+from arxiv_hybrid.inference import checkpoint
 
 CLASSES = 4
 Parts = tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]
@@ -95,3 +98,48 @@ def test_a_class_that_every_training_paper_has(parts: Parts) -> None:
 def test_a_class_without_training_papers_is_refused(parts: Parts, multi_label: bool) -> None:
     with pytest.raises(ValueError, match="1 of 5 classes have no training paper"):
         fit_linear(*parts, label_set(CLASSES + 1, multi_label=multi_label))
+
+
+KINDS = ("one of 4", "one of 2", "several", "several, one of all", "many, one", "many, several")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_saved_model_has_the_probabilities_of_the_stage(
+    kind: str, parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    multi_label, classes = "several" in kind, 2 if kind == "one of 2" else CLASSES
+    if "many" in kind:
+        monkeypatch.setattr(linear, "MANY_WEIGHTS", 1)
+    if kind == "one of 2":
+        parts = tuple(part[part["label"] < 2].reset_index(drop=True) for part in parts)  # type: ignore[assignment]
+    if kind == "several, one of all":
+        parts = tuple(part.assign(labels=part["labels"].map(lambda x: sorted({0, *x})))
+                      for part in parts)  # type: ignore[assignment]  # fmt: skip
+    train, val, test = parts
+    names = label_set(classes, multi_label=multi_label)
+    result = fit_linear(*parts, names)
+    thresholds = np.array([0.3, 0.4, 0.45, 0.5]) if multi_label else None
+    saved_model(result, train, val, names, thresholds=thresholds).save(tmp_path)
+    loaded = checkpoint.load(tmp_path)
+    for papers, expected in ((val, result.val), (test, result.test)):
+        found = loaded.probabilities(papers).numpy()
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert loaded.config.thresholds == ([] if thresholds is None else thresholds.tolist())
+    assert loaded.classify(test)["unsure"].mean() < 0.25
+    strange = loaded.classify([("qwer asdf", "zxcv uiop"), ("", "")])
+    assert strange["unsure"].all()
+
+
+def test_small_ones_of_many_weights_are_dropped_and_their_loss_is_small(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = label_set(CLASSES, multi_label=True)
+    monkeypatch.setattr(linear, "MANY_WEIGHTS", 1)
+    monkeypatch.setattr(linear, "SMALL", 0.0)
+    whole = fit_linear(*parts, names)
+    monkeypatch.setattr(linear, "SMALL", 0.05)
+    rounded = fit_linear(*parts, names)
+    assert len(rounded.weights.factors) < len(whole.weights.factors)
+    assert np.abs(rounded.weights.factors).min() > 0.0499
+    assert rounded.weights.factors.dtype == np.float16
+    assert 0 < np.abs(rounded.test - whole.test).max() < 0.02

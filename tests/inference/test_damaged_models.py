@@ -6,12 +6,23 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
-from damaged_models import Damage, compact_damages, edited, model_damages, resealed, save
+from damaged_models import (
+    Damage,
+    compact_damages,
+    edited,
+    linear_damages,
+    model_damages,
+    resealed,
+    save,
+)
+from linear_models import linear_model
 
 from arxiv_hybrid.__main__ import main
 from arxiv_hybrid.inference import checkpoint
@@ -41,6 +52,15 @@ def test_no_damaged_compact_folder_answers(tmp_path: Path) -> None:
     save(tmp_path / "other", 1, ("learning", "deep", "words", "y"), compact=True)
     folders = tmp_path / "model", tmp_path / "other"
     assert damaged_that_answer(*folders, compact_damages, tmp_path) >= 90
+
+
+def test_no_damaged_linear_folder_answers(tmp_path: Path) -> None:
+    for seed, name in enumerate(("model", "other")):
+        words = ("deep", "learning", "of", "speech", ("words", "texts")[seed])
+        model = linear_model(seed=seed, words=words, classes=("a", "b", "c"), multi_label=True)
+        model.save(tmp_path / name)
+    folders = tmp_path / "model", tmp_path / "other"
+    assert damaged_that_answer(*folders, linear_damages, tmp_path) >= 180
 
 
 def damaged_that_answer(
@@ -105,6 +125,14 @@ def test_weights_that_overflow_do_not_answer(folders: tuple[Path, Path]) -> None
     for ask in (classifier.classify, classifier.probabilities):
         with pytest.raises(UserError, match="computes values that are not finite"):
             ask(PAPERS)
+
+
+@pytest.mark.parametrize(("link", "bias"), [("sigmoid", -3e38), ("softmax", np.inf)])
+def test_linear_weights_that_overflow_do_not_answer(link: str, bias: float) -> None:
+    model = linear_model(link=link)
+    weights = replace(model.weights, biases=np.full(2, bias, np.float32))
+    with pytest.raises(UserError, match="computes values that are not finite"):
+        replace(model, weights=weights).classify(PAPERS)
 
 
 def test_a_model_that_cannot_be_built_without_memory_is_loaded(

@@ -13,7 +13,7 @@ from arxiv_hybrid.system.files import require
 from arxiv_hybrid.text.tokenize import tokenize
 
 if TYPE_CHECKING:
-    from arxiv_hybrid.inference.checkpoint import Classifier
+    from arxiv_hybrid.inference.classifier import TextClassifier
 
 
 def papers_by_id(path: Path, ids: list[str]) -> pd.DataFrame:
@@ -30,7 +30,7 @@ def papers_by_id(path: Path, ids: list[str]) -> pd.DataFrame:
     return known.loc[wanted].reset_index()
 
 
-def answering(folder: Path, classifier: Classifier) -> str:
+def answering(folder: Path, classifier: TextClassifier) -> str:
     """One line: which model answers, and where it comes from."""
     return f"model: {folder.name}, {classifier}"
 

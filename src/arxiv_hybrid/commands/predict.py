@@ -9,7 +9,7 @@ from arxiv_hybrid.commands.papers import answering, typed_paper
 from arxiv_hybrid.commands.terminal import bar, coloured, note, print_json
 from arxiv_hybrid.evaluation.occlusion import Occlusion, occlusion
 from arxiv_hybrid.inference import checkpoint
-from arxiv_hybrid.inference.checkpoint import ModelConfig
+from arxiv_hybrid.inference.model_config import LinearConfig, ModelConfig
 from arxiv_hybrid.inference.predict_file import predict_file, writes_to_standard_output
 from arxiv_hybrid.paths import default_model
 from arxiv_hybrid.system.errors import UserError
@@ -88,7 +88,7 @@ def _supporting(result: Occlusion) -> dict[str, float]:
 
 
 def _print_json(
-    config: ModelConfig,
+    config: ModelConfig | LinearConfig,
     result: Occlusion,
     doubts: list[str],
     *,
@@ -110,7 +110,7 @@ def _print_json(
     )
 
 
-def _print_text(config: ModelConfig, result: Occlusion, doubts: list[str]) -> None:
+def _print_text(config: ModelConfig | LinearConfig, result: Occlusion, doubts: list[str]) -> None:
     shown = _likely(result)
     titles = {name: config.titles.get(name, "") for name in shown}
     width, long = max(map(len, shown)), max(map(len, titles.values()))

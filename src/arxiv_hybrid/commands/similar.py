@@ -12,7 +12,7 @@ from arxiv_hybrid.commands.library import chunks_of, counted
 from arxiv_hybrid.commands.papers import answering, typed_paper
 from arxiv_hybrid.commands.terminal import coloured, note, print_json
 from arxiv_hybrid.inference import checkpoint
-from arxiv_hybrid.inference.checkpoint import Classifier
+from arxiv_hybrid.inference.checkpoint import TextClassifier
 from arxiv_hybrid.inference.similar import (
     Floats,
     LibraryDigest,
@@ -56,7 +56,7 @@ def run(options: Namespace) -> None:
 
 
 def _library(
-    options: Namespace, classifier: Classifier, folder: Path, skipped: list[str]
+    options: Namespace, classifier: TextClassifier, folder: Path, skipped: list[str]
 ) -> Iterator[tuple[pd.DataFrame, Floats]]:
     """Papers and their vectors, which are computed, or read from `options.vectors`.
 

@@ -11,6 +11,7 @@ import pandas as pd
 
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.files import read_json, write_json
+from arxiv_hybrid.taxonomy.categories import name_of
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,15 @@ class LabelSet:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def titles(self) -> dict[str, str]:
+        """The full names of classes: of a class's archive, or of its one or two categories."""
+        names = {
+            name: name_of(name) or ", ".join(map(name_of, parts[:2]))
+            for name, parts in self.categories.items()
+            if name_of(name) or len(parts) <= 2
+        }
+        return {name: title for name, title in names.items() if title}
 
     def write(self, path: Path) -> None:
         """Write the set as JSON."""

@@ -9,8 +9,9 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 
-from arxiv_hybrid.inference.checkpoint import Classifier
+from arxiv_hybrid.inference.checkpoint import Classifier, TextClassifier
 from arxiv_hybrid.system.cells import plot_safe
+from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.text.tokenize import tokenize
 
 PARTS = ("title", "abstract")
@@ -49,7 +50,7 @@ class Prediction:
     assigned: tuple[str, ...]
 
     @classmethod
-    def of(cls, classifier: Classifier, probabilities: npt.NDArray[np.float64]) -> Prediction:
+    def of(cls, classifier: TextClassifier, probabilities: npt.NDArray[np.float64]) -> Prediction:
         """What a classifier makes of the probabilities of one paper, (C,)."""
         order = np.argsort(-probabilities, kind="stable")
         chosen = classifier.assigned(probabilities[None])[0]
@@ -91,12 +92,16 @@ class Explanation(Prediction):
 
 
 @torch.inference_mode()
-def explain(classifier: Classifier, papers: pd.DataFrame) -> list[Explanation]:
+def explain(classifier: TextClassifier, papers: pd.DataFrame) -> list[Explanation]:
     """Classify `papers` and return each one's attention, head by head.
 
     papers: columns id, title and abstract; label, and labels if papers may have several, are
-    optional.
+    optional. Raises UserError if the classifier has no attention.
     """
+    if not isinstance(classifier, Classifier):
+        raise UserError(
+            f"a {classifier.kind} has no attention to explain; `predict` names the words that count"
+        )
     if papers.empty:
         return []
     classifier.model.eval()

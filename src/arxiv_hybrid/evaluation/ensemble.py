@@ -16,7 +16,7 @@ from torch import Tensor
 from arxiv_hybrid.data.label_set import LabelSet, multi_hot
 from arxiv_hybrid.evaluation.predictions import Floats, Labels, Predictions
 from arxiv_hybrid.inference import calibration
-from arxiv_hybrid.inference.checkpoint import Classifier
+from arxiv_hybrid.inference.checkpoint import TextClassifier
 from arxiv_hybrid.inference.thresholds import fit_thresholds
 from arxiv_hybrid.text.augment import augment
 
@@ -46,7 +46,7 @@ class TestTimeAugmentation:
 
 
 def member_probabilities(
-    members: Mapping[str, Classifier], papers: pd.DataFrame, augmentation: TestTimeAugmentation
+    members: Mapping[str, TextClassifier], papers: pd.DataFrame, augmentation: TestTimeAugmentation
 ) -> dict[str, Floats]:
     """Each member's probabilities (N, C), averaged over the papers and their augmented copies."""
     random = np.random.default_rng(augmentation.seed)

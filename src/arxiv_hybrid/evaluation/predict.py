@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 
 from arxiv_hybrid.evaluation.predictions import Predictions
-from arxiv_hybrid.inference.checkpoint import Classifier
+from arxiv_hybrid.inference.checkpoint import TextClassifier
 
 
-def predict(classifier: Classifier, papers: pd.DataFrame) -> Predictions:
+def predict(classifier: TextClassifier, papers: pd.DataFrame) -> Predictions:
     """The probabilities of papers, with the classifier's thresholds, and which it is unsure of."""
     table, config = classifier.classify(papers), classifier.config
     return Predictions(

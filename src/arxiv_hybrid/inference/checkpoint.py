@@ -7,52 +7,44 @@ the model learned from. A pre-trained model has the ids of these papers beside i
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from arxiv_hybrid.inference import calibration, familiarity, paper_ids, weights
+from arxiv_hybrid.inference import calibration, familiarity, linear, paper_ids, weights
+from arxiv_hybrid.inference.classifier import NOT_FINITE, TextClassifier
 from arxiv_hybrid.inference.devices import DeviceConfig, choose_device
-from arxiv_hybrid.inference.encoding import EncodedPapers, encode_papers
+from arxiv_hybrid.inference.encoding import EncodedPapers, encode_papers, occlude_each_word
 from arxiv_hybrid.inference.familiarity import Familiarity
+from arxiv_hybrid.inference.linear import LinearClassifier
 from arxiv_hybrid.inference.model_config import (
     CATEGORIES,
     CATEGORY,
     CONFIG,
     FAMILIARITY,
-    ORIGIN,
+    LINEAR,
     PAPERS,
     UNSURE,
     WEIGHTS,
     WORDS,
     ModelConfig,
 )
+from arxiv_hybrid.inference.model_folder import read_model, write_model
 from arxiv_hybrid.inference.origin import Origin
 from arxiv_hybrid.inference.predict import predict
-from arxiv_hybrid.inference.thresholds import assigned
 from arxiv_hybrid.models import registry
 from arxiv_hybrid.models.base import PaperClassifier
 from arxiv_hybrid.system import digests
 from arxiv_hybrid.system.errors import UserError
-from arxiv_hybrid.system.files import (
-    lines_of,
-    read_bound,
-    require,
-    write_bytes,
-    write_json,
-    write_lines,
-)
+from arxiv_hybrid.system.files import lines_of, require
 from arxiv_hybrid.text.tokenize import tokenize
 from arxiv_hybrid.text.vocabulary import Vocabulary
 
@@ -62,21 +54,19 @@ __all__ = [
     "UNSURE",
     "WEIGHTS",
     "Classifier",
+    "LinearClassifier",
     "ModelConfig",
+    "TextClassifier",
     "digest",
     "load",
+    "load_network",
     "save",
 ]
-TEXTS = ("title", "abstract")
 
 
-@dataclass(frozen=True)
-class Classifier:
-    """A model with its vocabulary: from titles and abstracts to class probabilities.
-
-    familiarity: what finds papers unlike the training papers; None if it was not fitted. origin:
-    what the model learned from; None if an older version saved it.
-    """
+@dataclass(frozen=True, repr=False)
+class Classifier(TextClassifier):
+    """A network with its vocabulary; see `TextClassifier`."""
 
     model: PaperClassifier
     vocabulary: Vocabulary
@@ -85,18 +75,10 @@ class Classifier:
     familiarity: Familiarity | None = None
     origin: Origin | None = None
 
-    def __str__(self) -> str:
-        """One line: the model, its classes, and where it comes from."""
-        origin = self.origin.line() if self.origin else "saved without a record of its papers"
-        return f"{self.config.model} with {len(self.config.classes)} classes, {origin}"
-
-    def known_words(self, paper: pd.DataFrame) -> tuple[int, int]:
-        """How many words of the papers' titles and abstracts the vocabulary has, and all of them.
-
-        A word counts as often as it occurs.
-        """
-        tokens = [word for name in TEXTS for text in paper[name] for word in tokenize(text)]
-        return sum(word in self.vocabulary.index for word in tokens), len(tokens)
+    @property
+    def kind(self) -> str:
+        """The name of the network."""
+        return self.config.model
 
     def encode(self, papers: pd.DataFrame) -> EncodedPapers:
         """Encode the columns title and abstract (and label, if there is one).
@@ -111,24 +93,17 @@ class Classifier:
             device=self.device_config.device,
         )
 
-    def probabilities(self, papers: pd.DataFrame) -> Tensor:
-        """Calibrated class probabilities (N, C) in float64 on the CPU.
-
-        Rows are in the order of the papers. They sum to 1, unless a paper may have several classes:
-        then each class has a probability by itself. Raises UserError as `classify` does.
-        """
-        return self._probabilities(self._encode_texts(papers))
-
-    def _encode_texts(self, papers: pd.DataFrame) -> EncodedPapers:
-        """Encode title and abstract only: a column label may hold anything."""
-        if isinstance(papers, pd.DataFrame):  # anything else is refused below
-            papers = papers.loc[:, [name in TEXTS for name in papers.columns]]
-        return self.encode(papers)
-
-    def _probabilities(self, papers: EncodedPapers) -> Tensor:
+    def encoded_probabilities(self, papers: EncodedPapers) -> Tensor:
+        """See `TextClassifier`; calibrated."""
         if not len(papers):
             return torch.zeros(0, len(self.config.classes), dtype=torch.float64)
         return self.calibrated(predict(self.model, papers, self.device_config))
+
+    def without_each_word(self, paper: EncodedPapers) -> tuple[list[str], Tensor]:
+        """See `TextClassifier`; all occurrences of a word are replaced by `<UNK>`."""
+        variants, word_ids = occlude_each_word(paper)
+        words = [self.vocabulary.words[number] for number in word_ids]
+        return words, self.encoded_probabilities(variants)
 
     def calibrated(self, logits: Tensor) -> Tensor:
         """Logits of the model (N, C) as probabilities; see `probabilities`.
@@ -136,45 +111,12 @@ class Classifier:
         Raises UserError if a logit is not finite.
         """
         if not logits.isfinite().all():
-            raise UserError(
-                "the model computes values that are not finite: its weights are damaged, or its "
-                "training diverged; train it again"
-            )
+            raise UserError(NOT_FINITE)
         if self.config.multi_label:
             return calibration.sigmoid_probabilities(
                 logits, self.config.temperature, self.config.biases
             )
         return calibration.probabilities(logits, self.config.temperature)
-
-    def assigned(self, probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
-        """The classes (N, C) that papers are assigned; without `multi_label` the likeliest one."""
-        thresholds = self.config.thresholds or [math.inf] * len(self.config.classes)
-        return assigned(probabilities, np.array(thresholds))
-
-    def unfamiliar(self, papers: EncodedPapers) -> npt.NDArray[np.bool_]:
-        """Whether each paper (N,) is unlike the training papers; see `familiarity`."""
-        if self.familiarity is None or not len(papers):
-            return np.zeros(len(papers), dtype=bool)
-        return self.familiarity.unfamiliar(papers)
-
-    def classify(self, papers: pd.DataFrame) -> pd.DataFrame:
-        """The likeliest class of each paper, and the probability of each class.
-
-        The rows have the index of `papers`. Columns: `category`, the likeliest class; `categories`,
-        only if a paper may have several: those assigned, the likeliest first, joined by `;`;
-        `unsure`: whether the paper is unlike the training papers, so that its probabilities mean
-        little; then one column per class.
-        Raises UserError if a title or abstract is missing or not a string; it may be empty.
-        """
-        names = self.config.classes
-        encoded = self._encode_texts(papers)
-        probabilities = self._probabilities(encoded).numpy()
-        table = pd.DataFrame(probabilities, columns=names, index=papers.index)
-        table.insert(0, UNSURE, self.unfamiliar(encoded).tolist())
-        if self.config.multi_label:
-            table.insert(0, CATEGORIES, self._joined(probabilities))
-        table.insert(0, CATEGORY, [names[number] for number in probabilities.argmax(1).tolist()])
-        return table
 
     def save(self, folder: Path, origin: Origin | None = None) -> None:
         """Write the classifier into `folder`, with another origin if one is given; see `save`."""
@@ -187,21 +129,8 @@ class Classifier:
             origin=origin or self.origin,
         )
 
-    @property
-    def columns(self) -> list[str]:
-        """The columns of `classify`."""
-        several = [CATEGORIES] if self.config.multi_label else []
-        return [CATEGORY, *several, UNSURE, *self.config.classes]
-
-    def _joined(self, probabilities: npt.NDArray[np.float64]) -> list[str]:
-        """The assigned classes of each paper, the likeliest first, joined by `;`."""
-        if not len(probabilities):
-            return []
-        rows, numbers = np.nonzero(self.assigned(probabilities))
-        order = np.lexsort((-probabilities[rows, numbers], rows))
-        names = np.array(self.config.classes, dtype=object)[numbers[order]]
-        ends = np.searchsorted(rows, np.arange(1, len(probabilities)))
-        return [";".join(part) for part in np.split(names, ends)]
+    def _tokens(self, text: str) -> list[str]:
+        return tokenize(text)
 
 
 def save(
@@ -225,25 +154,18 @@ def save(
         name: value.detach().cpu().contiguous().numpy()
         for name, value in model.state_dict().items()
     }
-    write_bytes(folder / WEIGHTS, weights.to_bytes(arrays, compact=compact))
-    write_lines(folder / WORDS, list(vocabulary.words))
-    names = [WEIGHTS, WORDS]
-    optional = {
+    words = "".join(f"{word}\n" for word in vocabulary.words)
+    files = {
+        WEIGHTS: weights.to_bytes(arrays, compact=compact),
+        WORDS: words.encode(),
         FAMILIARITY: None if fitted is None else familiarity.to_bytes(fitted),
         PAPERS: None if papers is None else paper_ids.pack_ids(papers),
     }
-    for name, content in optional.items():
-        if content is None:
-            (folder / name).unlink(missing_ok=True)  # of another model
-        else:
-            write_bytes(folder / name, content)
-            names.append(name)
-    described = asdict(config) if origin is None else {**asdict(config), ORIGIN: origin.to_json()}
-    write_json(folder / CONFIG, described, bind=[folder / name for name in names])
+    write_model(folder, asdict(config), files, origin)
 
 
-def load(folder: str | Path, *, device: str = "auto", precision: str = "auto") -> Classifier:
-    """Read a classifier that `save` wrote.
+def load(folder: str | Path, *, device: str = "auto", precision: str = "auto") -> TextClassifier:
+    """Read a classifier that `save` wrote, or a linear one.
 
     Raises UserError if a file is missing, damaged or from another model, or a value out of range.
     Models saved before there were digests are loaded with the other checks, and a line on stderr.
@@ -253,8 +175,9 @@ def load(folder: str | Path, *, device: str = "auto", precision: str = "auto") -
     for name in (WEIGHTS, CONFIG, WORDS):
         require(folder / name)
     try:
-        content, files = read_bound(folder / CONFIG, (WEIGHTS, WORDS), (FAMILIARITY, PAPERS))
-        origin = Origin.from_json(content.pop(ORIGIN)) if ORIGIN in content else None
+        content, files, origin = read_model(folder)
+        if content.get("model") == LINEAR:
+            return linear.parse(content, files, origin)
         config = ModelConfig(**content)
         config.check()
         vocabulary = Vocabulary(tuple(lines_of(files[WORDS])))
@@ -274,6 +197,16 @@ def load(folder: str | Path, *, device: str = "auto", precision: str = "auto") -
         )
     model = model.to(device_config.device).eval()
     return Classifier(model, vocabulary, config, device_config, fitted, origin)
+
+
+def load_network(
+    folder: str | Path, *, device: str = "auto", precision: str = "auto"
+) -> Classifier:
+    """`load`, for what only a network can do; UserError if the folder holds another model."""
+    classifier = load(folder, device=device, precision=precision)
+    if not isinstance(classifier, Classifier):
+        raise UserError(f"{folder}: expected a network, found a {classifier.kind}")
+    return classifier
 
 
 _DAMAGE = (  # what libraries raise for content that no program wrote

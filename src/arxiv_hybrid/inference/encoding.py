@@ -5,7 +5,6 @@ A batch is an index operation: no tokenizing, no worker processes, no Python loo
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -14,17 +13,16 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
-from pandas.api.types import is_scalar
 from torch import Tensor, nn
 
+from arxiv_hybrid.inference.texts import texts
 from arxiv_hybrid.models.base import TextName
 from arxiv_hybrid.ops import known_token_counts
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.text.tokenize import tokenize
-from arxiv_hybrid.text.vocabulary import PAD, Vocabulary
+from arxiv_hybrid.text.vocabulary import PAD, UNK, Vocabulary
 
 INFERENCE_BATCH = 256
-_A_TEXT = {"title": "a title", "abstract": "an abstract"}
 
 
 @dataclass(frozen=True)
@@ -140,30 +138,6 @@ def encode_papers(
     )
 
 
-def texts(papers: pd.DataFrame, name: TextName) -> list[str]:
-    """The titles or the abstracts of papers, in their order.
-
-    Raises UserError if the column is missing or a cell of it is not a string. Numbers are not
-    converted: pandas may have read another text than the file has, such as 10.0 for 0010.
-    """
-    needs = f"every paper needs {_A_TEXT[name]}"
-    if not isinstance(papers, pd.DataFrame):
-        raise UserError(f"{needs}: expected a DataFrame, found {type(papers).__name__}")
-    if (columns := list(papers.columns).count(name)) != 1:
-        raise UserError(f"{needs}: the table has {columns or 'no'} columns called {name}")
-    cells: list[Any] = papers[name].tolist()
-    for row, cell in enumerate(cells):
-        if not isinstance(cell, str):
-            where = f"the {name} of {papers.index[row]!r}"
-            if is_scalar(cell) and pd.isna(cell):
-                raise UserError(f"{needs}, which may be empty but not missing: {where} is missing")
-            raise UserError(
-                f"{needs} that is text: {where} is {reprlib.repr(cell)}, of type "
-                f"{type(cell).__name__}; read files with dtype=str"
-            )
-    return cells
-
-
 def _labels(papers: pd.DataFrame) -> npt.NDArray[np.int64]:
     """The numbers of the papers' classes, (N,); 0 without the column label."""
     if "label" not in papers:
@@ -186,3 +160,25 @@ def sorted_batches(
     order = np.argsort(lengths, kind="stable")
     for start in range(0, len(order), batch_size):
         yield order[start : start + batch_size]
+
+
+def occlude_each_word(paper: EncodedPapers) -> tuple[EncodedPapers, list[int]]:
+    """1 + W variants of a paper, and the ids of its W distinct known words.
+
+    The first variant is the paper as it is. In each other variant a word is replaced by `<UNK>`.
+    """
+    ids = torch.cat([paper.title_ids, paper.abstract_ids], dim=1)
+    word_ids = [i for i in ids.unique().tolist() if i not in (PAD, UNK)]
+    hidden = torch.tensor([PAD, *word_ids], device=ids.device).unsqueeze(1)  # PAD: hide no word
+    rows = ids.expand(len(hidden), -1)
+    occluded = torch.where((rows == hidden) & (rows != PAD), UNK, rows)
+    lengths = [paper.title_ids.shape[1], paper.abstract_ids.shape[1]]
+    title_ids, abstract_ids = occluded.split(lengths, dim=1)
+    variants = EncodedPapers(
+        title_ids=title_ids,
+        abstract_ids=abstract_ids,
+        labels=paper.labels.expand(len(hidden)),
+        title_lengths=np.repeat(paper.title_lengths, len(hidden)),
+        abstract_lengths=np.repeat(paper.abstract_lengths, len(hidden)),
+    )
+    return variants, word_ids

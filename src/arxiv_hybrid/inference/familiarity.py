@@ -10,16 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.torch import load as deserialize
-from safetensors.torch import save as serialize
+from safetensors.numpy import load as deserialize
+from safetensors.numpy import save as serialize
 from torch.nn import functional as F
 
-from arxiv_hybrid.inference.encoding import Papers
 from arxiv_hybrid.text.vocabulary import PAD, UNK
 
 UNFAMILIAR = 0.05  # share of validation papers below the threshold
@@ -56,6 +55,28 @@ class Tokens:
         return Tokens(number[self.rows[kept]], self.words[kept], int((lengths >= length).sum()))
 
 
+class Padded(Protocol):
+    """N papers that give batches with title_ids (B, Tt) and abstract_ids (B, Ta), padded."""
+
+    def __len__(self) -> int: ...
+
+    def batch(self, rows: Integers) -> Any:
+        """The papers in `rows`."""
+
+
+@runtime_checkable
+class WithTokens(Protocol):
+    """N papers that give their tokens themselves."""
+
+    def __len__(self) -> int: ...
+
+    def token_chunks(self) -> Iterator[Tokens]:
+        """The tokens of all papers, some papers at a time."""
+
+
+Tokenized: TypeAlias = Padded | WithTokens
+
+
 @dataclass(frozen=True)
 class Vectors:
     """Unit TF-IDF vectors of N papers, sparse: the row, the word and the weight of each entry.
@@ -85,7 +106,7 @@ class Familiarity:
     curve: Floats
     threshold: float
 
-    def scores(self, papers: Papers) -> npt.NDArray[np.float64]:
+    def scores(self, papers: Tokenized) -> npt.NDArray[np.float64]:
         """How unusual the likeness of each paper is for a text of its length, (N,).
 
         In standard deviations from the mean; minus infinity with fewer than `KNOWN_TOKENS` known.
@@ -100,7 +121,7 @@ class Familiarity:
             parts.append(np.where(known < KNOWN_TOKENS, -np.inf, score))
         return np.concatenate(parts)
 
-    def unfamiliar(self, papers: Papers) -> npt.NDArray[np.bool_]:
+    def unfamiliar(self, papers: Tokenized) -> npt.NDArray[np.bool_]:
         """Whether each paper (N,) is unlike the training papers of every class."""
         return self.scores(papers) < self.threshold
 
@@ -119,7 +140,7 @@ class Familiarity:
 
 
 def fit_familiarity(
-    train: Papers, classes: npt.NDArray[np.bool_], val: Papers, words: int
+    train: Tokenized, classes: npt.NDArray[np.bool_], val: Tokenized, words: int
 ) -> Familiarity:
     """The class means of training papers, and what is usual among validation papers.
 
@@ -141,18 +162,19 @@ def fit_familiarity(
 
 
 def _class_means(
-    train: Papers, classes: npt.NDArray[np.bool_], idf: Floats, unknown: float
+    train: Tokenized, classes: npt.NDArray[np.bool_], idf: Floats, unknown: float
 ) -> Floats:
     """The mean vector of each class at length 1, (V, C); in half precision, as it is saved."""
     from scipy.sparse import csr_array  # half a second to load
 
     total = np.zeros((len(idf), classes.shape[1]))
-    for number, tokens in enumerate(_chunks(train)):
+    first = 0
+    for tokens in _chunks(train):
         vectors = _unit_vectors(tokens, idf, unknown)
         shape = (tokens.papers, len(idf))
         matrix = csr_array((vectors.weights, (vectors.rows, vectors.words)), shape=shape)
-        first = number * _CHUNK
         members = csr_array(classes[first : first + tokens.papers].astype(np.float32))
+        first += tokens.papers
         total += (matrix.T @ members).toarray()
     if classes.shape[1] > MOST_CLASSES:
         rows, largest = _largest(total)
@@ -169,7 +191,7 @@ def _largest(columns: npt.NDArray[Any]) -> tuple[Integers, npt.NDArray[Any]]:
     return rows, np.take_along_axis(columns, rows, axis=0)
 
 
-def _likeness_by_length(fitted: Familiarity, val: Papers) -> Floats:
+def _likeness_by_length(fitted: Familiarity, val: Tokenized) -> Floats:
     """The `curve` of validation papers: `LENGTHS` that enough of them have, means, deviations."""
     likeness: dict[int, list[npt.NDArray[np.float64]]] = {length: [] for length in LENGTHS}
     for tokens in _chunks(val):
@@ -186,11 +208,14 @@ def _likeness_by_length(fitted: Familiarity, val: Papers) -> Floats:
     return np.array(points or [(1, 0, 1)], dtype=np.float32).T
 
 
-def _chunks(papers: Papers) -> Iterator[Tokens]:
+def _chunks(papers: Tokenized) -> Iterator[Tokens]:
     """The tokens of `_CHUNK` papers at a time, titles before abstracts.
 
     A text that is one unknown word may be an empty one, see `Vocabulary.encode`: it has no token.
     """
+    if isinstance(papers, WithTokens):
+        yield from papers.token_chunks()
+        return
     for start in range(0, len(papers), _CHUNK):
         batch = papers.batch(np.arange(start, min(start + _CHUNK, len(papers))))
         texts = []
@@ -222,14 +247,14 @@ def to_bytes(fitted: Familiarity) -> bytes:
     means, rows = fitted.means, {}
     if means.shape[1] > MOST_CLASSES:
         places, means = _largest(means)
-        rows = {"rows": torch.from_numpy(places.astype(np.int32))}
-    content = {
-        "idf": torch.from_numpy(fitted.idf),
-        "means": torch.from_numpy(means).half(),
+        rows = {"rows": places.astype(np.int32)}
+    content: dict[str, npt.NDArray[Any]] = {
+        "idf": fitted.idf,
+        "means": means.astype(np.float16),
         **rows,
-        "curve": torch.from_numpy(fitted.curve).contiguous(),
-        "unknown": torch.tensor(fitted.unknown, dtype=torch.float64),
-        "threshold": torch.tensor(fitted.threshold, dtype=torch.float64),
+        "curve": np.ascontiguousarray(fitted.curve),
+        "unknown": np.array(fitted.unknown, np.float64),
+        "threshold": np.array(fitted.threshold, np.float64),
     }
     return serialize(content)
 
@@ -247,16 +272,16 @@ def parse(file: bytes, *, words: int, classes: int) -> Familiarity:
     expected |= {"rows": (kept, classes)} if "rows" in content else {}
     if {name: tuple(value.shape) for name, value in content.items()} != expected:
         raise ValueError(f"familiarity: expected {words} words and {classes} classes")
-    if not all(bool(value.isfinite().all()) for value in content.values()):
+    if not all(np.isfinite(value).all() for value in content.values()):
         raise ValueError("familiarity: contains values that are not finite")
-    curve = content["curve"].numpy()
+    curve = content["curve"]
     if not points or (np.diff(curve[0], prepend=0) <= 0).any() or (curve[2] <= 0).any():
         raise ValueError("familiarity: lengths must increase and deviations be positive")
-    means = content["means"].float().numpy()
+    means = content["means"].astype(np.float32)
     if "rows" in content:
-        means = _spread(content["rows"].numpy(), means, words)
+        means = _spread(content["rows"], means, words)
     unknown, threshold = (float(content[name]) for name in ("unknown", "threshold"))
-    return Familiarity(content["idf"].numpy(), means, unknown, curve, threshold)
+    return Familiarity(content["idf"], means, unknown, curve, threshold)
 
 
 def _spread(rows: npt.NDArray[Any], largest: Floats, words: int) -> Floats:

@@ -16,7 +16,7 @@ from typing import IO, Any
 
 import pandas as pd
 
-from arxiv_hybrid.inference.checkpoint import CATEGORIES, CATEGORY, UNSURE, Classifier
+from arxiv_hybrid.inference.checkpoint import CATEGORIES, CATEGORY, UNSURE, TextClassifier
 from arxiv_hybrid.inference.records import STANDARD, is_json_lines, read_records
 from arxiv_hybrid.system.cells import spreadsheet_safe
 from arxiv_hybrid.system.errors import UserError
@@ -39,7 +39,7 @@ class Outcome:
 
 
 def predict_file(
-    classifier: Classifier,
+    classifier: TextClassifier,
     source: Path,
     target: Path,
     *,
@@ -49,7 +49,7 @@ def predict_file(
     """Classify the papers of a file, in order, and write the results to another file.
 
     source: see `read_records`. target: a CSV or JSON lines, depending on its name; `-` is
-    standard output. Each row has the id (if source has ids) and what `Classifier.classify` says
+    standard output. Each row has the id (if source has ids) and what `TextClassifier.classify` says
     of the paper; as JSON, categories are a list. A target file is replaced only when all papers are
     classified; a pipe or a device is written into, chunk by chunk.
 
@@ -78,9 +78,9 @@ def predict_file(
 
 
 def classify_chunks(
-    classifier: Classifier, chunks: Iterable[pd.DataFrame]
+    classifier: TextClassifier, chunks: Iterable[pd.DataFrame]
 ) -> Iterator[pd.DataFrame]:
-    """For each chunk of papers, id (if there is one) and the columns of `Classifier.classify`."""
+    """For each chunk of papers, id (if there is one) and what `TextClassifier.classify` says."""
     for papers in chunks:
         table = classifier.classify(papers)
         if "id" in papers:

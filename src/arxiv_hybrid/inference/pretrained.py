@@ -32,7 +32,7 @@ EMBEDDING = "embedding.weight"
 OF_THE_TASK = ("vocab_size", "num_classes", "dropout")  # arguments that a classifier sets itself
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Pretrained:
     """An encoder: its vocabulary, its weights by name, and the widths it was built with.
 
@@ -46,6 +46,9 @@ class Pretrained:
     papers: frozenset[str]
     origin: Origin = field(default_factory=Origin)
     classes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {len(self.vocabulary):,} words, {self.origin.learned()}>"
 
     def check_held_out(self, held_out: Collection[str]) -> None:
         """Raise UserError if the encoder was trained on any validation or test paper (ids).

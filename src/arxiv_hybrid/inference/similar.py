@@ -15,8 +15,9 @@ import pandas as pd
 import torch
 from numpy.lib import format as npy
 
-from arxiv_hybrid.inference.checkpoint import TEXTS, Classifier
+from arxiv_hybrid.inference.checkpoint import Classifier, TextClassifier
 from arxiv_hybrid.inference.encoding import EncodedPapers, sorted_batches
+from arxiv_hybrid.inference.texts import TEXTS
 from arxiv_hybrid.ops import known_token_counts
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.files import atomic, read_bound, write_json
@@ -29,18 +30,18 @@ Floats = npt.NDArray[np.float32]
 
 
 @torch.inference_mode()
-def paper_vectors(classifier: Classifier, papers: pd.DataFrame) -> Floats:
+def paper_vectors(classifier: TextClassifier, papers: pd.DataFrame) -> Floats:
     """Unit vectors (N, D) of papers: the mean of the vectors of title and abstract.
 
     A text without a known word does not count; a paper without any has a vector of zeros.
     Raises UserError if the model has no vectors of texts, or a text is not a string.
     """
-    model = classifier.model
-    if not hasattr(model, "text_vectors"):
+    if not (isinstance(classifier, Classifier) and hasattr(classifier.model, "text_vectors")):
         raise UserError(
-            f"a {classifier.config.model} has no vectors of papers; use the shipped model or "
+            f"a {classifier.kind} has no vectors of papers; use the shipped model or "
             "another v6 (--model)"
         )
+    model = classifier.model
     encoded = classifier.encode(papers[list(TEXTS)])
     device = encoded.labels.device
     known = [_has_known_words(ids).to(device) for ids in (encoded.title_ids, encoded.abstract_ids)]

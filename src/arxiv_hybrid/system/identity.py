@@ -115,9 +115,14 @@ def _boot() -> str:
 
 
 def _started(pid: int) -> float | None:
-    """When a process started, in seconds since 1970; None if there is none with this pid."""
-    import psutil
+    """When a process started, in seconds since 1970; None if there is none with this pid.
 
+    NaN if it cannot be told.
+    """
+    try:
+        import psutil
+    except ModuleNotFoundError:  # predicting does not need it
+        return math.nan
     try:
         process = psutil.Process(pid)
         # one that has ended but was not waited for still has a pid

@@ -16,7 +16,7 @@ PAD, UNK = 0, 1
 SPECIAL = ("<PAD>", "<UNK>")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Vocabulary:
     """Words by id: `<PAD>` is 0, `<UNK>` is 1, then words by descending frequency.
 
@@ -35,6 +35,9 @@ class Vocabulary:
 
     def __len__(self) -> int:
         return len(self.words)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {len(self):,} words>"
 
     @classmethod
     def build(

@@ -35,7 +35,6 @@ from arxiv_hybrid.models.pooled import PooledCNN
 from arxiv_hybrid.params import PRETRAINABLE, Params, training_values
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.runtime import keep_freed_memory
-from arxiv_hybrid.taxonomy.categories import name_of
 from arxiv_hybrid.text.vocabulary import Vocabulary
 from arxiv_hybrid.training.batches import batch_size_for
 from arxiv_hybrid.training.distributed import SINGLE, Group
@@ -330,19 +329,9 @@ def _build(
         params.vocab.title_length,
         params.vocab.abstract_length,
         multi_label=label_set.multi_label,
-        titles=_titles(label_set),
+        titles=label_set.titles(),
     )
     return model, config
-
-
-def _titles(label_set: LabelSet) -> dict[str, str]:
-    """The full names of classes: of a class's archive, or of its one or two categories."""
-    names = {
-        name: name_of(name) or ", ".join(map(name_of, parts[:2]))
-        for name, parts in label_set.categories.items()
-        if name_of(name) or len(parts) <= 2
-    }
-    return {name: title for name, title in names.items() if title}
 
 
 def report(classifier: Classifier, history: History) -> dict[str, Any]:
