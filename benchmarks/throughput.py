@@ -11,6 +11,8 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import arxiv_hybrid  # noqa: F401 (before torch: it says how long threads spin)
+
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as stages do, for both loops
 
 import numpy as np
