@@ -8,6 +8,8 @@ Both see the same batches on one thread; torch uses autograd and `torch.optim.SG
 import os
 from collections.abc import Iterator
 
+import arxiv_hybrid  # noqa: F401 (before torch: it says how long threads spin)
+
 if __name__ == "__main__":  # read when NumPy and torch are loaded
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 

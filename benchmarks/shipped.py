@@ -8,11 +8,16 @@ metrics/encoder.json has the scores of validation papers, with exact weights and
 Run it on an idle machine.
 """
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
+
+import arxiv_hybrid  # noqa: F401 (before torch: it says how long threads spin)
+
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as stages do
 
 import numpy as np
 import pandas as pd

@@ -23,6 +23,8 @@ from itertools import chain
 from multiprocessing import get_context
 from pathlib import Path
 
+import arxiv_hybrid  # noqa: F401 (before torch: it says how long threads spin)
+
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as stages do
 
 import numpy as np

@@ -124,12 +124,17 @@ def train(
 
 
 def untrained(
-    model: str, vocabulary: Vocabulary, device_config: DeviceConfig, *, classes: int = 4
+    model: str,
+    vocabulary: Vocabulary,
+    device_config: DeviceConfig,
+    *,
+    classes: int = 4,
+    **architecture: int,
 ) -> Classifier:
     """A new classifier, as fast as a trained one; with over four classes, a paper has several."""
     torch.manual_seed(0)
     arguments = {"vocab_size": len(vocabulary), "embed_dim": 300, "num_classes": classes,
-                 "dropout": 0.5}  # fmt: skip
+                 "dropout": 0.5, **architecture}  # fmt: skip
     config = ModelConfig(model, arguments, list(FOUR_CLASSES.names), TITLE_LENGTH, ABSTRACT_LENGTH)
     if classes > len(FOUR_CLASSES):
         names = [f"class {number}" for number in range(classes)]

@@ -8,6 +8,10 @@ from typing import Any, Literal, NamedTuple
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1] / "src"))  # use this repository's source
 
+from arxiv_hybrid.system.process import prepare_process  # noqa: E402
+
+prepare_process()
+
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 import torch  # noqa: E402

@@ -1,8 +1,14 @@
-"""From arXiv metadata to a trained, measured, explained paper classifier."""
+"""From arXiv metadata to a trained, measured, explained paper classifier.
+
+Import it before torch: it sets how long OpenMP's threads spin, which torch reads when it is loaded.
+If torch is imported first, everything works, but slowly while other programs use the cores.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+from arxiv_hybrid.system.runtime import limit_spinning
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -10,6 +16,8 @@ if TYPE_CHECKING:
     from arxiv_hybrid.inference.classifier import TextClassifier
 
 __version__ = "0.1.0"
+
+limit_spinning()  # here, because every stage, command, script and user of the library passes here
 
 
 def load(

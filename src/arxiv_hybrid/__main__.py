@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 from argparse import (
@@ -18,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 from arxiv_hybrid import __version__
 from arxiv_hybrid.paths import EXPLAINED, MODEL, NEXT_WORD_MODEL, PAPERS
 from arxiv_hybrid.system.errors import UserError
-from arxiv_hybrid.system.redaction import redact, redact_tracebacks
+from arxiv_hybrid.system.process import prepare_process
+from arxiv_hybrid.system.redaction import redact
 
 if TYPE_CHECKING:
     Commands = _SubParsersAction["_Parser"]
@@ -333,10 +335,12 @@ def _print_error(message: str) -> int:
 
 def command() -> int:
     """The entry point of the installed program `arxiv-hybrid`."""
-    redact_tracebacks()
+    prepare_process()
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end quietly when `| head` closes the pipe
-    return main()
+    status = main()
+    gc.freeze()  # no garbage collection at exit
+    return status
 
 
 if __name__ == "__main__":

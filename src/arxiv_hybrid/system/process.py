@@ -24,11 +24,8 @@ def prepare_process(*, beside_others: bool = False) -> None:
     gc.set_threshold(100_000, 50, 100)
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # fewer page faults in torch
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic results on a GPU
-    if beside_others:
-        # threads that spin while they wait slow both processes down tenfold
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        if jobs := queue_jobs():
-            os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // jobs)))
+    if beside_others and (jobs := queue_jobs()):
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // jobs)))
 
 
 def exit_past_stuck_threads(error: BaseException | None) -> None:
