@@ -6,11 +6,11 @@
 
 `six-fields` is a CSV with the columns Title, Abstract and label: the 300 newest papers of each of
 six fields. Fewer papers to learn from are a random part of its training and validation papers, more
-are older papers, which only train. The test papers stay the same. `balanced` and `natural` have every active category of arXiv, as the
-papers list them: at most about 1,000 papers of each, split by a hash of the id, or all papers,
-tested on the last month. v6 starts from the pre-trained model and is trained with the defaults.
-There, the pre-trained model also answers as it is; only calibration and thresholds are fitted on
-the validation papers.
+are older papers, which only train. The test papers stay the same. `balanced` and `natural` have
+every active category of arXiv, as the papers list them: at most about 1,000 papers of each, split
+by a hash of the id, or all papers, tested on the last month. v6 starts from the pre-trained model
+and is trained with the defaults. There, the pre-trained model also answers as it is; only
+calibration and thresholds are fitted on the validation papers.
 
 --pretrained: another model than the shipped one. It must not have read the papers: held_out.py
 writes them for `leave_out`. --minilm: an .npz of minilm.py with the papers of `six-fields`. Every
