@@ -11,7 +11,13 @@ import pytest
 from arxiv_hybrid.__main__ import main
 from arxiv_hybrid.commands import plots
 
-PIPELINE = "plots: [{loss: {}}, {F1 by class: {}}]\n"
+PIPELINE = """
+stages:
+  train: {plots: [{metrics/loss.csv: {}}, {metrics/more.csv: {}}]}
+  member: {plots: [{"metrics/${item.name}/loss.csv": {}}]}
+  evaluate: {}
+plots: [{loss: {}}, {F1 by class: {}}]
+"""
 DRAWN = """<div id="loss"></div><script>
 vegaEmbed("#loss", {"data": {"values": [{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.25}]},
   "mark": "line", "encoding": {"x": {"field": "epoch", "type": "quantitative"},
@@ -34,6 +40,9 @@ def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]
     monkeypatch.setattr(plots, "dvc", dvc)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "dvc.yaml").write_text(PIPELINE)
+    for member in ("a", "b"):
+        (tmp_path / f"metrics/{member}").mkdir(parents=True)
+        (tmp_path / f"metrics/{member}/loss.csv").touch()
     return given
 
 
@@ -51,7 +60,10 @@ def test_dvc_draws_the_plots_of_the_main_pipeline(
     assert main(["plots", *revisions]) == 0
     (command,) = commands
     assert command[: 2 + len(revisions)] == ["plots", "diff", *revisions]
-    assert command[command.index("--targets") + 1 :] == ["loss", "F1 by class"]
+    assert command[command.index("--targets") + 1 :] == [
+        "loss", "F1 by class", "metrics/loss.csv", "metrics/more.csv", "metrics/a/loss.csv",
+        "metrics/b/loss.csv",
+    ]  # fmt: skip
     assert f"<title>{title}</title>" in (tmp_path / "reports/plots.html").read_text()
 
 

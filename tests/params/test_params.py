@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,16 @@ def test_the_copies_that_tests_read_have_the_keys_of_the_pipelines(path: str) ->
 
     shipped, used = (yaml.safe_load((folder / path).read_text()) for folder in (DEFAULTS, ROOT))
     assert keys(used, shipped) == keys(shipped, used), f"copy the changed keys to {DEFAULTS / path}"
+
+
+def test_no_test_reads_what_a_run_of_the_user_changes() -> None:
+    """`make test` must pass whatever parameters and results the workspace holds."""
+    changed = re.compile(
+        r'ROOT\s*/\s*f?"(?:(?:pretraining/|examples/\w+/)?(?:params[.\w]*\.yaml|dvc\.lock|metrics\b)'
+        r"|params|reports|models|data/(?!README))"
+    )
+    for path in (ROOT / "tests").rglob("*.py"):
+        assert not changed.search(path.read_text(encoding="utf-8")), path
 
 
 def test_shipped_params_are_valid_and_the_documented_sweep_changes_something() -> None:

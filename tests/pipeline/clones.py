@@ -30,7 +30,7 @@ def environment() -> dict[str, str]:
 
 def sh(repo: Path, *command: str, ok: bool = True) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
-        command, cwd=repo, env=environment(), capture_output=True, text=True, timeout=300
+        command, cwd=repo, env=environment(), capture_output=True, text=True, timeout=900
     )
     if ok and done.returncode:
         pytest.fail(f"{' '.join(command)}: {done.returncode}\n{done.stdout}\n{done.stderr}")

@@ -167,6 +167,12 @@ def test_a_temporary_workspace_logs_to_the_repository(params_restored: Path) -> 
     assert (repo / "mlartifacts" / evaluate.info.run_id / "artifacts/confusion.png").exists()
 
 
+def test_the_summary_names_parameters_that_changed_since(params_restored: Path) -> None:
+    set_params(params_restored, {"seed": 4711})
+    summary = sh(params_restored, "python", "-m", "arxiv_hybrid", "summary").stdout
+    assert "warning: these scores belong to other parameters: seed 42 (now 4711)" in summary
+
+
 def test_what_a_partial_run_leaves_is_not_shown_as_its_own(params_restored: Path) -> None:
     repo = params_restored
     set_params(repo, {"dropout": 0.6, "tracking": {"enabled": False}})

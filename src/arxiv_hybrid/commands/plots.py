@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from argparse import Namespace
 from html import escape
@@ -20,6 +21,7 @@ _EMBED = """\
 const actions = {export: true, source: false, compiled: false, editor: false};
 window.vegaEmbed = (element, plot) => vegaEmbed(element, plot, {actions});
 """
+_ITEM = re.compile(r"\$\{[^}]*\}")  # in the name of a table: each item of a stage has one
 _PIPELINE = Path("dvc.yaml")
 _TEMPLATE = """\
 <!DOCTYPE html>
@@ -79,7 +81,19 @@ def _template(revisions: list[str]) -> str:
 
 
 def _names() -> list[str]:
-    """The plots of the main pipeline, in the order of dvc.yaml."""
+    """The plots of the main pipeline by name, and its tables that have plots of their own."""
     require(_PIPELINE)
-    plots = yaml.safe_load(_PIPELINE.read_text(encoding="utf-8"))["plots"]
-    return [name for plot in plots for name in plot]
+    pipeline = yaml.safe_load(_PIPELINE.read_text(encoding="utf-8"))
+    tables = [
+        name
+        for stage in pipeline["stages"].values()
+        for plot in stage.get("plots", [])
+        for name in plot
+    ]
+    found = (
+        sorted(Path().glob(_ITEM.sub("*", name))) if "$" in name else [name] for name in tables
+    )
+    return [
+        *(name for plot in pipeline["plots"] for name in plot),
+        *(str(name) for names in found for name in names),
+    ]
