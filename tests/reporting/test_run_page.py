@@ -36,7 +36,7 @@ from arxiv_hybrid.evaluation.report import (
     scores,
 )
 from arxiv_hybrid.params import Params
-from arxiv_hybrid.reporting.changes import UNKNOWN_CHANGES, changes
+from arxiv_hybrid.reporting.changes import UNKNOWN_CHANGES, Changes, changes
 from arxiv_hybrid.reporting.charts import Chart, _ticks
 from arxiv_hybrid.reporting.run_metrics import Metrics, RunMetrics
 from arxiv_hybrid.reporting.run_page import LastRun, run_page
@@ -375,6 +375,10 @@ def test_scores_of_other_parameters_are_marked(tiny_params: Params) -> None:
     assert "Warning: these scores belong to other parameters: fetch.path a (now &lt;b&gt;)" in page
     assert page.index("Warning:") < page.index('id="data"')
     assert "git could not tell" in page
+    others = Changes("abc first", [("accuracy", 0.8, 0.9)], [], same_papers=False)
+    warning = "these scores do not compare two models"
+    assert warning in checked(run_page(replace(run, changes=others)))
+    assert warning not in run_page(replace(run, changes=replace(others, same_papers=True)))
 
 
 @pytest.mark.parametrize("count", [5, 60])
