@@ -36,7 +36,7 @@ from arxiv_hybrid.evaluation.report import (
     scores,
 )
 from arxiv_hybrid.params import Params
-from arxiv_hybrid.reporting.changes import UNKNOWN_CHANGES, changes
+from arxiv_hybrid.reporting.changes import UNKNOWN_CHANGES, Changes, changes
 from arxiv_hybrid.reporting.charts import Chart, _ticks
 from arxiv_hybrid.reporting.run_metrics import Metrics, RunMetrics
 from arxiv_hybrid.reporting.run_page import LastRun, run_page
@@ -319,6 +319,52 @@ def test_what_is_of_another_run_is_not_shown(
     assert line.startswith(f"{stage}: not of this run: <x> has")
 
 
+MEASURE = """<!doctype html><body>
+<iframe id=f style="border:0;width:{width}px;height:900px" src="page.html"></iframe><pre id=o></pre>
+<script>f.onload = () => {{
+  const lines = [], page = f.contentDocument
+  for (const box of page.querySelectorAll('.wide:not(:has(.matrix))'))
+    if (box.scrollWidth > box.clientWidth + 1)
+      lines.push('lost ' + box.textContent.trim().slice(0, 20))
+  for (const bar of page.querySelectorAll('td.bar div')) {{
+    const share = 100 * bar.children[0].offsetWidth / bar.offsetWidth
+    lines.push('bar ' + share.toFixed(1) + ' ' + parseFloat(bar.children[0].style.width))
+  }}
+  o.textContent = lines.join('\\n')
+}}</script>"""
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="Chromium is not installed")
+@pytest.mark.parametrize(("width", "several"), [(390, False), (390, True), (1280, False)])
+def test_a_narrow_window_loses_no_column_and_keeps_the_bars(
+    tiny_params: Params, width: int, several: bool, tmp_path: Path
+) -> None:
+    if several:
+        listed, p = several_classes()
+        predictions = at(0.5, p)
+    else:
+        labels, p = one_class()
+        listed, predictions = np.eye(3, dtype=bool)[labels], Predictions(p)
+    classes = label_set(p.shape[1], multi_label=several)
+    run = last_run(papers_listing(listed), classes, predictions, predictions, tiny_params)
+    (tmp_path / "page.html").write_text(run_page(run), encoding="utf-8")
+    (tmp_path / "measure.html").write_text(MEASURE.format(width=width))
+    done = subprocess.run(
+        ["chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--dump-dom",
+         "--allow-file-access-from-files", "--virtual-time-budget=3000",
+         f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width + 20},900",
+         (tmp_path / "measure.html").as_uri()],
+        capture_output=True, text=True, check=True, timeout=120,
+    )  # fmt: skip
+    (measured,) = re.findall(r'<pre id="o">([^<]*)</pre>', done.stdout)
+    lines = measured.splitlines()
+    assert not [line for line in lines if line.startswith("lost")]
+    bars = [line.split()[1:] for line in lines]
+    assert len(bars) == 4, "majority class, linear model, this model, ensemble"
+    for shown, expected in bars:
+        assert float(shown) == pytest.approx(float(expected), abs=1.5)
+
+
 def test_scores_of_other_parameters_are_marked(tiny_params: Params) -> None:
     labels, p = one_class()
     papers = papers_listing(np.eye(3, dtype=bool)[labels])
@@ -329,6 +375,10 @@ def test_scores_of_other_parameters_are_marked(tiny_params: Params) -> None:
     assert "Warning: these scores belong to other parameters: fetch.path a (now &lt;b&gt;)" in page
     assert page.index("Warning:") < page.index('id="data"')
     assert "git could not tell" in page
+    others = Changes("abc first", [("accuracy", 0.8, 0.9)], [], same_papers=False)
+    warning = "these scores do not compare two models"
+    assert warning in checked(run_page(replace(run, changes=others)))
+    assert warning not in run_page(replace(run, changes=replace(others, same_papers=True)))
 
 
 @pytest.mark.parametrize("count", [5, 60])

@@ -19,8 +19,16 @@ import pytest
 
 from arxiv_hybrid.params import Params
 from arxiv_hybrid.system.errors import UserError
-from arxiv_hybrid.tracking import budget, find_model_to_serve, registry, track, training_seconds
+from arxiv_hybrid.tracking import (
+    Run,
+    budget,
+    find_model_to_serve,
+    registry,
+    track,
+    training_seconds,
+)
 from arxiv_hybrid.tracking.budget import Budget
+from arxiv_hybrid.tracking.parent import Parent
 from arxiv_hybrid.tracking.worker import Worker, within
 
 pytestmark = pytest.mark.usefixtures("outside_settings_unset")
@@ -280,6 +288,26 @@ def test_a_local_database_that_answers_costs_nothing(tmp_path: Path) -> None:
     assert Budget(tmp_path / "waits.json", local=True).left == TOTAL
     local.exhaust()
     assert Budget(tmp_path / "waits.json", local=True).left == 0
+
+
+def test_a_parent_run_that_hangs_costs_no_more_than_the_budget(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    released, limited = threading.Event(), Budget(None)
+    limited.left = 0.2
+
+    def hang() -> Parent:
+        released.wait(60)
+        raise AssertionError
+
+    run = Run(object(), limited)
+    run.join(hang, {})
+    assert run.active, "the stage starts without it"
+    run.end("FINISHED")
+    released.set()
+    assert not run.active
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: MLflow stopped logging this run: no answer within 0.2 s")
 
 
 def test_a_failed_call_ends_the_calls_after_it() -> None:

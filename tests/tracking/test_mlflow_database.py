@@ -38,10 +38,11 @@ def client_of(root: Path) -> Any:
     return mlflow.MlflowClient(sqlite_uri(root / "mlflow.db"))
 
 
-def runs_of(root: Path) -> list[Any]:
-    """The runs, the newest first."""
+def runs_of(root: Path, *, parents: bool = False) -> list[Any]:
+    """The runs of stages, or their parents, the newest first."""
     client = client_of(root)
-    return list(client.search_runs([client.get_experiment_by_name("arxiv-hybrid").experiment_id]))
+    runs = client.search_runs([client.get_experiment_by_name("arxiv-hybrid").experiment_id])
+    return [run for run in runs if (run.data.tags.get("stage") == "pipeline") == parents]
 
 
 def notes_of(root: Path) -> list[str]:
@@ -156,8 +157,12 @@ def test_no_secret_of_params_or_environment_is_logged(
     monkeypatch.setenv("DVC_EXP_NAME", "at-http://me:hunter2@host")
     monkeypatch.setenv("SOME_TOKEN", "sesame")
     fetch = tiny_params.fetch.model_copy(update={"path": "https://me:hunter2@host/x?token=sesame"})
+    (root / "params.yaml").write_text(f"fetch: {{path: '{fetch.path}', source: csv}}")
     log_note(tiny_params.model_copy(update={"fetch": fetch}), root)
-    run = runs_of(root)[0]
-    assert run.data.params["fetch.path"] == "https://***@host/x?token=***"
-    assert "hunter2" not in str(run.to_dictionary())
-    assert "sesame" not in str(run.to_dictionary())
+    parent = runs_of(root, parents=True)[0]
+    for run in (runs_of(root)[0], parent):
+        assert run.data.params["fetch.path"] == "https://***@host/x?token=***"
+        assert "hunter2" not in str(run.to_dictionary())
+        assert "sesame" not in str(run.to_dictionary())
+    kept = next((root / "mlartifacts" / parent.info.run_id).rglob("params.yaml")).read_text()
+    assert "https://***@host/x?token=***" in kept

@@ -29,7 +29,8 @@ def run(options: Namespace) -> None:
     if "audit" in metrics.absent:
         del places["data audit"]
     if metrics.absent:
-        places["plots"] += f" (also of another run: {', '.join(metrics.absent)})"
+        for name in ("metrics", "plots"):
+            places[name] += f"; those of {', '.join(metrics.absent)} are not of this run"
     classes = read_class_rows(REPORTS / "classes.csv")
     print(summary_table(metrics.current, classes, places, metrics.remarks()))
     if line := outdated(Path.cwd(), load(PARAMS), metrics.absent):
