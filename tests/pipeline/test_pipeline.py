@@ -115,7 +115,7 @@ def test_git_sees_metrics_and_no_data(repo: Path) -> None:
 def test_one_run_for_each_training_evaluation_and_ensemble(repo: Path) -> None:
     logged = runs(repo)
     stages = sorted(run.data.tags["stage"] for run in logged if "DVC_EXP_NAME" not in run.data.tags)
-    assert stages == ["ensemble", "evaluate", "train", "train"]
+    assert stages == ["baseline", "ensemble", "evaluate", "train", "train"]
     main = next(r for r in logged if r.data.tags.get("member") == "main")
     evaluate = next(r for r in logged if r.data.tags["stage"] == "evaluate")
     assert evaluate.data.tags["model.digest"] == main.data.tags["model.digest"]

@@ -6,9 +6,9 @@ from argparse import Namespace
 from pathlib import Path
 
 from arxiv_hybrid.evaluation.classes import read_class_rows
-from arxiv_hybrid.evaluation.summary import summary_table
+from arxiv_hybrid.evaluation.summary import if_baseline_wins, summary_table
 from arxiv_hybrid.params import load
-from arxiv_hybrid.paths import METRICS, MODEL, PARAMS, REPORTS, repository_root
+from arxiv_hybrid.paths import BASELINE, METRICS, MODEL, PARAMS, REPORTS, repository_root
 from arxiv_hybrid.reporting.outdated import outdated
 from arxiv_hybrid.system.files import read_json
 from arxiv_hybrid.tracking.store import DATABASE
@@ -30,5 +30,7 @@ def run(options: Namespace) -> None:
     metrics = {name: read_json(METRICS / f"{name}.json") for name in METRICS_SHOWN}
     classes = read_class_rows(REPORTS / "classes.csv")
     print(summary_table(metrics, classes, places))
+    for hint in if_baseline_wins(metrics["evaluate"], str(BASELINE)):
+        print(hint)
     if line := outdated(Path.cwd(), load(PARAMS)):
         print(f"warning: {line}")
