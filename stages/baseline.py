@@ -1,5 +1,7 @@
 """Fit TF-IDF and a linear model on the same split."""
 
+from pathlib import Path
+
 from _stage import prepare, run
 
 prepare()
@@ -10,10 +12,19 @@ from arxiv_hybrid.evaluation.linear import fit_linear, saved_model
 from arxiv_hybrid.evaluation.measures import headline, shown_measures
 from arxiv_hybrid.evaluation.predictions import Predictions
 from arxiv_hybrid.evaluation.report import majority_scores, scores
+from arxiv_hybrid.inference.model_folder import digest
 from arxiv_hybrid.inference.thresholds import fit_thresholds
 from arxiv_hybrid.params import Params
-from arxiv_hybrid.paths import BASELINE, LABELS, METRICS, SPLIT_NAMES, SPLITS
+from arxiv_hybrid.paths import (
+    BASELINE,
+    LABELS,
+    METRICS,
+    SPLIT_NAMES,
+    SPLITS,
+    repository_root,
+)
 from arxiv_hybrid.system.files import read_parquet, write_csv, write_json
+from arxiv_hybrid.tracking import track
 from arxiv_hybrid.training.provenance import origin_of
 
 
@@ -44,6 +55,11 @@ def main(params: Params) -> None:
     files = [SPLITS / f"{name}.parquet" for name in SPLIT_NAMES]
     write_json(METRICS / "baseline.json", without_many(content), computed_from=files)
     write_csv(BASELINE / "classes.csv", class_rows(content["per_class"]))
+    with track("baseline", params, root=repository_root(), workspace=Path.cwd()) as mlrun:
+        mlrun.tags({"model.digest": digest(BASELINE)})
+        mlrun.metrics(without_many(content))
+        if params.tracking.log_model:
+            mlrun.model(BASELINE, names, multi_label=label_set.multi_label)
     print(f"TF-IDF + linear: {headline(report['test'])} on test (C={result.c})")
 
 

@@ -15,7 +15,7 @@ from arxiv_hybrid.evaluation.measures import main_measure
 from arxiv_hybrid.evaluation.predict import predict
 from arxiv_hybrid.evaluation.predictions import Predictions
 from arxiv_hybrid.evaluation.report import full_report
-from arxiv_hybrid.evaluation.summary import evaluation_line
+from arxiv_hybrid.evaluation.summary import evaluation_line, if_baseline_wins
 from arxiv_hybrid.evaluation.tables import full_tables, plot_tables
 from arxiv_hybrid.inference import checkpoint
 from arxiv_hybrid.params import Params
@@ -69,7 +69,7 @@ def main(params: Params) -> None:
             measured_on = labelled_digest(test.assign(label=labels))
             result = mlrun.register(register_as, digest, main_measure(report), measured_on)
             print(result or f"not registered as {register_as}: MLflow does not log this run")
-    print(evaluation_line(report))
+    print(evaluation_line(report), *if_baseline_wins(report, str(BASELINE)), sep="\n")
 
 
 if __name__ == "__main__":

@@ -58,19 +58,25 @@ def text_of(name: str) -> str:
     return (ROOT / name).read_text(encoding="utf-8")
 
 
-def others() -> list[str]:
-    """All installed modules that are neither those of `dependencies` nor needed by them."""
-    installed, waiting = set[str](), dependencies()
+def extra(name: str) -> list[str]:
+    """The packages of an extra in pyproject.toml."""
+    (listed,) = re.findall(rf"^{name} = \[(.*)\]$", text_of("pyproject.toml"), re.M)
+    return re.findall(r'"([\w-]+)', listed)
+
+
+def others(required: list[str]) -> list[str]:
+    """All installed modules that are neither of the required packages nor needed by them."""
+    installed, waiting = set[str](), [*required]
     while waiting:
         name = canonical(waiting.pop())
         if name in installed:
             continue
         installed.add(name)
         try:
-            required = distribution(name).requires or []
+            needed = distribution(name).requires or []
         except ModuleNotFoundError:
             continue  # of another platform
-        parts = [line.partition(";") for line in required]
+        parts = [line.partition(";") for line in needed]
         waiting += [re.split(r"[^\w.-]", each[0])[0] for each in parts if "extra" not in each[2]]
     return [
         module
@@ -91,7 +97,7 @@ def run(code: str, missing: list[str], *arguments: str, folder: Path) -> str:
 
 
 def test_five_packages_are_enough_to_predict(tmp_path: Path) -> None:
-    missing = others()
+    missing = others(dependencies())
     wanted = {"sklearn", "scipy", "pyarrow", "pydantic", "yaml", "pandera", "shtab", "psutil"}
     assert wanted <= {*missing, *(name for name in wanted if find_spec(name) is None)}
     assert not {"torch", "numpy", "pandas", "safetensors"} & {*missing}
@@ -105,6 +111,17 @@ def test_five_packages_are_enough_to_predict(tmp_path: Path) -> None:
     assert answers["shipped"] == "cs.CL"
     assert answers["linear"] in ("cs.CL", "cs.CV")
     assert len(pd.read_csv(tmp_path / "out.csv")) == 2
+
+
+def test_the_extra_of_training_is_enough_to_train(tmp_path: Path) -> None:
+    code = """
+import arxiv_hybrid.training.classifier, arxiv_hybrid.evaluation.linear, arxiv_hybrid.data.splits
+import arxiv_hybrid.data.labels, arxiv_hybrid.evaluation.report, arxiv_hybrid.params.recipes
+print("imported")
+"""
+    missing = others([*dependencies(), *extra("train"), "packaging"])  # safetensors[torch]'s
+    assert "mlflow" in missing
+    assert run(code, missing, folder=tmp_path) == "imported"
 
 
 def test_importing_the_package_loads_nothing(tmp_path: Path) -> None:

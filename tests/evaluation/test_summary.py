@@ -13,7 +13,12 @@ from arxiv_hybrid.evaluation.classes import class_rows
 from arxiv_hybrid.evaluation.measures import headline, main_measure, p_value_text
 from arxiv_hybrid.evaluation.predictions import Predictions
 from arxiv_hybrid.evaluation.report import full_report, majority_scores
-from arxiv_hybrid.evaluation.summary import against_baseline, evaluation_line, summary_table
+from arxiv_hybrid.evaluation.summary import (
+    against_baseline,
+    evaluation_line,
+    if_baseline_wins,
+    summary_table,
+)
 from arxiv_hybrid.params import Params
 from arxiv_hybrid.reporting.run_metrics import RunMetrics
 
@@ -163,3 +168,20 @@ def test_what_is_of_another_run_is_named_and_not_shown(
         assert words not in head
     for stage in absent:
         assert f"{stage}: not of this run: there is none yet; run `dvc repro {stage}`" in text
+
+
+@pytest.mark.parametrize("classes", [0, 3])
+@pytest.mark.parametrize(("gain", "lines"), [(-0.01, 1), (0.0, 0), (0.02, 0)])
+def test_a_baseline_that_wins_says_how_to_use_it(
+    gain: float, lines: int, classes: int, report: dict[str, Any], tiny_params: Params
+) -> None:
+    if classes:
+        report = several(tiny_params, classes)
+    compared = report["against_baseline"]
+    first = compared if "gain" in compared else next(
+        part for part in compared.values() if isinstance(part, dict)
+    )  # fmt: skip
+    first["gain"] = gain
+    told = if_baseline_wins(report, "models/baseline")
+    assert len(told) == lines
+    assert all("scores higher: predict --model models/baseline" in line for line in told)

@@ -118,9 +118,9 @@ def wait_for_queue(project: Path) -> None:
 
 
 def test_the_python_of_the_docs(project: Path) -> None:
-    pages = ("README.md", "docs/tracking.md")
+    pages = ("README.md", "docs/own-data.md", "docs/tracking.md")
     examples = [block for block in BLOCKS if block.page in pages and block.kind == "python"]
-    assert len(examples) == 2
+    assert len(examples) == 3
     for block in examples:
         sh(project, "python", "-c", block.text)
 

@@ -115,10 +115,10 @@ def test_git_sees_metrics_and_no_data(repo: Path) -> None:
 def test_one_run_for_each_training_evaluation_and_ensemble(repo: Path) -> None:
     logged = [run for run in runs(repo) if "DVC_EXP_NAME" not in run.data.tags]
     stages = sorted(run.data.tags["stage"] for run in logged)
-    assert stages == ["ensemble", "evaluate", "pipeline", "train", "train"]
+    assert stages == ["baseline", "ensemble", "evaluate", "pipeline", "train", "train"]
     parent = next(run for run in logged if run.data.tags["stage"] == "pipeline")
     parents = [run.data.tags.get("mlflow.parentRunId") for run in logged if run is not parent]
-    assert parents == [parent.info.run_id] * 4
+    assert parents == [parent.info.run_id] * 5
     scores = json.loads((repo / "metrics/ensemble.json").read_text())
     assert parent.data.metrics["ensemble.accuracy"] == pytest.approx(scores["accuracy"], abs=1e-6)
     main = next(r for r in logged if r.data.tags.get("member") == "main")

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from linear_models import linear_model
 
 from arxiv_hybrid.inference import checkpoint
 from arxiv_hybrid.inference.checkpoint import Classifier
@@ -116,6 +117,26 @@ def test_a_model_of_several_labels_says_them(
         "DataType.string", "DataType.string", "DataType.boolean",
     ]  # fmt: skip
     assert set(answer["categories"]) <= {"a;b", "b;a"}
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_a_linear_model_is_served_like_a_network(
+    multi_label: bool, tiny_params: Params, held_out: pd.DataFrame, tmp_path: Path
+) -> None:
+    import mlflow
+
+    model = linear_model(multi_label=multi_label)
+    model.save(tmp_path / "model")
+    with track("baseline", tiny_params, root=tmp_path, workspace=tmp_path) as run:
+        run.model(tmp_path / "model", model.config.classes, multi_label=multi_label)
+        assert run.active
+    (description,) = (tmp_path / "mlartifacts").rglob("MLmodel")
+    served = mlflow.pyfunc.load_model(str(description.parent))
+    answer = served.predict(held_out)
+    pd.testing.assert_frame_equal(answer, model.classify(held_out))
+    assert served.metadata.signature.outputs.input_names() == model.columns
+    assert not list(description.parent.rglob("*.pkl"))
 
 
 @pytest.mark.filterwarnings("default")

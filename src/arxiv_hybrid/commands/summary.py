@@ -6,9 +6,9 @@ from argparse import Namespace
 from pathlib import Path
 
 from arxiv_hybrid.evaluation.classes import read_class_rows
-from arxiv_hybrid.evaluation.summary import summary_table
+from arxiv_hybrid.evaluation.summary import if_baseline_wins, summary_table
 from arxiv_hybrid.params import load
-from arxiv_hybrid.paths import METRICS, MODEL, PARAMS, REPORTS, repository_root
+from arxiv_hybrid.paths import BASELINE, METRICS, MODEL, PARAMS, REPORTS, repository_root
 from arxiv_hybrid.reporting.outdated import outdated
 from arxiv_hybrid.reporting.run_metrics import read_run
 from arxiv_hybrid.tracking.store import DATABASE
@@ -33,5 +33,7 @@ def run(options: Namespace) -> None:
             places[name] += f"; those of {', '.join(metrics.absent)} are not of this run"
     classes = read_class_rows(REPORTS / "classes.csv")
     print(summary_table(metrics.current, classes, places, metrics.remarks()))
+    for hint in if_baseline_wins(metrics.current["evaluate"], str(BASELINE)):
+        print(hint)
     if line := outdated(Path.cwd(), load(PARAMS), metrics.absent):
         print(f"warning: {line}")

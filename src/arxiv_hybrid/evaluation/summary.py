@@ -79,6 +79,16 @@ def against_baseline(report: dict[str, Any]) -> str:
     )
 
 
+def if_baseline_wins(report: dict[str, Any], folder: str) -> list[str]:
+    """A line on how to use the linear model in `folder` if it scores higher; else no line."""
+    if next(iter(gains(report).values()))["gain"] >= 0:
+        return []
+    return [
+        f"the baseline scores higher: predict --model {folder} answers with it, and "
+        f"serve --model {folder} serves it"
+    ]
+
+
 def _summary_rows(
     metrics: dict[str, dict[str, Any]],
 ) -> list[tuple[str, dict[str, float], str]]:

@@ -37,12 +37,11 @@ from arxiv_hybrid.inference.model_config import (
     WORDS,
     ModelConfig,
 )
-from arxiv_hybrid.inference.model_folder import read_model, write_model
+from arxiv_hybrid.inference.model_folder import digest, read_model, write_model
 from arxiv_hybrid.inference.origin import Origin
 from arxiv_hybrid.inference.predict import predict
 from arxiv_hybrid.models import registry
 from arxiv_hybrid.models.base import PaperClassifier
-from arxiv_hybrid.system import digests
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.files import lines_of, require
 from arxiv_hybrid.text.tokenize import tokenize
@@ -275,9 +274,3 @@ def _check_shapes(model: PaperClassifier, tensors: dict[str, Tensor]) -> None:
     for name, value in tensors.items():
         if (value.shape, value.dtype) != (expected[name].shape, expected[name].dtype):
             raise ValueError(f"{name} has the shape {tuple(value.shape)} of {value.dtype}")
-
-
-def digest(folder: Path) -> str:
-    """The first 16 hex digits of the weights' SHA-256, which identify a model in MLflow."""
-    require(folder / WEIGHTS)
-    return digests.of_file(folder / WEIGHTS)[:16]

@@ -7,7 +7,8 @@ from typing import Any
 
 from arxiv_hybrid.inference.model_config import CONFIG, FAMILIARITY, ORIGIN, PAPERS, WEIGHTS, WORDS
 from arxiv_hybrid.inference.origin import Origin
-from arxiv_hybrid.system.files import read_bound, write_bytes, write_json
+from arxiv_hybrid.system import digests
+from arxiv_hybrid.system.files import read_bound, require, write_bytes, write_json
 
 
 def write_model(
@@ -35,3 +36,9 @@ def read_model(folder: Path) -> tuple[dict[str, Any], dict[str, bytes], Origin |
     config, files = read_bound(folder / CONFIG, (WEIGHTS, WORDS), (FAMILIARITY, PAPERS))
     origin = Origin.from_json(config.pop(ORIGIN)) if ORIGIN in config else None
     return config, files, origin
+
+
+def digest(folder: Path) -> str:
+    """The first 16 hex digits of the weights' SHA-256, which identify a model in MLflow."""
+    require(folder / WEIGHTS)
+    return digests.of_file(folder / WEIGHTS)[:16]
