@@ -16,6 +16,7 @@ from arxiv_hybrid.inference.pretrained import Pretrained
 from arxiv_hybrid.models.pooled import PooledCNN
 from arxiv_hybrid.ops import known_token_counts
 from arxiv_hybrid.system.errors import UserError
+from arxiv_hybrid.system.ticker import Progress
 from arxiv_hybrid.training.batches import random_rows
 from arxiv_hybrid.training.losses import Loss
 
@@ -68,7 +69,8 @@ def fit_head(
     weight = features.new_zeros(model.head.out_features, features.shape[1])
     bias = features.new_zeros(model.head.out_features)
     best, chosen = float("inf"), (weight, bias)
-    for penalty in PENALTIES:  # from strong to weak: each starts from the one before
+    # from strong to weak: each starts from the one before
+    for penalty in Progress(PENALTIES, "first weights of the head", unit="fits"):
         weight, bias = _regression(features, papers.labels, loss, penalty, weight, bias)
         val_loss = float(loss(held_out @ weight.T + bias, val.labels))
         if val_loss < best:
