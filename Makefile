@@ -18,10 +18,26 @@ $(VENV)/installed: VENV_OPTIONS = --clear
 $(info $(VENV) was made in another folder; it is built again)
 endif
 
+# what pip does: a line that is rewritten in a terminal, few lines in a log; ends with pip's status
+define SHOW_PIP
+/^Collecting / { now = "package " ++packages ": " $$2 }
+/^ *Downloading .*[0-9][0-9]\.[0-9] MB/ { now = "downloading " $$2 " " $$3 " " $$4; large = 1 }
+/^Installing / { now = "unpacking " packages " packages"; large = 1 }
+/^pip ended with / { if (terminal) printf "\r\033[K"; exit $$4 }
+now {
+	if (terminal) printf "\r\033[K  %s", now
+	else if (large || packages % 25 == 1) print "  " now
+	fflush(); now = ""; large = 0
+}
+endef
+export SHOW_PIP
+
 $(VENV)/installed: requirements.txt pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is required, this is " + sys.version.split()[0] if sys.version_info < (3, 10) else 0)'
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is required, this is " + sys.version.split()[0] if sys.version_info < (3, 10) else 0)'
 	$(PYTHON) -m venv $(VENV_OPTIONS) $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@echo 'Installing requirements.txt and what it needs: 150 packages, 2 GB or more, a few minutes'
+	@{ $(BIN)/python -m pip install --progress-bar off --disable-pip-version-check -r requirements.txt; \
+	  echo "pip ended with $$?"; } | awk -v terminal="$$(test -t 2 && echo yes)" "$$SHOW_PIP"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	@pwd -P > $@
 

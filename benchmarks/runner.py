@@ -21,6 +21,7 @@ from filelock import FileLock
 
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.files import user_file, write_csv, write_text
+from arxiv_hybrid.system.ticker import pulse
 
 ROOT = Path(__file__).resolve().parents[1]
 STOPPED = "stopped; run the same command again to continue"
@@ -88,10 +89,11 @@ class Speed(NamedTuple):
 def print_speeds(speeds: Iterable[Speed], title: str = "") -> None:
     """Report each measurement on stderr at once, then print the table of all."""
     rows = []
-    for speed in speeds:
-        print(f"  {speed.what}: {speed.measured}", file=sys.stderr, flush=True)
-        ratio = "" if speed.ratio is None else f"{speed.ratio:.1f}"
-        rows.append([speed.what, speed.measured, speed.reference, ratio, speed.aim])
+    with pulse("measuring", first=10, quiet=sys.stderr.isatty()):
+        for speed in speeds:
+            print(f"  {speed.what}: {speed.measured}", file=sys.stderr, flush=True)
+            ratio = "" if speed.ratio is None else f"{speed.ratio:.1f}"
+            rows.append([speed.what, speed.measured, speed.reference, ratio, speed.aim])
     table = markdown(["what", "measured", "reference", "ratio", "aim"], rows)
     print(*filter(None, (title, table)), sep="\n\n")
 

@@ -45,6 +45,7 @@ from arxiv_hybrid.inference.predict import predict
 from arxiv_hybrid.models import ReferenceV1
 from arxiv_hybrid.system.errors import exit_on_user_error
 from arxiv_hybrid.system.runtime import cores, keep_freed_memory
+from arxiv_hybrid.system.ticker import pulse
 from arxiv_hybrid.text.tokenize import tokenize
 from arxiv_hybrid.text.vocabulary import Vocabulary
 
@@ -179,7 +180,7 @@ def run(folder: Path, *command: str) -> tuple[float, float]:
 
     Linux counts this process's own peak, too: measure the part `stages` alone.
     """
-    with tempfile.TemporaryFile("w+") as log:
+    with tempfile.TemporaryFile("w+") as log, pulse(" ".join(command[-2:])[:60]):
         with Stopwatch() as watch:
             process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
             _, process.returncode, usage = os.wait4(process.pid, 0)
@@ -272,6 +273,12 @@ def stages(options: Namespace) -> Iterator[Speed]:
             yield Speed(f"all papers of the dump: {command}", measured, aim="2 GB")
 
 
+def measured(name: str, options: Namespace) -> Iterator[Speed]:
+    """One part, announced."""
+    print(f"{name}:", file=sys.stderr, flush=True)
+    yield from PARTS[name](options)
+
+
 def hardware() -> str:
     """This machine in one line."""
     info, name = Path("/proc/cpuinfo"), platform.processor() or platform.machine()
@@ -303,5 +310,5 @@ if __name__ == "__main__":
     given = parser.parse_args()
     keep_freed_memory()
     with exit_on_user_error("stopped"):
-        parts = [PARTS[name](given) for name in select(given.only, list(PARTS), "only")]
+        parts = [measured(name, given) for name in select(given.only, list(PARTS), "only")]
         print_speeds(chain(*parts), hardware())

@@ -62,6 +62,7 @@ from arxiv_hybrid.inference.devices import choose_device
 from arxiv_hybrid.models import ReferenceV1
 from arxiv_hybrid.params import Params
 from arxiv_hybrid.system.runtime import cores
+from arxiv_hybrid.system.ticker import pulse
 from arxiv_hybrid.text.tokenize import tokenize_all
 from arxiv_hybrid.text.vocabulary import Vocabulary
 from arxiv_hybrid.training.classifier import trainer_config
@@ -233,7 +234,7 @@ def measure_busy(run: Busy) -> dict[str, object]:
     kept = {name: value for name, value in os.environ.items() if name not in names}
     first, changes = POLICIES[run.policy]
     command = [sys.executable, "-c", CHILD.format(first=first), run.work, str(run.seconds)]
-    with busy_neighbours(run.neighbours):
+    with busy_neighbours(run.neighbours), pulse("measuring"):
         done = subprocess.run(
             command, cwd=ROOT, env={**kept, **changes}, stdout=subprocess.PIPE, text=True,
             check=True,

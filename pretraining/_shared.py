@@ -18,11 +18,12 @@ UNFINISHED = HERE.parent / "checkpoints/pretraining"  # not an output, which DVC
 
 
 def prepare() -> None:
-    """Set up the process. A stage calls this before its imports: torch reads settings once."""
+    """Set up the process and print what the stage does; see `stages/_stage.py`."""
     sys.path.insert(0, str(HERE.parent / "src"))
-    from arxiv_hybrid.system.process import prepare_process
+    from arxiv_hybrid.system.process import prepare_process, print_heading
 
     prepare_process()
+    print_heading()
 
 
 def root() -> Path:

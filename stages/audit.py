@@ -1,4 +1,4 @@
-"""Measure label noise, the oracle ceiling and leakage between splits."""
+"""Measure label noise, the highest possible accuracy, and leakage between splits."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Add EDA variants of some training abstracts."""
+"""Add altered copies of some training abstracts (EDA)."""
 
 from _stage import prepare, run
 

@@ -1,4 +1,4 @@
-"""Fit TF-IDF and a linear model on the same split."""
+"""Fit the linear baseline, TF-IDF and logistic regression, to the same papers."""
 
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from arxiv_hybrid.paths import (
     repository_root,
 )
 from arxiv_hybrid.system.files import read_parquet, write_csv, write_json
+from arxiv_hybrid.system.ticker import pulse
 from arxiv_hybrid.tracking import track
 from arxiv_hybrid.training.provenance import origin_of
 
@@ -32,7 +33,8 @@ def main(params: Params) -> None:
     train, val, test = (read_parquet(SPLITS / f"{name}.parquet") for name in SPLIT_NAMES)
     label_set = LabelSet.read(LABELS)
     names, thresholds = list(label_set.names), None
-    result = fit_linear(train, val, test, label_set)
+    with pulse("TF-IDF and logistic regression"):
+        result = fit_linear(train, val, test, label_set)
     if label_set.multi_label:
         listed, per_class = multi_hot(val["labels"], len(names)), params.thresholds == "per_class"
         thresholds = fit_thresholds(listed, result.val, per_class=per_class).round(6)

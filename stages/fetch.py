@@ -1,4 +1,4 @@
-"""Fetch papers from the source in fetch.source."""
+"""Fetch the papers: from arXiv, a file, or the generator of synthetic ones."""
 
 from _stage import prepare, run
 

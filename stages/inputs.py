@@ -1,4 +1,4 @@
-"""Record digests of the files that params.yaml names.
+"""Record digests of the files that params.yaml names, to notice when one changes.
 
 DVC then notices a change in one of them, also outside the repository.
 """

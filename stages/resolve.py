@@ -1,4 +1,4 @@
-"""Write the parameter values in force, with every auto replaced."""
+"""Write the values of all parameters: each auto gets that of the recipe."""
 
 from _stage import prepare, run
 

@@ -1,4 +1,4 @@
-"""Train the main model, or with `--member NAME` one of the ensemble; torchrun may start it."""
+"""Train a model on the training papers; the best epoch on validation papers is kept."""
 
 from argparse import ArgumentParser
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Build the vocabulary from training papers and its embedding matrix."""
+"""Collect the words of the training papers, and a vector for each."""
 
 from _stage import prepare, run
 

@@ -13,19 +13,19 @@ os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import pandas as pd  # noqa: E402
 import yaml  # noqa: E402
-from tqdm import tqdm  # noqa: E402
 
 from arxiv_hybrid.scratch.next_word import KINDS, History, Settings, save_model  # noqa: E402
 from arxiv_hybrid.scratch.training import references, train  # noqa: E402
 from arxiv_hybrid.system.errors import UserError, exit_on_user_error  # noqa: E402
 from arxiv_hybrid.system.files import read_lines, write_csv, write_json  # noqa: E402
+from arxiv_hybrid.system.ticker import Progress  # noqa: E402
 
 
 def main(kind: str) -> None:
     """Train a model; write it, its metrics and its curves next to this script."""
     settings = read_settings(HERE / "params.yaml")
     texts = read_lines(HERE / "corpus.txt")
-    with tqdm(total=settings.epochs, desc=kind, unit="epoch", disable=None) as bar:
+    with Progress(what=kind, total=settings.epochs, unit="epochs", leave=True) as bar:
 
         def on_epoch(history: History) -> None:
             bar.set_postfix(loss=history.loss[-1], val_accuracy=history.val_accuracy[-1])

@@ -18,6 +18,8 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from arxiv_hybrid.system.ticker import pulse
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 FIXED = {"validation": 0.25, "noise": 1.5}
@@ -48,6 +50,7 @@ def main() -> None:
     for number, trial in enumerate(trials, 1):
         print(f"[{number}/{len(trials)}] {trial}", flush=True)
         rows.append({**trial, **run_trial(trial, options.case)})
+        print(f"  validation accuracy {rows[-1]['validation']:.1%}", flush=True)
     table = pd.DataFrame(rows).sort_values("validation", ascending=False, ignore_index=True)
     print(table.drop(columns="test").to_string(float_format="{:.4g}".format))
     print(f"test accuracy of the best trial: {table.loc[0, 'test']:.1%}")
@@ -93,7 +96,8 @@ def run_trial(trial: dict[str, Any], case: str) -> dict[str, Any]:
 
 def run(*command: str) -> str:
     """Run a command and return its output; exit with all of its output if it fails."""
-    completed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    with pulse(" ".join(command[:3])):
+        completed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if completed.returncode:
         raise SystemExit(f"{' '.join(command)}\n{completed.stdout}\n{completed.stderr}")
     return completed.stdout

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -244,3 +246,29 @@ def test_what_a_linear_model_cannot_do_is_one_line(
     assert error.startswith(f"error: a linear model {message}")
     assert error.count("\n") == 1
     assert not (tmp_path / "out.npy").exists()
+
+
+# what one prediction does without, a tenth of a second or more each
+HEAVY = (
+    "dvc", "gensim", "jinja2", "lxml", "matplotlib", "mlflow", "pandera", "pydantic", "requests",
+    "scipy", "sklearn", "sympy", "torch._dynamo", "torch._inductor", "torch.distributed.nn",
+)  # fmt: skip
+ONE_PREDICTION = """
+import gc, sys
+from arxiv_hybrid.__main__ import command
+collections = []
+gc.callbacks.append(lambda phase, info: collections.append(info["generation"]))
+sys.argv = ["arxiv-hybrid", *sys.argv[1:]]
+print(command())
+print([name for name in {heavy} if name in sys.modules])
+print(collections.count(2), gc.get_freeze_count() > 0)
+"""
+
+
+def test_one_prediction_loads_only_what_it_needs(many: Path) -> None:
+    code = ONE_PREDICTION.format(heavy=HEAVY)
+    command = [sys.executable, "-c", code, *ONE, "--model", str(many)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    status, loaded, collections = done.stdout.splitlines()[-3:]
+    assert (status, loaded) == ("0", "[]")
+    assert collections == "0 True", "none while libraries are loaded, none at exit"

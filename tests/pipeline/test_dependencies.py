@@ -42,6 +42,7 @@ WITHOUT_EFFECT = {
     "system.process": "settings for speed",
     "system.redaction": "messages",
     "system.runtime": "settings for speed",
+    "system.ticker": "messages",
 }
 
 

@@ -264,7 +264,7 @@ def test_papers_without_labels_change_nothing_but_the_titles(arrays: PaperArrays
     device = DeviceConfig(CPU, "fp32")
     for objectives in (("categories",), ("titles",)):
         settings = Settings(objectives=objectives, word_dropout=0.0)
-        task = Pretraining(encoder.classifier.model, settings, device, len(stored))
+        task = Pretraining(encoder.classifier.model, settings, device)
         task.model.eval()
         few, all_ = (
             task.training_step(stored.batch(np.arange(size))).loss.item() for size in (12, 16)
@@ -332,24 +332,6 @@ def test_what_cannot_be_learned_is_one_line(
     with pytest.raises(UserError, match=message) as caught:
         train_encoder(replace(arrays, **few), params_of(**changes), random_vectors(arrays))
     assert "\n" not in str(caught.value)
-
-
-def test_a_line_says_how_far_it_is(arrays: PaperArrays, capsys: pytest.CaptureFixture[str]) -> None:
-    encoder = trained(arrays, epochs=1)
-    capsys.readouterr()
-    rows = np.arange(len(arrays))
-    task = Pretraining(
-        encoder.classifier.model, Settings(), DeviceConfig(CPU, "fp32"), papers=len(arrays)
-    )
-    seconds = iter([0, 5, 21, 30, 42, 60, 70])
-    task._ticker = pretraining.Ticker(20, lambda: next(seconds))
-    papers = StoredPapers(arrays, rows, CPU)
-    for start in range(0, 100, 20):
-        task.training_step(papers.batch(rows[start : start + 20]))
-    lines = capsys.readouterr().err.splitlines()
-    assert [line.split(" papers/s")[0] for line in lines] == [
-        "  40 of 240 papers, 2", "  80 of 240 papers, 2"
-    ]  # fmt: skip
 
 
 def save(encoder: TrainedEncoder, arrays: PaperArrays, folder: Path) -> checkpoint.Classifier:

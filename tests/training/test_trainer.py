@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from arxiv_hybrid.inference.predict import predict
 from arxiv_hybrid.models import registry
 from arxiv_hybrid.params import Params, parse
 from arxiv_hybrid.system.errors import UserError
+from arxiv_hybrid.system.ticker import Progress, Ticker
 from arxiv_hybrid.text.vocabulary import Vocabulary
 from arxiv_hybrid.training.classifier import fit, train_classifier
 from arxiv_hybrid.training.seed import seed_everything
@@ -162,6 +164,27 @@ def test_a_run_says_if_it_was_too_short(
     assert ("still rose in the last epoch: try epochs=6" in history.summary) == rising
 
 
+def test_lines_say_how_far_an_epoch_is(
+    tiny_params: Params, splits: dict[str, pd.DataFrame], vocabulary: Vocabulary,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    def update(bar: Progress, count: int) -> None:
+        bar.n += count
+        bar.refresh()
+
+    monkeypatch.setattr(Ticker, "is_due", lambda _: True)
+    monkeypatch.setattr(Progress, "update", update)
+    run(tiny_params, splits, vocabulary)
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("  epoch")]
+    total = len(splits["train"])
+    for epoch in (1, 2):
+        assert any(line.startswith(f"  epoch {epoch}/2: ") for line in lines)
+    pattern = (
+        rf"  epoch \d/2: \d+%, \d+ of {total} papers, .*\d:\d\d left, loss \d.*, accuracy [01]\.\d+"
+    )
+    assert any(re.fullmatch(pattern, line) for line in lines), lines
+
+
 WAITING = {
     "_local_scalar_dense", "nonzero", "masked_select", "_unique2", "unique_dim", "is_nonzero",
     "unique_consecutive", "equal", "repeat_interleave", "_coalesce", "bincount",
@@ -202,6 +225,7 @@ def test_no_batch_waits_for_a_gpu(
             return train_pass(*arguments)
 
     monkeypatch.setattr(Trainer, "_train_pass", watched)
+    monkeypatch.setattr(Ticker, "is_due", lambda _: False)  # a line would read the loss
     train_classifier(params, splits["train"], splits["val"], vocabulary, None, CLASSES)
     # loss and accuracy, at the end of the epoch
     assert waits.seen == ["_local_scalar_dense"] * 2

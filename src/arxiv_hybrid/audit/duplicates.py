@@ -15,10 +15,10 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import sparse
 from sklearn.feature_extraction.text import HashingVectorizer
-from tqdm import tqdm
 
 from arxiv_hybrid.data.identifiers import text_key
 from arxiv_hybrid.data.table import texts_of
+from arxiv_hybrid.system.ticker import Progress
 
 SIMILARITY_THRESHOLD = 0.5  # edited copies reach it; two papers on one topic stay far below
 _SHINGLE_WORDS = 5
@@ -113,7 +113,7 @@ def _shingles(texts: pd.Series) -> sparse.csr_matrix:
     )
     starts = range(0, len(texts), _ROWS_PER_BLOCK)
     blocks = [texts.iloc[start : start + _ROWS_PER_BLOCK] for start in starts]
-    progress = tqdm(blocks, desc="near duplicates", unit="block", disable=None, leave=False)
+    progress = Progress(blocks, "near duplicates", unit="blocks of papers")
     return sparse.vstack([hashing.transform(block) for block in progress], format="csr")
 
 
@@ -157,7 +157,8 @@ def _similar_rows(shingles: sparse.csr_matrix) -> _Pairs:
     rare = _rarest(shingles)
     transposed = rare.T.tocsr()
     pairs: list[_Pairs] = []
-    for start in range(0, shingles.shape[0], _ROWS_PER_BLOCK):
+    starts = range(0, shingles.shape[0], _ROWS_PER_BLOCK)
+    for start in Progress(starts, "similar papers", unit="blocks of papers"):
         common = (rare[start : start + _ROWS_PER_BLOCK] @ transposed).tocoo()
         a, b = start + common.row.astype(np.int64), common.col.astype(np.int64)
         a, b = a[a < b], b[a < b]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from arxiv_hybrid.inference.devices import DeviceConfig
 from arxiv_hybrid.inference.encoding import Papers, sorted_batches
 from arxiv_hybrid.models.base import PaperClassifier
+from arxiv_hybrid.system.ticker import Progress
+
+SHOWN = 8  # batches; fewer take a moment
 
 
 @torch.inference_mode()
@@ -17,7 +19,8 @@ def predict(model: PaperClassifier, papers: Papers, device_config: DeviceConfig)
     model.eval()
     parts, orders = [], []
     batches = list(sorted_batches(papers.lengths(model.bucket_by)))
-    for rows in tqdm(batches, "predicting", unit="batch", delay=2, disable=None, leave=False):
+    few = len(batches) < SHOWN
+    for rows in Progress(batches, "predicting", unit="batches", quiet=few):
         with device_config.autocast():
             logits, _ = papers.batch(rows).feed(model)
         parts.append(logits.float())

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from tqdm import tqdm
 
 from arxiv_hybrid.data.schema import check_enough
 from arxiv_hybrid.sources import tables
@@ -30,6 +29,7 @@ from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.files import read_json, write_json
 from arxiv_hybrid.system.locks import RateLimiter, file_lock
 from arxiv_hybrid.system.retry import RetryPolicy
+from arxiv_hybrid.system.ticker import Progress
 from arxiv_hybrid.taxonomy.categories import without_aliases
 
 PAGE_SIZE = 2000  # the API's limit
@@ -126,7 +126,7 @@ def fetch(
         rate_limiter = RateLimiter(cache / "arxiv.last-request", policy.min_interval)
         client = ArxivClient(folder, rate_limiter, url, policy, contact=contact)
         fetched = FetchedPapers(f"{until:%Y-%m-%dT%H:%MZ}", folder)
-        with tqdm(unit="paper", disable=None) as bar:
+        with Progress(unit="papers", leave=True) as bar:
             for subject in spec.subjects():
                 bar.set_description(subject.name)
                 first = SubjectPass(client, spec, subject, until, page_size, _progress(bar))

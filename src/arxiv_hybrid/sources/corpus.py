@@ -23,7 +23,6 @@ from arxiv_hybrid.data.identifiers import UNKNOWN_MONTH, text_key
 from arxiv_hybrid.sources.paper_files import ListedPaper, Read, papers_in
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.files import atomic, write_lines
-from arxiv_hybrid.system.ticker import Ticker
 from arxiv_hybrid.taxonomy.categories import categories
 from arxiv_hybrid.text.tokenize import tokenize
 from arxiv_hybrid.text.vocabulary import SPECIAL, UNK
@@ -93,7 +92,7 @@ def gather(
     sources: dict[str, Any] = {}
     with _temporary(folder / UNWRITTEN) as tokens:
         for path, name in zip(texts, _names(texts), strict=True):
-            sources[name] = corpus.add_file(path, name, tokens)
+            sources[name] = corpus.add_file(path, tokens)
         if len(corpus.ids) < FEWEST:
             raise UserError(
                 f"{', '.join(sources)}: {len(corpus.ids)} papers to learn from, need {FEWEST} "
@@ -168,11 +167,10 @@ class _Corpus:
         self._categories = _Index()
         self._label_rows, self._label_numbers = array("I"), array("H")
         self._primary = array("i")  # the number of each paper's first category; -1 for none
-        self._ticker = Ticker()
         self.label_counts: Integers = np.zeros(0, dtype=np.uint16)
         self.rare: dict[str, int] = {}
 
-    def add_file(self, path: Path, name: str, tokens: Any) -> dict[str, Any]:
+    def add_file(self, path: Path, tokens: Any) -> dict[str, Any]:
         """Add the papers of a file; return what was read of it."""
         read, before, months = Read(), len(self.ids), Counter[str]()
         for paper in papers_in(path, option="texts", read=read):
@@ -186,7 +184,6 @@ class _Corpus:
             months[paper.month] += 1
             if len(self._buffer) >= AT_ONCE:
                 self._flush(tokens)
-            self._ticker.tick(lambda _: f"{name}: {len(self.ids):,} papers so far")
         self._flush(tokens)
         kept = len(self.ids) - before
         return {**_shown(read), "kept": kept, "months": dict(sorted(months.items()))}

@@ -24,6 +24,7 @@ from arxiv_hybrid.system.files import write_json, write_lines
 from arxiv_hybrid.system.http import get, host_name, iter_body, new_session
 from arxiv_hybrid.system.locks import file_lock
 from arxiv_hybrid.system.retry import Log, RequestError, RetryPolicy, TransientError, retry
+from arxiv_hybrid.system.ticker import Progress
 
 RETRY_POLICY = RetryPolicy(first_wait=2.0, attempts=5, timeout=30.0)
 DISK_RESERVE = 64 << 20  # bytes to leave free
@@ -68,8 +69,8 @@ def download(
         if job.is_complete():
             return job.target
         job.check_disk_space(max(0, (remote.size or 0) - job.part.size))
-        with tqdm(
-            total=remote.size, desc=remote.name, unit="B", unit_scale=True, disable=None
+        with Progress(
+            what=remote.name, total=remote.size, unit="B", unit_scale=True, leave=True
         ) as bar:
             job.run(bar)
         return job.target

@@ -28,6 +28,13 @@ def prepare_process(*, beside_others: bool = False) -> None:
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // jobs)))
 
 
+def print_heading() -> None:
+    """Print what the script does: the first line of its docstring, and its arguments."""
+    lines = (sys.modules["__main__"].__doc__ or "").splitlines()
+    if lines and "RANK" not in os.environ:  # torchrun's processes do not repeat it
+        print(lines[0], *sys.argv[1:], flush=True)
+
+
 def exit_past_stuck_threads(error: BaseException | None) -> None:
     """End the process at once if an abandonable thread hangs; otherwise do nothing.
 

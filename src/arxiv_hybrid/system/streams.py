@@ -17,9 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol, cast
 
-from tqdm import tqdm
-
 from arxiv_hybrid.system.errors import UserError
+from arxiv_hybrid.system.ticker import Progress
 
 BLOCK_SIZE = 8 << 20  # bytes
 MAX_LINE = 16 << 20  # bytes; the longest paper of arXiv has some 100 KB of metadata
@@ -71,7 +70,7 @@ def line_blocks(
     """
     with explain_read_errors(path, option), _open(path, standard_input) as raw:
         size = 0 if standard_input else path.stat().st_size  # 0: a pipe, which has no position
-        bar = tqdm(total=size, desc=path.name, unit="B", unit_scale=True, disable=None)
+        bar = Progress(what=path.name, total=size, unit="B", unit_scale=True, leave=True)
         with _decompressed(raw, path, option, members) as stream, bar:
             for block in _blocks(stream, path, option):
                 if size:

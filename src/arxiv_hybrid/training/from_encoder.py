@@ -18,6 +18,7 @@ from arxiv_hybrid.inference.pretrained import Pretrained
 from arxiv_hybrid.models.pooled import PooledCNN
 from arxiv_hybrid.ops import known_token_counts
 from arxiv_hybrid.system.errors import UserError
+from arxiv_hybrid.system.ticker import Progress
 from arxiv_hybrid.training.batches import random_rows
 from arxiv_hybrid.training.losses import Loss
 
@@ -90,17 +91,17 @@ def fit_head(
     features, held_out = (features - mean) / scale, (held_out - mean) / scale
     weight, bias = model.head.weight.detach(), model.head.bias.detach()
     own = weight * scale, bias + weight @ mean
-    nothing = tuple(map(torch.zeros_like, own))
-    best, chosen = float("inf"), nothing
-    for centre, bias in (nothing, own) if own[0].any() else (nothing,):
-        weight = centre
-        for penalty in PENALTIES:  # from strong to weak: each starts from the one before
-            weight, bias = _regression(
-                features, papers.labels, loss, penalty, centre, (weight, bias)
-            )
-            val_loss = float(loss(held_out @ weight.T + bias, val.labels))
-            if val_loss < best:
-                best, chosen = val_loss, (weight, bias)
+    nothing = torch.zeros_like(own[0]), torch.zeros_like(own[1])
+    starts = (nothing, own) if own[0].any() else (nothing,)
+    fits = [(start, penalty) for start in starts for penalty in PENALTIES]
+    fitted, best, chosen = nothing, float("inf"), nothing
+    for start, penalty in Progress(fits, "first weights of the head", unit="fits"):
+        if penalty == PENALTIES[0]:  # from strong to weak: the others start from the one before
+            fitted = start
+        fitted = _regression(features, papers.labels, loss, penalty, start[0], fitted)
+        val_loss = float(loss(held_out @ fitted[0].T + fitted[1], val.labels))
+        if val_loss < best:
+            best, chosen = val_loss, fitted
     weight = chosen[0] / scale
     with torch.no_grad():
         model.head.weight.copy_(weight)

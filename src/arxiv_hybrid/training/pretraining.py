@@ -23,7 +23,6 @@ from arxiv_hybrid.inference.devices import DeviceConfig
 from arxiv_hybrid.inference.encoding import Batch, Papers
 from arxiv_hybrid.models.pooled import PooledCNN
 from arxiv_hybrid.system.errors import UserError
-from arxiv_hybrid.system.ticker import Ticker
 from arxiv_hybrid.training.distributed import Group
 from arxiv_hybrid.training.optimizers import OptimizerConfig
 from arxiv_hybrid.training.progress import Progress, run_identity
@@ -113,27 +112,20 @@ class Outputs(nn.Module):
 class Pretraining(Task):
     """Learning the objectives, all in one pass.
 
-    A paper without labels counts only for the titles. Validation leaves `primary` out. papers: how
-    many are trained on, for the lines about the progress.
+    A paper without labels counts only for the titles. Validation leaves `primary` out.
     """
 
-    def __init__(
-        self, model: PooledCNN, settings: Settings, device_config: DeviceConfig, papers: int
-    ) -> None:
+    def __init__(self, model: PooledCNN, settings: Settings, device_config: DeviceConfig) -> None:
         self.model = self.parallel = Outputs(model, settings.objectives).to(device_config.device)
-        self.settings, self.device_config, self.papers = settings, device_config, papers
+        self.settings, self.device_config = settings, device_config
         by_categories = CATEGORIES in settings.objectives
         self.score = "precision_at_1" if by_categories else "in_batch_accuracy"
         self.random = np.random.default_rng(settings.seed)
         self.regularizer = Regularizer(settings.word_dropout, mixup=0.0, mixup_random=self.random)
-        self._ticker, self._seen, self._last_seen = Ticker(), 0, 0
 
     def training_step(self, batch: Batch) -> StepResult:
         """The weighted loss of a batch; how many likeliest categories, or abstracts, are right."""
-        result = self._step(self.regularizer.drop_tokens(batch))
-        self._seen += len(batch)
-        self._ticker.tick(lambda seconds: self._line(seconds, result.loss.item()))
-        return result
+        return self._step(self.regularizer.drop_tokens(batch))
 
     def _step(self, batch: Batch) -> StepResult:
         with self.device_config.autocast():
@@ -152,14 +144,6 @@ class Pretraining(Task):
             losses.append(loss * (self.settings.titles_weight if losses else 1.0))
             correct.append(accuracy)
         return StepResult(torch.stack(losses).sum(), correct[0].detach() * len(batch))
-
-    def _line(self, seconds: float, loss: float) -> str:
-        papers, self._last_seen = self._seen - self._last_seen, self._seen
-        place = (self._seen - 1) % self.papers + 1
-        return (
-            f"  {place:,} of {self.papers:,} papers, {papers / seconds:,.0f} papers/s, "
-            f"loss {loss:.3f}"
-        )
 
     def lengths(self, papers: Papers) -> Rows:
         """Lengths of the abstracts."""
@@ -255,7 +239,7 @@ def pretrain(
     PyTorch's seed must be set by the caller. resume: a folder for the state of this run, see
     `progress`; the caller removes it after saving the result.
     """
-    task, progress = Pretraining(model, settings, device_config, len(train)), None
+    task, progress = Pretraining(model, settings, device_config), None
     if resume:
         values = {**asdict(settings), "papers": train.arrays.digest}
         progress = Progress(resume, run_identity(values, task.model, {}, device_config))

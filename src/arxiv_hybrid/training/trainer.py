@@ -19,11 +19,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from arxiv_hybrid.inference.devices import DeviceConfig
 from arxiv_hybrid.inference.encoding import Batch, Papers
 from arxiv_hybrid.system.errors import UserError
+from arxiv_hybrid.system.ticker import Progress as Shown
+from arxiv_hybrid.system.ticker import Ticker
 from arxiv_hybrid.training.batches import shuffled_batches
 from arxiv_hybrid.training.distributed import SINGLE, Group, keep_gradients_local
 from arxiv_hybrid.training.optimizers import ModelOptimizer, OptimizerConfig
@@ -223,6 +224,7 @@ class Trainer:
         self.device = device_config.device
         self._random = np.random.default_rng(config.seed)
         self._lengths = task.lengths(train)
+        self._ticker = Ticker()  # of all epochs
         self.optimizer = ModelOptimizer(
             task.model,
             config.optimizer,
@@ -368,18 +370,21 @@ class Trainer:
         total_loss = torch.zeros((), device=self.device)
         correct = torch.zeros((), device=self.device)
         seen = 0
-        disable = None if self.group.is_main else True
-        with tqdm(
-            total=len(self.train), desc=title, unit="doc", disable=disable, leave=False
-        ) as bar:
+
+        def details() -> str:  # reading the loss waits for a GPU
+            loss, score = total_loss.item() / seen, correct.item() / seen
+            return f"loss {loss:.3f}, {shown(self.task.score)} {score:.3f}"
+
+        with Shown(
+            what=title, total=len(self.train), unit="papers", ticker=self._ticker,
+            details=details, quiet=not self.group.is_main,
+        ) as bar:  # fmt: skip
             for number, rows in enumerate(batches):
                 result = self.step(rows, last=number == len(batches) - 1)
                 total_loss += result.loss * len(rows)
                 correct += result.correct
                 seen += len(self.group.shard(rows))
-                if bar.update(len(rows)):  # only when drawn: reading the loss waits for a GPU
-                    loss, score = total_loss.item() / seen, correct.item() / seen
-                    bar.set_postfix({"loss": f"{loss:.3f}", shown(self.task.score): f"{score:.3f}"})
+                bar.update(len(rows))
         total_loss, correct = self.group.sum(torch.stack([total_loss, correct]))
         return total_loss.item() / len(self.train), correct.item() / len(self.train)
 

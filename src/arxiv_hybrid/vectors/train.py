@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 from sklearn.utils.extmath import randomized_svd
-from tqdm import tqdm
 
 from arxiv_hybrid.params import Glove
 from arxiv_hybrid.system.errors import UserError
+from arxiv_hybrid.system.ticker import Progress, pulse
 from arxiv_hybrid.text.vocabulary import SPECIAL, UNK, Vocabulary
 from arxiv_hybrid.vectors.files import read_vectors
 
@@ -84,18 +83,12 @@ def word2vec(
     different vectors in every run. Returns words and vectors (words, dim).
     """
     from gensim.models import Word2Vec
-    from gensim.models.callbacks import CallbackAny2Vec
 
     if len(Vocabulary.build(documents, max_size=MAX_WORDS, min_freq=min_freq)) <= len(SPECIAL):
         raise UserError(f"papers.csv: no word occurs {min_freq} times; use glove.source=none")
-    with tqdm(total=epochs, desc="word2vec", unit="epoch", disable=None, leave=False) as bar:
-
-        class Progress(CallbackAny2Vec):  # type: ignore[misc]
-            def on_epoch_end(self, _: Any) -> None:
-                bar.update()
-
+    with _Counted(documents, passes=epochs + 1) as counted:  # gensim first counts the words
         model = Word2Vec(
-            documents,
+            counted,
             vector_size=dim,
             window=window,
             min_count=min_freq,
@@ -106,9 +99,28 @@ def word2vec(
             epochs=epochs,
             seed=seed,
             workers=1,
-            callbacks=[Progress()],
         )
     return list(model.wv.index_to_key), np.asarray(model.wv.vectors, dtype=np.float32)
+
+
+class _Counted:
+    """Texts that show how many of them are read, in several passes."""
+
+    def __init__(self, documents: Iterable[Sequence[str]], *, passes: int) -> None:
+        self._documents = documents
+        texts = passes * sum(1 for _ in documents)
+        self._bar = Progress(what="word vectors", total=texts, unit="texts")
+
+    def __enter__(self) -> _Counted:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def __iter__(self) -> Iterator[Sequence[str]]:
+        for document in self._documents:
+            yield document
+            self._bar.update()
 
 
 def ppmi_svd(
@@ -129,10 +141,11 @@ def ppmi_svd(
     vocabulary = Vocabulary.build(documents, max_size=MAX_CONTEXTS, min_freq=min_freq)
     if len(vocabulary) <= len(SPECIAL) + 1:
         raise UserError(f"papers.csv: no two words occur {min_freq} times; use glove.source=none")
-    counts = _cooccurrences(documents, vocabulary, window)
-    left, values, _ = randomized_svd(
-        _ppmi(counts), n_components=min(dim, counts.shape[0] - 1), random_state=seed
-    )
+    with pulse("word vectors"):
+        counts = _cooccurrences(documents, vocabulary, window)
+        left, values, _ = randomized_svd(
+            _ppmi(counts), n_components=min(dim, counts.shape[0] - 1), random_state=seed
+        )
     vectors = (left * np.sqrt(values)).astype(np.float32)
     words = list(vocabulary.words[len(SPECIAL) :])
     return words, vectors[len(SPECIAL) :]

@@ -1,0 +1,233 @@
+"""Long work shows how far it is: a bar in a terminal, few lines in a log file."""
+
+from __future__ import annotations
+
+import ast
+import io
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import CPU, ROOT
+
+from arxiv_hybrid.audit import duplicates
+from arxiv_hybrid.inference.devices import DeviceConfig
+from arxiv_hybrid.inference.encoding import encode_papers
+from arxiv_hybrid.inference.predict import predict
+from arxiv_hybrid.models import registry
+from arxiv_hybrid.system import ticker
+from arxiv_hybrid.system.streams import line_blocks
+from arxiv_hybrid.system.ticker import EVERY, Progress, Ticker, duration, pulse
+from arxiv_hybrid.text.vocabulary import Vocabulary
+from arxiv_hybrid.vectors.train import word2vec
+
+
+class Clock:
+    """Seconds that a test sets."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def always_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Ticker, "is_due", lambda _: True)
+
+
+def due_seconds(seconds: range) -> list[int]:
+    clock = Clock()
+    lines, due = Ticker(clock=clock), []
+    for clock.now in seconds:
+        if lines.is_due():
+            due.append(int(clock.now))
+    return due
+
+
+def test_lines_come_soon_and_then_rarely() -> None:
+    assert due_seconds(range(200)) == [2, 6, 18, 54, 114, 174]
+
+
+def test_ten_hours_are_some_hundred_lines() -> None:
+    assert len(due_seconds(range(36_000))) < 36_000 / EVERY + 5
+
+
+def test_silence_ends_with_a_line_and_not_with_several() -> None:
+    clock = Clock()
+    lines = Ticker(clock=clock)
+    clock.now = 1000
+    assert (lines.is_due(), lines.is_due()) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("options", "count", "line"),
+    [
+        ({"total": 8, "unit": "fits"}, 2, "25%, 2 of 8 fits, .*fits/s, 0:00 left"),
+        ({"unit": "papers"}, 1234, "1,234 papers, .* papers/s"),
+        ({"total": 5e6, "unit": "B", "unit_scale": True}, 2.5e6, "50%, 2.50M of 5.00MB, .* left"),
+        ({}, 3, "0:00"),
+        ({"total": 4, "unit": "fits", "details": lambda: "loss 0.5"}, 2, "50%.* left, loss 0.5"),
+    ],
+)
+@pytest.mark.usefixtures("always_due")
+def test_a_line_says_how_far_the_work_is(
+    options: dict, count: float, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Progress(what="work", **options) as progress:
+        capsys.readouterr()
+        progress.n += count
+        progress.refresh()
+    text = capsys.readouterr().err
+    assert re.fullmatch(rf"  work: {line}\n", text), text
+
+
+@pytest.mark.usefixtures("always_due")
+def test_only_the_innermost_work_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress(what="outer", total=2, unit="parts") as outer:
+        with Progress(what="inner", total=2, unit="steps") as inner:
+            outer.n = inner.n = 1
+            capsys.readouterr()
+            outer.refresh()
+            assert capsys.readouterr().err == ""
+            inner.refresh()
+            assert "inner" in capsys.readouterr().err
+        outer.refresh()
+        assert "outer" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("always_due")
+def test_quiet_work_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in Progress(range(3), "work", unit="steps", quiet=True):
+        pass
+    with pulse("more", first=0, quiet=True):
+        pass
+    assert capsys.readouterr().err == ""
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_has_one_line_that_is_rewritten(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(ticker, "FIRST", 0.0)
+    with Progress(what="work", total=4, unit="papers", details=lambda: "loss 0.5") as progress:
+        progress.n = 2
+        progress.refresh()
+    text = terminal.getvalue()
+    assert "work:  50%" in text
+    assert "2/4" in text
+    assert "loss 0.5" in text
+    assert "\n" not in text
+    assert text.endswith("\r")
+
+
+def test_a_moment_shows_nothing_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    for _ in Progress(range(100), "work", unit="steps", mininterval=0):
+        pass
+    with pulse("more"):
+        pass
+    assert terminal.getvalue() == ""
+
+
+def test_work_without_a_count_shows_its_time(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = threading.Event()
+    with pulse("fitting", first=0.01):
+        while "fitting: 0:00" not in capsys.readouterr().err:
+            shown.wait(0.01)
+    assert not [thread for thread in threading.enumerate() if thread.name == "pulse"]
+
+
+def test_a_pulse_keeps_the_work_inside_it_alive(capsys: pytest.CaptureFixture[str]) -> None:
+    pause = threading.Event()
+    with pulse("stage", first=0.01), Progress(what="fit", ticker=Ticker(0.0)):
+        while "  fit: " not in capsys.readouterr().err:
+            pause.wait(0.01)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0:00"), (125.4, "2:05"), (3725, "1:02:05"), (59.6, "1:00")]
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+DOCUMENTS = [["deep", "learning", "words"], ["words", "of", "deep", "learning"]] * 30
+
+
+def train_vectors(_: Path) -> None:
+    word2vec(DOCUMENTS, dim=4, window=2, min_freq=1, epochs=2, seed=1)
+
+
+def read_file(folder: Path) -> None:
+    (folder / "papers.csv").write_text("id,title\n" + "1,deep\n" * 10_000)
+    assert list(line_blocks(folder / "papers.csv", option="--input"))
+
+
+def compare_papers(_: Path) -> None:
+    papers = pd.DataFrame({"id": [f"2511.{n:05}" for n in range(8)], "title": "deep", "label": 0})
+    papers["abstract"] = [f"words of paper {n} on some deep matter" for n in range(8)]
+    duplicates.near_duplicates({"train": papers.head(4), "test": papers.tail(4)})
+
+
+def classify(_: Path) -> None:
+    words = Vocabulary(("<PAD>", "<UNK>", "deep"))
+    papers = pd.DataFrame({"title": ["deep"] * 4000, "abstract": "deep"})
+    encoded = encode_papers(papers, words, title_length=4, abstract_length=4, device=CPU)
+    model = registry.build("v6", vocab_size=3, embed_dim=2, num_filters=2)
+    predict(model, encoded, DeviceConfig(CPU, "fp32"))
+
+
+@pytest.mark.parametrize(
+    ("work", "line"),
+    [
+        (train_vectors, "  word vectors: "),
+        (read_file, "  papers.csv: "),
+        (compare_papers, "  near duplicates: "),
+        (classify, "  predicting: "),
+    ],
+)
+def test_what_takes_minutes_on_many_papers_shows_how_far_it_is(
+    work: Callable[[Path], None],
+    line: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(Progress, "_is_shown", lambda _: True)
+    work(tmp_path)
+    assert any(shown.startswith(line) for shown in capsys.readouterr().err.splitlines())
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "stages").glob("[a-z]*.py")), ids=lambda p: p.stem)
+def test_a_stage_has_a_heading_for_its_users(path: Path) -> None:
+    heading = (ast.get_docstring(ast.parse(path.read_text())) or "").splitlines()[0]
+    assert heading.endswith(".")
+    assert not {"`", "--", "torchrun", "fetch."} & {*heading.split(), *heading}
+    assert len(heading) <= 90
+
+
+@pytest.mark.parametrize("rank", [{}, {"RANK": "1"}])
+def test_a_stage_says_what_it_does_before_anything_else(
+    rank: dict[str, str], tmp_path: Path
+) -> None:
+    script = ROOT / "stages/inputs.py"
+    done = subprocess.run(
+        [sys.executable, str(script), "--with", "arguments"], cwd=tmp_path, check=False,
+        capture_output=True, text=True, env={**os.environ, **rank, "PYTHONPATH": str(ROOT / "src")},
+    )  # fmt: skip
+    assert done.returncode == 2
+    heading = ast.get_docstring(ast.parse(script.read_text()))
+    first = f"{(heading or '').splitlines()[0]} --with arguments"
+    assert done.stdout.splitlines() == ([] if rank else [first])
