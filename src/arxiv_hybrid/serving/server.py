@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import multiprocessing
 import os
 import signal
@@ -47,6 +48,7 @@ def serve(model: ServedModel, listener: socket.socket, workers: int) -> None:
     if workers == 1:
         run_worker(model, listener, counters)
     else:
+        gc.freeze()
         _Workers(model, listener, counters, workers).run()
 
 
@@ -56,6 +58,7 @@ def run_worker(
     """Serve in this process. parent: the process that started it, if one did, and will stop it."""
     torch.set_num_threads(max(1, torch.get_num_threads() // counters.workers))
     app = App(checkpoint.load(model.folder), model.name, counters)
+    gc.freeze()  # later collections, and that at the end, need not pass over all libraries
     signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn sends itself the signal once more
     make_server(app, parent).run(sockets=[listener])
 
