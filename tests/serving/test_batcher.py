@@ -79,6 +79,28 @@ def test_a_batch_has_a_limit_and_a_lone_request_does_not_wait() -> None:
     assert [len(batch) for batch in model.batches[1:]] == [BATCH, BATCH, 150 - 2 * BATCH]
 
 
+def test_clients_that_ask_again_after_a_batch_are_in_the_next_one_together() -> None:
+    async def ask(batcher: Batcher, client: int) -> None:
+        for number in range(5):
+            for _ in range(client):  # the next question comes a little later
+                await asyncio.sleep(0)
+            assert await batcher.answers(papers(f"{client}-{number}"))
+
+    async def action(model: Model, batcher: Batcher) -> None:
+        first = await behind_a_closed_gate(model, batcher)
+        clients = [asyncio.ensure_future(ask(batcher, client)) for client in range(12)]
+        for _ in range(20):
+            await asyncio.sleep(0)
+        model.gate.set()
+        await asyncio.gather(first, *clients)
+
+    model = run(action)
+    sizes = [len(batch) for batch in model.batches]
+    assert sizes[:2] == [1, 12]
+    assert sum(sizes) == 61
+    assert len(sizes) <= 9, "a late client is forgiven a few times"
+
+
 def test_large_requests_take_turns_and_do_not_hold_up_small_ones() -> None:
     finished: list[str] = []
 

@@ -54,7 +54,8 @@ def _choose(wanted: Path | None, into: Path) -> ServedModel:
         if wanted == CHAMPION:
             raise UserError(f"no champion is registered as {name} (--model)")
     folder = wanted or (MODEL if MODEL.is_dir() or not is_shipped() else shipped_model())
-    return ServedModel(folder, str(folder) if folder != shipped_model() else "shipped")
+    shipped = folder.resolve() == shipped_model().resolve()
+    return ServedModel(folder, "shipped" if shipped else str(folder))
 
 
 def _registered_name() -> str:

@@ -1,13 +1,15 @@
 """Micro-batching: requests that arrive while the model works are classified together next.
 
-There is no waiting for a batch to fill. One thread runs the model; when it is free, it takes what
-has arrived meanwhile. A lone request is answered at once, and under load the batches grow by
-themselves.
+One thread runs the model. When it is free, it takes what has arrived meanwhile: a lone request is
+answered at once, and under load the batches grow by themselves. After a batch of several requests
+their clients soon ask again. The next batch waits for as many requests, a quarter of the last one's
+time at most; it would be a batch of one otherwise, at half the cost of one of fifty.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +21,7 @@ Result = TypeVar("Result")
 
 BATCH = 64  # papers that the model gets at once
 PIECE = 16  # papers of a large request in a batch with others
+PATIENCE = 0.25  # of the seconds that a batch took, for which the next one may wait
 MOST_WAITING = 10_000  # papers, of all requests
 MOST_CALLS = 16  # calls, such as explanations, that wait
 
@@ -69,6 +72,7 @@ class Batcher:
         self._calls: deque[tuple[Callable[[], Any], asyncio.Future[Any]]] = deque()
         self._task: asyncio.Task[None] | None = None
         self._waiting = 0
+        self._last = (0, 0.0)  # small requests of the last batch, and its seconds
 
     async def answers(self, papers: list[Paper]) -> list[bytes]:
         """The answer of each paper; BusyError if too many are waiting."""
@@ -108,6 +112,7 @@ class Batcher:
     async def _work(self) -> None:
         """Run batches and calls in turn until nothing is waiting."""
         while self._small or self._large or self._calls:
+            await self._gather()
             if parts := self._next_parts():
                 await self._run(parts)
             if self._calls:
@@ -118,6 +123,15 @@ class Batcher:
                     _fail(future, error)
                 else:
                     _finish(future, result)
+
+    async def _gather(self) -> None:
+        """Wait for as many small requests as the last batch had, if these were several."""
+        requests, seconds = self._last
+        end = time.monotonic() + PATIENCE * seconds
+        while 1 < requests > len(self._small) and self._waiting < BATCH:
+            if time.monotonic() > end:
+                return
+            await asyncio.sleep(0.001)
 
     def _next_parts(self) -> list[_Part]:
         """Whole small requests in their order, then a piece of a large one; large ones in turn."""
@@ -136,6 +150,7 @@ class Batcher:
 
     async def _run(self, parts: list[_Part]) -> None:
         """Classify; if a batch fails, each request alone, so that one cannot harm the others."""
+        began = time.monotonic()
         papers = [paper for _, part in parts for paper in part]
         try:
             answers = iter(await self._in_thread(lambda: self._classify(papers)))
@@ -149,6 +164,8 @@ class Batcher:
                 self._large.remove(job)
             _fail(job.future, error)
             return
+        small = sum(len(job.papers) <= PIECE for job, _ in parts)
+        self._last = (small, time.monotonic() - began)
         for job, part in parts:
             job.answers += [next(answers) for _ in part]
             if len(job.answers) == len(job.papers):
