@@ -90,11 +90,16 @@ examples:
 Without arguments, the workspace beside the last commit; one revision is shown beside the workspace.
 """
 SERVE = """\
-Serves the registered champion, or the model of the last run if none is registered.
-
 examples:
   serve
+  serve --model models/main --workers 2
   serve --host 0.0.0.0 --port 8080
+
+Without --model, it serves the registered champion (tracking.register_as), else models/main, the
+model of this workspace's last run, else the shipped model. The first lines say which model that is,
+where it comes from, how accurate it is, and the address of the page for people.
+
+Programs use POST /invocations, MLflow's protocol. GET /health tells model and load.
 """
 
 
@@ -252,9 +257,15 @@ def _add_run_commands(commands: Commands) -> None:
     )
     command.add_argument("revisions", nargs="*", metavar="REVISION", help="experiments or commits")
     command.set_defaults(command="plots")
-    command = commands.add_parser("serve", help="serve the model over HTTP", epilog=SERVE)
+    command = commands.add_parser(
+        "serve", help="serve a model over HTTP, with a page for people", epilog=SERVE
+    )
     command.add_argument("--host", default=HOST, help=f"the address to listen on ({HOST})")
     command.add_argument("--port", type=int, default=PORT, help=f"the port ({PORT})")
+    _add_path(command, "--model", "a model folder, champion or shipped (see below)")
+    command.add_argument(
+        "--workers", type=_positive, default=1, help="processes that share the cores (1)"
+    )
     command.set_defaults(command="serve")
     command = commands.add_parser("ui", help="show the runs in MLflow")
     command.add_argument("--host", default=HOST, help=f"the address to listen on ({HOST})")

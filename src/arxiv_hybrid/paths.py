@@ -43,7 +43,12 @@ def default_model() -> Path:
 
     Otherwise that of the last run.
     """
-    return Path(str(files("arxiv_hybrid") / "shipped")) if is_shipped() else MODEL
+    return shipped_model() if is_shipped() else MODEL
+
+
+def shipped_model() -> Path:
+    """The folder of the model shipped with the library, which may be missing."""
+    return Path(str(files("arxiv_hybrid") / "shipped"))
 
 
 class ModelPaths(NamedTuple):

@@ -1,4 +1,4 @@
-"""`summary`, `report` and `serve` before the pipeline has run; tests/pipeline covers the rest."""
+"""`summary` and `report` before the pipeline has run; tests/pipeline covers the rest."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ import pytest
 from conftest import DEFAULTS
 
 from arxiv_hybrid.__main__ import main
-from arxiv_hybrid.paths import MODEL, repository_root
-from arxiv_hybrid.tracking import ModelToServe
+from arxiv_hybrid.paths import repository_root
 
 pytestmark = pytest.mark.usefixtures("outside_settings_unset")
 
@@ -32,7 +31,6 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     [
         ("summary", "metrics/evaluate.json"),
         ("report", "data/splits/test.parquet"),
-        ("serve", "models/main/model.safetensors"),
     ],
 )
 @pytest.mark.filterwarnings("default")
@@ -43,39 +41,6 @@ def test_without_a_run_the_missing_file_is_named(
     error = f"error: {missing}: not found; run `dvc repro` to create it\n"
     assert capsys.readouterr().err.endswith(error)
     assert not (workspace / "reports").exists()
-
-
-def test_serve_listens_before_it_looks_for_the_model(
-    workspace: Path,
-    model_folder: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    from arxiv_hybrid.commands import serve
-
-    shutil.copytree(model_folder, workspace / MODEL)
-    searched: list[tuple[Path, str]] = []
-    served: list[tuple[str, int]] = []
-
-    def find_model(root: Path, name: str, digest: object) -> ModelToServe:
-        assert callable(digest)
-        assert len(digest()) == 16
-        searched.append((root, name))
-        return ModelToServe(f"models:/{name}@champion", "sqlite:///mlflow.db")
-
-    monkeypatch.setattr(serve, "find_model_to_serve", find_model)
-    monkeypatch.setattr(
-        serve.server,
-        "serve",
-        lambda model, socket: served.append((model.uri, socket.getsockname())),
-    )
-    port = free_port()
-    assert main(["serve", "--port", str(port)]) == 0
-    assert searched == [(workspace.resolve(), "arxiv-hybrid")]
-    assert capsys.readouterr().out == (
-        f"models:/arxiv-hybrid@champion -> http://127.0.0.1:{port}/invocations\n"
-    )
-    assert served == [("models:/arxiv-hybrid@champion", ("127.0.0.1", port))]
 
 
 @pytest.mark.usefixtures("workspace")

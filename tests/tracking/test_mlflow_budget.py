@@ -22,7 +22,8 @@ from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.tracking import (
     Run,
     budget,
-    find_model_to_serve,
+    find_champion,
+    find_run,
     registry,
     track,
     training_seconds,
@@ -246,8 +247,11 @@ def test_serving_does_not_wait_for_ever_and_prints_no_password(
         secret = url.replace("http://", "http://me:hunter2@")
         monkeypatch.setenv("MLFLOW_TRACKING_URI", secret)
         with pytest.raises(UserError, match=r"cannot be queried: no answer within 0\.4 s") as error:
-            find_model_to_serve(tmp_path, "papers", lambda: "any")
+            find_champion(tmp_path, "papers", tmp_path)
         assert "hunter2" not in str(error.value)
+        monkeypatch.setattr(registry, "_LOOK", START)
+        with pytest.raises(UserError, match=r"cannot tell: no answer within 0\.4 s"):
+            find_run(tmp_path, "any")
         assert training_seconds(tmp_path, ["any"]) is None
 
 

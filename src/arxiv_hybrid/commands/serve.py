@@ -1,27 +1,101 @@
-"""`serve`: the champion, or the last trained model, behind MLflow's scoring server."""
+"""`serve`: a classifier over HTTP, and first the lines that say which one it is."""
 
 from __future__ import annotations
 
+import tempfile
 from argparse import Namespace
+from collections.abc import Iterator
+from pathlib import Path
 
+from arxiv_hybrid.commands.terminal import coloured
 from arxiv_hybrid.inference import checkpoint
+from arxiv_hybrid.inference.classifier import TextClassifier
 from arxiv_hybrid.params import load
-from arxiv_hybrid.paths import MODEL, PARAMS, repository_root
-from arxiv_hybrid.tracking import find_model_to_serve, server
+from arxiv_hybrid.paths import MODEL, PARAMS, repository_root, shipped_model
+from arxiv_hybrid.serving.server import ServedModel, serve
+from arxiv_hybrid.serving.sockets import listen
+from arxiv_hybrid.system.errors import UserError
+from arxiv_hybrid.system.shipped import is_shipped
+from arxiv_hybrid.tracking import find_champion, find_run
 
 REGISTERED_NAME = "arxiv-hybrid"  # unless tracking.register_as names another
+CHAMPION, SHIPPED = Path("champion"), Path("shipped")  # values of --model that are no folders
 
 
 def run(options: Namespace) -> None:
     """Serve until the process is stopped; UserError if there is no model, or the port is in use."""
-    name = load(PARAMS).tracking.register_as or REGISTERED_NAME
-    with server.listen(options.host, options.port) as listener:
-        model = find_model_to_serve(repository_root(), name, _checked_digest)
-        print(f"{model.uri} -> http://{options.host}:{options.port}/invocations", flush=True)
-        server.serve(model, listener)
+    with (
+        listen(options.host, options.port) as listener,
+        tempfile.TemporaryDirectory(prefix="arxiv-hybrid-") as temporary,
+    ):
+        model = _choose(options.model, Path(temporary))
+        host = f"[{options.host}]" if ":" in options.host else options.host
+        url = f"http://{host}:{listener.getsockname()[1]}"
+        for line in _described(model, checkpoint.load(model.folder)):
+            print(line)
+        print(f"page:       {url}\nrequests:   {url}/invocations", flush=True)
+        serve(model, listener, options.workers)
 
 
-def _checked_digest() -> str:
-    """The digest of the last trained model, after checking that the model can be loaded."""
-    checkpoint.load(MODEL)
-    return checkpoint.digest(MODEL)
+def _choose(wanted: Path | None, into: Path) -> ServedModel:
+    """The model that --model names; without it the champion, the last run's or the shipped one.
+
+    into: an empty folder for the files of a champion.
+    """
+    if wanted == SHIPPED:
+        if not is_shipped():
+            raise UserError("this installation has no shipped model (--model)")
+        return ServedModel(shipped_model(), "shipped")
+    if wanted in (CHAMPION, None):
+        name = _registered_name()
+        champion = find_champion(repository_root(), name, into)
+        if champion is not None:
+            return ServedModel(champion.folder, champion.title)
+        if wanted == CHAMPION:
+            raise UserError(f"no champion is registered as {name} (--model)")
+    folder = wanted or (MODEL if MODEL.is_dir() or not is_shipped() else shipped_model())
+    shipped = folder.resolve() == shipped_model().resolve()
+    return ServedModel(folder, "shipped" if shipped else str(folder))
+
+
+def _registered_name() -> str:
+    named = load(PARAMS).tracking.register_as if PARAMS.exists() else None
+    return named or REGISTERED_NAME
+
+
+def _described(model: ServedModel, classifier: TextClassifier) -> Iterator[str]:
+    """Lines that say which model is served, its experiment, its data, and its accuracy."""
+    digest = _digest(model.folder)
+    known = f", digest {digest}" if digest else ""
+    classes = len(classifier.config.classes)
+    yield f"model:      {model.name}: {classifier.config.model}, {classes} classes{known}"
+    experiment, accuracy = _from_mlflow(digest)
+    yield f"experiment: {experiment}"
+    origin = classifier.origin
+    data = origin.line() if origin else "unknown: saved without a record of its papers"
+    yield f"data:       {coloured(data, '33') if origin and origin.synthetic else data}"
+    yield f"accuracy:   {accuracy}"
+    if MODEL.is_dir() and model.folder != MODEL and digest != _digest(MODEL):
+        yield f"not served: {MODEL}, the model of this workspace's last run (--model {MODEL})"
+
+
+def _digest(folder: Path) -> str | None:
+    try:
+        return checkpoint.digest(folder)
+    except UserError:
+        return None
+
+
+def _from_mlflow(digest: str | None) -> tuple[str, str]:
+    """A model's experiment and its accuracy, in words, from the run that trained it."""
+    try:
+        run = find_run(repository_root(), digest) if digest else None
+    except UserError as error:
+        return (f"unknown: {error}",) * 2
+    if run is None:
+        return "unknown: no run in MLflow trained this model", "unknown"
+    experiment = f"{run.experiment}, MLflow run {run.run_id}"
+    if run.value is None:
+        return experiment, "unknown: not evaluated"
+    papers = f" on {run.papers:,} test papers" if run.papers else ""
+    return experiment, f"{run.measure} {run.value:.1%}{papers}"

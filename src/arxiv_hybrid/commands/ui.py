@@ -7,8 +7,8 @@ import sys
 from argparse import Namespace
 
 from arxiv_hybrid.paths import repository_root
+from arxiv_hybrid.serving.sockets import listen
 from arxiv_hybrid.system.redaction import redact
-from arxiv_hybrid.tracking.server import listen
 from arxiv_hybrid.tracking.store import open_store, store_uri
 
 

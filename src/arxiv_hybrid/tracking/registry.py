@@ -2,25 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from arxiv_hybrid.system.errors import UserError
-from arxiv_hybrid.tracking.store import import_mlflow, one_line, open_store, store_uri, warn
+from arxiv_hybrid.tracking.store import (
+    TRACKING_URI,
+    import_mlflow,
+    local_database,
+    one_line,
+    open_store,
+    store_uri,
+    warn,
+)
 from arxiv_hybrid.tracking.worker import within
 
 _ANSWER = 15.0  # seconds that a command waits for the store
+_LOOK = 5.0  # the same, for what it can do without
+_DOWNLOAD = 300.0  # the same, for the files of a model
+# the main measures of evaluations, in words
+_SCORES = {"accuracy": "accuracy", "micro_f1": "micro-F1"}
 CHAMPION = "champion"  # the alias of the best registered version
 
 
 @dataclass(frozen=True)
-class ModelToServe:
-    """A logged model's MLflow URI, and the URI of the store that holds it."""
+class Champion:
+    """The folder of a registered classifier, and its name and version in words."""
 
-    uri: str
-    store: str
+    folder: Path
+    title: str
+
+
+@dataclass(frozen=True)
+class RunOfModel:
+    """The run that trained a model, and how it did on test papers.
+
+    experiment: DVC's name of it, or `workspace`. measure, value: the main one in words and from 0
+    to 1; papers: on how many. They are None if the model was not evaluated.
+    """
+
+    experiment: str
+    run_id: str
+    measure: str | None
+    value: float | None
+    papers: int | None
 
 
 @dataclass(frozen=True)
@@ -66,32 +93,94 @@ def register(mlflow: Any, name: str, digest: str, score: Score) -> str:
     return f"{result}: champion"
 
 
-def find_model_to_serve(root: Path, name: str, digest: Callable[[], str]) -> ModelToServe:
-    """The champion registered under `name`, else the logged model with a digest.
+def find_champion(root: Path, name: str, into: Path) -> Champion | None:
+    """The champion registered under `name`, copied into the folder `into`; None if there is none.
 
-    root: the repository. digest: called only if there is no champion. Raises UserError if there
-    is neither model, or the store does not answer.
+    root: the repository. Raises UserError if the store does not answer, or its files are gone or
+    are not those of the champion.
     """
+    if not _has_store(root):
+        return None
     try:
         mlflow = import_mlflow()
     except ImportError:
         raise UserError("mlflow is not installed; serving needs it") from None
     open_store(root)
     store = store_uri(root)
+    client = mlflow.MlflowClient(store)
     try:
-        client = mlflow.MlflowClient(store)
-        if within(_ANSWER, lambda: _champion_version(client, name)):
-            return ModelToServe(f"models:/{name}@{CHAMPION}", store)
-        current = digest()
-        if run := within(_ANSWER, lambda: _run_with_model(client, current)):
-            return ModelToServe(f"runs:/{run.info.run_id}/model", store)
-    except UserError:
-        raise
+        version = within(_ANSWER, lambda: _champion(client, name))
     except Exception as error:  # MLflow's, and those of the libraries below it
-        raise UserError(f"{store}: cannot be queried: {one_line(error)}") from None
-    raise UserError(
-        f"{store}: no registered model {name}, and no run that logged the current model; "
-        "set tracking.log_model and run `dvc repro -f train`"
+        raise UserError(
+            f"{store}: cannot be queried: {one_line(error)}; --model FOLDER serves without it"
+        ) from None
+    if version is None:
+        return None
+    title = f"{name} version {version.version}, the champion"
+    try:
+        folder = within(_DOWNLOAD, lambda: _download(mlflow, store, version.source, into))
+    except Exception as error:
+        raise UserError(f"{store}: {title}, cannot be read: {one_line(error)}") from None
+    from arxiv_hybrid.inference import checkpoint  # loads torch
+
+    if checkpoint.digest(folder) != version.tags.get("model.digest"):
+        raise UserError(f"{store}: {title}: its files are of another model")
+    return Champion(folder, title)
+
+
+def find_run(root: Path, digest: str) -> RunOfModel | None:
+    """The newest run that trained the model of this digest; None if the store has none.
+
+    Raises UserError if the store does not answer.
+    """
+    if not _has_store(root):
+        return None
+    try:
+        open_store(root)
+        client = import_mlflow().MlflowClient(store_uri(root))
+        return within(_LOOK, lambda: _run_of_model(client, digest))
+    except Exception as error:  # no mlflow, or one of its errors
+        raise UserError(f"MLflow cannot tell: {one_line(error)}") from None
+
+
+def _has_store(root: Path) -> bool:
+    """Whether there may be runs: a server is named, or the local database exists."""
+    database = local_database(os.environ.get(TRACKING_URI), root)
+    return database is None or database.is_file()
+
+
+def _champion(client: Any, name: str) -> Any | None:
+    if _champion_version(client, name) is None:
+        return None
+    return client.get_model_version_by_alias(name, CHAMPION)
+
+
+def _download(mlflow: Any, store: str, source: str, into: Path) -> Path:
+    """Copy a logged model; the folder of its classifier. ValueError if it is another model."""
+    mlflow.set_tracking_uri(store)
+    folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=source, dst_path=str(into)))
+    description = mlflow.models.Model.load(str(folder))
+    try:
+        path = str(description.flavors["python_function"]["artifacts"]["classifier"]["path"])
+    except (KeyError, TypeError):
+        raise ValueError("not a classifier of this library") from None
+    return folder / path
+
+
+def _run_of_model(client: Any, digest: str) -> RunOfModel | None:
+    runs = _training_runs(client, digest)
+    if not runs:
+        return None
+    tags = runs[0].data.tags
+    measured = _runs(client, digest, "evaluate")[:1]
+    scores = measured[0].data.metrics if measured else {}
+    name = next((name for name in _SCORES if name in scores), None)
+    return RunOfModel(
+        experiment=tags.get("DVC_EXP_NAME") or "workspace",
+        run_id=str(runs[0].info.run_id),
+        measure=name and _SCORES[name],
+        value=scores.get(name) if name else None,
+        papers=int(scores["papers"]) if "papers" in scores else None,
     )
 
 
@@ -125,8 +214,13 @@ def _champion_version(client: Any, name: str) -> str | None:
 
 def _training_runs(client: Any, digest: str) -> list[Any]:
     """Finished runs of stage train whose model has this digest, the newest first."""
+    return _runs(client, digest, "train")
+
+
+def _runs(client: Any, digest: str, stage: str) -> list[Any]:
+    """Finished runs of a stage about the model of this digest, the newest first."""
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    query = f"tags.`model.digest` = '{digest}' and tags.stage = 'train'"
+    query = f"tags.`model.digest` = '{digest}' and tags.stage = '{stage}'"
     return list(client.search_runs(experiments, f"{query} and status = 'FINISHED'"))
 
 
