@@ -22,6 +22,7 @@ from arxiv_hybrid.inference.encoding import encode_papers
 from arxiv_hybrid.inference.predict import predict
 from arxiv_hybrid.models import registry
 from arxiv_hybrid.system import ticker
+from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.streams import line_blocks
 from arxiv_hybrid.system.ticker import EVERY, Progress, Ticker, duration, pulse
 from arxiv_hybrid.text.vocabulary import Vocabulary
@@ -208,6 +209,14 @@ def test_what_takes_minutes_on_many_papers_shows_how_far_it_is(
     monkeypatch.setattr(Progress, "_is_shown", lambda _: True)
     work(tmp_path)
     assert any(shown.startswith(line) for shown in capsys.readouterr().err.splitlines())
+
+
+@pytest.mark.parametrize("content", [b"\x1f\x8b damaged", b"PK\x03\x04 damaged", b"\xfd7zXZ\x00"])
+def test_nothing_is_left_of_work_that_failed(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "papers").write_bytes(content)
+    with pytest.raises(UserError):
+        list(line_blocks(tmp_path / "papers", option="--input"))
+    assert ticker._working == []
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "stages").glob("[a-z]*.py")), ids=lambda p: p.stem)

@@ -70,8 +70,10 @@ def line_blocks(
     """
     with explain_read_errors(path, option), _open(path, standard_input) as raw:
         size = 0 if standard_input else path.stat().st_size  # 0: a pipe, which has no position
-        bar = Progress(what=path.name, total=size, unit="B", unit_scale=True, leave=True)
-        with _decompressed(raw, path, option, members) as stream, bar:
+        with (
+            _decompressed(raw, path, option, members) as stream,
+            Progress(what=path.name, total=size, unit="B", unit_scale=True, leave=True) as bar,
+        ):
             for block in _blocks(stream, path, option):
                 if size:
                     bar.update(raw.tell() - bar.n)
