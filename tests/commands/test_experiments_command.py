@@ -18,6 +18,7 @@ import yaml
 from arxiv_hybrid.__main__ import main
 from arxiv_hybrid.commands import runs
 from arxiv_hybrid.commands.runs import Run, changes
+from arxiv_hybrid.system.errors import UserError
 
 PARAMS = {"dropout": "auto", "model": "auto", "seed": 42, "fetch": {"path": None},
           "evaluate": {"bootstrap": 2000}, "ensemble": {"members": [{"name": "a", "seed": 1}]},
@@ -267,3 +268,30 @@ def test_an_unknown_run_is_one_line(
     assert main(["experiments", "--against", "nope"]) == 2
     error = "error: --against: no 'nope'; choose from HEAD, main, other\n"
     assert capsys.readouterr().err == error
+
+
+@pytest.mark.parametrize(
+    ("failures", "message", "attempts", "status"),
+    [
+        (2, "directory '/x/.dvc/tmp/exps/tmp1/.dvc' does not exist", 3, 0),
+        (9, "directory '/x/.dvc/tmp/exps/tmp1/.dvc' does not exist", 5, 2),
+        (1, "unknown Git revision 'HEAD'", 1, 2),
+    ],
+)
+def test_a_job_that_sets_up_its_workspace_is_waited_for(
+    failures: int, message: str, attempts: int, status: int, repository: Repository,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    tried: list[int] = []
+
+    def dvc(*_: str) -> str:
+        tried.append(1)
+        if len(tried) <= failures:
+            raise UserError(message)
+        return repository.shown()
+
+    monkeypatch.setattr(runs, "dvc", dvc)
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    assert main(["experiments"]) == status
+    assert len(tried) == attempts
+    assert status == 0 or message in capsys.readouterr().err

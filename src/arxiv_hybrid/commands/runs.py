@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +23,7 @@ from arxiv_hybrid.system.redaction import redact
 
 PREDICTIONS = (REPORTS / "predictions.csv").as_posix()
 WORKSPACE = "workspace"
+_PAUSES = (1, 2, 4, 8)  # seconds between attempts to list experiments
 _LONGEST = 40  # characters of a value
 _YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -158,7 +160,7 @@ def list_runs(*, every_commit: bool) -> list[Listed]:
         parts = (name.split("/") for name in names.split())
         commits += sorted({f"{p[2]}{p[3]}" for p in parts if len(p) == 5 and len(p[3]) == 38})
     revisions = [f"--rev={commit}" for commit in commits]
-    shown = json.loads(dvc("exp", "show", "--json", *revisions))
+    shown = json.loads(_show(revisions))
     listed: dict[tuple[str, str | None], Listed] = {}
     for commit in shown:
         if commit["rev"] == WORKSPACE:
@@ -172,6 +174,18 @@ def list_runs(*, every_commit: bool) -> list[Listed]:
             found = _experiment(experiment, base)
             listed[found.name, found.run.revision] = found
     return list(listed.values())
+
+
+def _show(revisions: list[str]) -> str:
+    """What DVC lists; it fails for some seconds while a job of the queue sets up its workspace."""
+    for pause in _PAUSES:
+        try:
+            return dvc("exp", "show", "--json", *revisions)
+        except UserError as error:
+            if ".dvc/tmp/exps/" not in str(error):
+                raise
+            time.sleep(pause)
+    return dvc("exp", "show", "--json", *revisions)
 
 
 def _experiment(shown: dict[str, Any], baseline: Run) -> Listed:
