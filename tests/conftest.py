@@ -25,6 +25,7 @@ from arxiv_hybrid.models import characters
 from arxiv_hybrid.ops import embedding, ragged
 from arxiv_hybrid.params import Params, parse
 from arxiv_hybrid.sources import synthetic
+from arxiv_hybrid.system import ticker
 from arxiv_hybrid.system.nested import deep_merge as merged
 from arxiv_hybrid.text.tokenize import tokenize_all
 from arxiv_hybrid.text.vocabulary import Vocabulary
@@ -80,6 +81,12 @@ def tiny_content(default_content: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def tiny_params(tiny_content: dict[str, Any]) -> Params:
     return parse(tiny_content, "tiny params")
+
+
+@pytest.fixture(autouse=True)
+def no_progress_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow machine prints nothing more than a fast one."""
+    monkeypatch.setattr(ticker, "FIRST", 3600.0)
 
 
 @pytest.fixture

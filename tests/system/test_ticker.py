@@ -45,7 +45,7 @@ def always_due(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def due_seconds(seconds: range) -> list[int]:
     clock = Clock()
-    lines, due = Ticker(clock=clock), []
+    lines, due = Ticker(2.0, clock), []
     for clock.now in seconds:
         if lines.is_due():
             due.append(int(clock.now))
@@ -62,7 +62,7 @@ def test_ten_hours_are_some_hundred_lines() -> None:
 
 def test_silence_ends_with_a_line_and_not_with_several() -> None:
     clock = Clock()
-    lines = Ticker(clock=clock)
+    lines = Ticker(2.0, clock)
     clock.now = 1000
     assert (lines.is_due(), lines.is_due()) == (True, False)
 

@@ -18,8 +18,12 @@ _working: list[Progress] = []  # nested pieces of work; in a log file the innerm
 class Ticker:
     """Says when a line is due: after 2, 6, 18 and 54 seconds, then every minute."""
 
-    def __init__(self, first: float = FIRST, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock, self._started, self._next = clock, clock(), first
+    def __init__(
+        self, first: float | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """first: seconds before the first line, if not two."""
+        self._clock, self._started = clock, clock()
+        self._next = FIRST if first is None else first
 
     def is_due(self) -> bool:
         """Whether to print now; each time only once."""
@@ -114,16 +118,16 @@ class Progress(tqdm):  # type: ignore[type-arg]
 
 
 @contextmanager
-def pulse(what: str, *, first: float = FIRST, quiet: bool = False) -> Iterator[None]:
+def pulse(what: str, *, first: float | None = None, quiet: bool = False) -> Iterator[None]:
     """Show what is being done, and for how long, while work runs that cannot be counted.
 
-    first: seconds before the first line. quiet: show nothing. In a terminal, the work must not
-    print anything.
+    first: seconds before the first line, if not two. quiet: show nothing. In a terminal, the work
+    must not print anything.
     """
     done = threading.Event()
 
     def beat() -> None:
-        while not done.wait(min(first, 1.0)):
+        while not done.wait(1.0 if first is None else min(first, 1.0)):
             for innermost in _working[-1:]:
                 innermost.refresh()
 
