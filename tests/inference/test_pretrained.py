@@ -55,6 +55,9 @@ def test_an_encoder_is_read_as_it_was_saved(tmp_path: Path) -> None:
         np.testing.assert_allclose(value, state[name].numpy(), atol=largest / 200, err_msg=name)
     words, vectors = encoder.word_vectors()
     assert (len(words), vectors.shape) == (LARGE, (LARGE, 8))
+    assert repr(encoder) == (
+        f"<Pretrained: {LARGE + 2:,} words, pre-trained on 2 papers of a.json, 2025-01>"
+    )
 
 
 def test_a_compact_model_answers_nearly_as_the_exact_one(tmp_path: Path) -> None:
