@@ -68,7 +68,7 @@ def _described(model: ServedModel, classifier: TextClassifier) -> Iterator[str]:
     digest = _digest(model.folder)
     known = f", digest {digest}" if digest else ""
     classes = len(classifier.config.classes)
-    yield f"model:      {model.name}: {classifier.config.model}, {classes} classes{known}"
+    yield f"model:      {model.name}: {classifier.kind}, {classes} classes{known}"
     experiment, accuracy = _from_mlflow(digest)
     yield f"experiment: {experiment}"
     origin = classifier.origin

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import orjson
@@ -9,7 +10,6 @@ import pandas as pd
 
 from arxiv_hybrid.evaluation.occlusion import Occlusion, occlusion
 from arxiv_hybrid.inference.classifier import TextClassifier
-from arxiv_hybrid.inference.model_config import ModelConfig
 from arxiv_hybrid.serving.batcher import Paper
 from arxiv_hybrid.serving.papers import TEXTS
 from arxiv_hybrid.text.tokenize import token_spans
@@ -53,15 +53,12 @@ def explanation(classifier: TextClassifier, title: str, abstract: str) -> dict[s
     known, read = classifier.known_words(paper)
     largest = max((abs(drop) for _, drop in result.drops), default=0.0)
     weights = {word: drop / max(largest, 1e-9) for word, drop in result.drops}
-    config, lengths = classifier.config, dict[str, int]()
-    if isinstance(config, ModelConfig):  # a linear model reads every word
-        lengths = {"title": config.title_length, "abstract": config.abstract_length}
-    titles = config.titles
+    config = classifier.config
     return {
         "category": result.predicted,
         "categories": list(result.assigned),
         "classes": [
-            {"name": name, "title": titles.get(name, ""), "probability": likeliest[name]}
+            {"name": name, "title": config.titles.get(name, ""), "probability": likeliest[name]}
             for name in shown
         ],
         "others": {"count": len(others), "most": max(others, default=0.0)},
@@ -70,8 +67,8 @@ def explanation(classifier: TextClassifier, title: str, abstract: str) -> dict[s
         "read_words": read,
         "largest_drop": largest,
         **{
-            name: _pieces(text, weights, lengths.get(name))
-            for name, text in zip(TEXTS, (title, abstract), strict=True)
+            name: _pieces(name, text, weights, config)
+            for name, text in (("title", title), ("abstract", abstract))
         },
     }
 
@@ -85,14 +82,22 @@ def _doubts(classifier: TextClassifier, paper: pd.DataFrame, result: Occlusion) 
     return doubts
 
 
-def _pieces(text: str, weights: dict[str, float], length: int | None) -> list[Piece]:
-    """A text as words and what is between them; only the first `length` words are read."""
+def _pieces(name: str, text: str, weights: dict[str, float], config: Any) -> list[Piece]:
+    """A title or abstract as words and what is between them; words that are read have a weight.
+
+    A network reads the first `title_length` or `abstract_length` tokens. A linear model reads all
+    words, which `tokens` describes.
+    """
     lower = text.lower()
     # words are found in the lower-case text, and lower-casing makes a few letters longer
     text = text if len(text) == len(lower) else lower
+    pattern = getattr(config, "tokens", None)
+    found = (
+        [match.span() for match in re.finditer(pattern, lower)] if pattern else token_spans(text)
+    )
     pieces: list[Piece] = []
     end = 0
-    for start, stop in token_spans(text)[:length]:
+    for start, stop in found[: getattr(config, f"{name}_length", None)]:
         pieces.append((text[end:start], None))
         pieces.append((text[start:stop], weights.get(lower[start:stop])))
         end = stop

@@ -76,6 +76,7 @@ class Classification(Task):
         self.class_weights = class_weights(params.class_weights, labels, label_set)
         make = make_multi_label_loss if self.multi_label else make_loss
         self.loss = make(params.loss, self.class_weights, params.label_smoothing)
+        self.plain_loss = make(params.loss, self.class_weights, 0.0)  # without label smoothing
         self.random = np.random.default_rng([params.seed, group.rank])
         self.regularizer = Regularizer(params.word_dropout, params.mixup, self.random)
 
@@ -148,7 +149,7 @@ def fit(
     """
     task = Classification(model, train.labels, label_set, params, device_config, group)
     if from_encoder and isinstance(model, PooledCNN):
-        fit_head(model, train, val, task.loss, device_config, seed=params.seed)
+        fit_head(model, train, val, task.plain_loss, device_config, seed=params.seed)
     progress = None
     if resume:
         settings = {**training_values(params), "classes": label_set.names}
