@@ -19,7 +19,7 @@ from arxiv_hybrid.system.nested import flatten
 from arxiv_hybrid.system.redaction import redact
 from arxiv_hybrid.tracking.names import PARAMS, pipeline_name, read_params
 
-STAGES = ("train", "evaluate", "ensemble")  # of the main pipeline
+STAGES = ("baseline", "train", "evaluate", "ensemble")  # of the main pipeline
 _PARENT = "mlflow.parentRunId"  # MLflow's own tag
 _KEY, _FINISHED = "pipeline.key", "pipeline.finished"  # tags of a parent
 _RESOLVED = "params.resolved.yaml"
