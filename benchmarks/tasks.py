@@ -188,10 +188,10 @@ def quoted(path: Path) -> str:
     return f"'{escaped}'"
 
 
-def newest_of_fields(dump: Path, count: int = PAPERS_PER_FIELD) -> pd.DataFrame:
+def newest_of_fields(dump: Path, count: int | None = None) -> pd.DataFrame:
     """The papers of `six-fields`: the newest of each field, by primary category.
 
-    The column `older` is true for those after the first PAPERS_PER_FIELD of a field.
+    count: of each field, PAPERS_PER_FIELD by default; those after that have the column `older`.
     """
     fields = params_with(
         [
@@ -205,7 +205,7 @@ def newest_of_fields(dump: Path, count: int = PAPERS_PER_FIELD) -> pd.DataFrame:
     papers = SOURCES["snapshot"](fields, Workspace(ROOT, lambda: ROOT)).papers
     papers = papers[papers["primary_category"].isin(FIELDS)].sort_values("id", ascending=False)
     place = papers.groupby("primary_category").cumcount()
-    return papers.assign(older=place >= PAPERS_PER_FIELD)[place < count]
+    return papers.assign(older=place >= PAPERS_PER_FIELD)[place < (count or PAPERS_PER_FIELD)]
 
 
 def read_papers(run: Run) -> pd.DataFrame:

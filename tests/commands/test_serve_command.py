@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import DEFAULTS
 from untrained_model import log_untrained_model, save_untrained_model
 
 from arxiv_hybrid.__main__ import main
@@ -28,7 +28,7 @@ Serve = Callable[..., tuple[str, list[str]]]
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with parameters, but without data, models or runs."""
-    shutil.copy(ROOT / "params.yaml", tmp_path)
+    shutil.copy(DEFAULTS / "params.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

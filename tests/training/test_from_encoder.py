@@ -225,6 +225,7 @@ def test_the_fitted_start_is_epoch_0_and_wins_if_training_only_harms(
     best: int,
 ) -> None:
     validate, left = Classification.validate, list(accuracies)
+    monkeypatch.setattr(from_encoder, "PENALTIES", (0.03,))  # untrained features suggest more
 
     def validated(self: Classification, papers: EncodedPapers, group: Group) -> tuple[float, float]:
         loss, accuracy = validate(self, papers, group)
@@ -263,8 +264,10 @@ def test_fine_tuning_changes_the_encoder_but_not_its_projections(
 
 
 def test_several_labels_start_from_one_regression_per_class(
-    encoder: Pretrained, several_splits: dict[str, pd.DataFrame], several_content: dict[str, Any]
-) -> None:
+    encoder: Pretrained, several_splits: dict[str, pd.DataFrame], several_content: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(from_encoder, "PENALTIES", (0.03,))  # untrained features suggest more
     params = run_params(several_content, learning_rate=1e-9, epochs=1)
     classifier, history = train(params, encoder, several_splits, SEVERAL)
     assert history.epochs[0].train_accuracy > 0.6

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ from arxiv_hybrid.text.vocabulary import Vocabulary
 from arxiv_hybrid.training.batches import batch_size_for
 from arxiv_hybrid.training.distributed import SINGLE, Group
 from arxiv_hybrid.training.from_encoder import fit_head, load_encoder
-from arxiv_hybrid.training.losses import class_weights, make_loss, make_multi_label_loss
+from arxiv_hybrid.training.losses import Loss, class_weights, make_loss, make_multi_label_loss
 from arxiv_hybrid.training.optimizers import OptimizerConfig
 from arxiv_hybrid.training.progress import Progress, run_identity
 from arxiv_hybrid.training.regularizer import Regularizer
@@ -75,10 +76,15 @@ class Classification(Task):
         self.score = "precision_at_1" if self.multi_label else "accuracy"
         self.class_weights = class_weights(params.class_weights, labels, label_set)
         make = make_multi_label_loss if self.multi_label else make_loss
-        self.loss = make(params.loss, self.class_weights, params.label_smoothing)
-        self.plain_loss = make(params.loss, self.class_weights, 0.0)  # without label smoothing
+        self._smoothed = partial(make, params.loss, self.class_weights)
+        self.loss = self._smoothed(params.label_smoothing)
         self.random = np.random.default_rng([params.seed, group.rank])
         self.regularizer = Regularizer(params.word_dropout, params.mixup, self.random)
+
+    @property
+    def plain_loss(self) -> Loss:
+        """The loss without label smoothing."""
+        return self._smoothed(0.0)
 
     def training_step(self, batch: Batch) -> StepResult:
         """The loss of a batch, and for how many papers the likeliest class is right."""
