@@ -146,7 +146,7 @@ def test_archives_of_several_files_and_workbooks_are_errors(
 
 
 @READERS
-@pytest.mark.parametrize("content", [GOOD, gzip.compress(GOOD)])
+@pytest.mark.parametrize("content", [GOOD, gzip.compress(GOOD)], ids=["plain", "gzip"])
 def test_a_pipe_is_read_like_a_file(
     tmp_path: Path, read: Callable[[Path], pd.DataFrame], content: bytes
 ) -> None:
@@ -181,6 +181,7 @@ def test_numbers_in_json_lines_keep_their_digits(
         ('{"id": [1], "title": "T", "abstract": "x"}', "line 1: id is a list"),
         ('{"title": "T", "abstract": "x\0"}', "line 1: not JSON: Invalid control character"),
     ],
+    ids=["lists", "objects", "number", "number as title", "id", "control character"],
 )
 def test_deep_and_odd_json_is_one_line(tmp_path: Path, line: str, message: str) -> None:
     (tmp_path / "p.jsonl").write_text(line + "\n")
