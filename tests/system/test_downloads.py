@@ -283,7 +283,11 @@ def test_without_a_published_checksum_that_of_the_first_download_counts(
     assert get(remote(server, known=False), tmp_path).read_bytes() == other
 
 
-@pytest.mark.parametrize("content", [b"", b"abc", b"\xff\xfe", SHA256.upper().encode()])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"abc", b"\xff\xfe", SHA256.upper().encode()],
+    ids=["empty", "short", "no text", "upper case"],
+)
 def test_a_kept_checksum_that_is_none_is_an_error(
     server: FakeServer, tmp_path: Path, content: bytes
 ) -> None:
