@@ -11,10 +11,12 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from weakref import WeakSet
 
 import pandas as pd
 import pytest
 from conftest import CPU, ROOT
+from tqdm import tqdm
 
 from arxiv_hybrid.audit import duplicates
 from arxiv_hybrid.inference.devices import DeviceConfig
@@ -36,6 +38,13 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+@pytest.fixture(autouse=True)
+def no_other_bars(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget bars that other tests left when they failed inside the work, as they should."""
+    monkeypatch.setattr(tqdm, "_instances", WeakSet(), raising=False)
+    monkeypatch.setattr(ticker, "_working", [])
 
 
 @pytest.fixture
