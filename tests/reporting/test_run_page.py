@@ -281,11 +281,8 @@ def test_a_run_of_one_class_per_paper(tiny_params: Params) -> None:
     assert "Warning:" not in page
 
 
-@pytest.mark.parametrize("several", [False, True])
-@pytest.mark.parametrize("stage", ["audit", "baseline", "train", "ensemble"])
-def test_what_is_of_another_run_is_not_shown(
-    tiny_params: Params, stage: str, several: bool
-) -> None:
+def run_of(params: Params, *, several: bool) -> LastRun:
+    """A run whose papers have one class, or several."""
     if several:
         listed, p = several_classes()
         predictions = at(0.5, p)
@@ -293,7 +290,15 @@ def test_what_is_of_another_run_is_not_shown(
         labels, p = one_class()
         listed, predictions = np.eye(3, dtype=bool)[labels], Predictions(p)
     classes = label_set(p.shape[1], multi_label=several)
-    run = last_run(papers_listing(listed), classes, predictions, predictions, tiny_params)
+    return last_run(papers_listing(listed), classes, predictions, predictions, params)
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("stage", ["audit", "baseline", "train", "ensemble"])
+def test_what_is_of_another_run_is_not_shown(
+    tiny_params: Params, stage: str, several: bool
+) -> None:
+    run = run_of(tiny_params, several=several)
     complete = checked(run_page(run))
     current = {name: part for name, part in run.metrics.current.items() if name != stage}
     metrics = RunMetrics(current, {stage: "<x> has changed since"})
@@ -339,14 +344,7 @@ MEASURE = """<!doctype html><body>
 def test_a_narrow_window_loses_no_column_and_keeps_the_bars(
     tiny_params: Params, width: int, several: bool, tmp_path: Path
 ) -> None:
-    if several:
-        listed, p = several_classes()
-        predictions = at(0.5, p)
-    else:
-        labels, p = one_class()
-        listed, predictions = np.eye(3, dtype=bool)[labels], Predictions(p)
-    classes = label_set(p.shape[1], multi_label=several)
-    run = last_run(papers_listing(listed), classes, predictions, predictions, tiny_params)
+    run = run_of(tiny_params, several=several)
     (tmp_path / "page.html").write_text(run_page(run), encoding="utf-8")
     (tmp_path / "measure.html").write_text(MEASURE.format(width=width))
     done = subprocess.run(

@@ -16,6 +16,7 @@ import pandas as pd
 import yaml
 
 from arxiv_hybrid.paths import METRICS, PARAMS, REPORTS, RESOLVED
+from arxiv_hybrid.reporting.outdated import same_value
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.git import git
 from arxiv_hybrid.system.nested import flatten
@@ -129,7 +130,7 @@ class Run:
         for file, recorded in entry.get("params", {}).items():
             if file in files:
                 now, then = flatten(files[file]), flatten(recorded)
-                if any(not _same(value, now.get(key)) for key, value in then.items()):
+                if any(not same_value(value, now.get(key)) for key, value in then.items()):
                     return False
         return True
 
@@ -220,19 +221,19 @@ def changes(before: Run, after: Run) -> list[str]:
     direct = [
         key
         for key in {**before.written, **after.written}
-        if not _same(before.written.get(key), after.written.get(key))
+        if not same_value(before.written.get(key), after.written.get(key))
     ]
     parts = []
     for key in direct:
         old, new = (each.in_force.get(key, each.written.get(key)) for each in (before, after))
-        if not _same(old, new):
+        if not same_value(old, new):
             parts.append(f"{key} {_shown(old)} -> {_shown(new)}")
     if not after.in_force:
         return parts
     follow = [
         key
         for key in {**before.in_force, **after.in_force}
-        if key not in direct and not _same(before.in_force.get(key), after.in_force.get(key))
+        if key not in direct and not same_value(before.in_force.get(key), after.in_force.get(key))
     ]
     if "model" in follow:
         parts.append(f"model {before.in_force.get('model')} -> {after.in_force.get('model')}")
@@ -273,16 +274,6 @@ def cached(cache: Callable[[str], str], run: Run) -> pd.DataFrame | str:
     if not path.is_file():
         return "its test predictions are not in DVC's cache"
     return pd.read_csv(path, dtype={"id": str, "actual": str}, keep_default_na=False)
-
-
-def _same(first: Any, second: Any) -> bool:
-    """Equal, also where DVC reads YAML 1.2 and this library 1.1: 1e-3 is a text in one of them."""
-    if first == second:
-        return True
-    try:
-        return float(first) == float(second)
-    except (TypeError, ValueError):
-        return False
 
 
 def _shown(value: Any) -> str:

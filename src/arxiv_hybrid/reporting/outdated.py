@@ -93,7 +93,7 @@ def _changed_params(
             now = current.get(file, {})
             what = "the file of " if file == INPUTS else ""
             for key, value in flatten(recorded).items():
-                if not _same(value, now.get(key)) and (value is not None or key in now):
+                if not same_value(value, now.get(key)) and (value is not None or key in now):
                     yield what + key.removeprefix("train."), (value, now.get(key))
             for section in recorded:
                 for key in now:
@@ -115,7 +115,7 @@ def _shown(value: Any) -> str:
     return text if len(text) <= _MAX_LENGTH else text[: _MAX_LENGTH - 3] + "..."
 
 
-def _same(recorded: Any, now: Any) -> bool:
+def same_value(recorded: Any, now: Any) -> bool:
     """Equal, also where DVC reads YAML 1.2 and this library 1.1: 1e-3 is a text in one of them."""
     if recorded == now:
         return True
