@@ -103,7 +103,7 @@ def test_the_model_of_the_last_run_is_served_and_never_that_of_a_job(
         f"model:      models/main: v1, 3 classes, digest {digest}",
         "experiment: unknown: no run in MLflow trained this model",
         "data:       trained on 10 papers of papers.csv, 2024-01 to 2024-03; on 2026-11-26",
-        "accuracy:   unknown",
+        "score:      unknown",
     ]
     assert served("--model", "shipped")[0] not in (job, digest)
 
@@ -114,7 +114,7 @@ def test_the_lines_say_which_experiment_it_was(job: str, served: Serve) -> None:
     assert digest == job
     assert lines[1].startswith("experiment: moody-gap, MLflow run ")
     assert lines[2] == "data:       unknown: saved without a record of its papers"
-    assert lines[3] == "accuracy:   accuracy 90.0% on 1,234 test papers"
+    assert lines[3] == "score:      accuracy 90.0% on 1,234 test papers"
 
 
 def test_the_champion_is_served_by_its_name_and_says_what_is_not_served(

@@ -19,6 +19,8 @@ import pytest
 import requests
 from untrained_model import save_untrained_model
 
+from arxiv_hybrid.serving.sockets import listen
+
 BODY = json.dumps({"dataframe_records": [{"title": "deep", "abstract": "words"}]})
 PATIENCE = 120.0  # seconds, for a busy machine
 
@@ -127,3 +129,13 @@ def replaces_a_killed_worker(process: subprocess.Popen[str], url: str) -> None:
     until(lambda: ready() == 1)
     until(lambda: ready() == 2)
     assert second.is_running()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_a_response_does_not_wait_for_the_client_to_confirm_its_headers(host: str) -> None:
+    if host == "::1" and not Path("/proc/net/if_inet6").is_file():
+        pytest.skip("this machine has no IPv6")
+    with listen(host, 0) as listener, socket.create_connection(listener.getsockname()[:2]):
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

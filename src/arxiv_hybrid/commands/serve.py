@@ -64,7 +64,7 @@ def _registered_name() -> str:
 
 
 def _described(model: ServedModel, classifier: TextClassifier) -> Iterator[str]:
-    """Lines that say which model is served, its experiment, its data, and its accuracy."""
+    """Lines that say which model is served, its experiment, its data, and its test score."""
     digest = _digest(model.folder)
     known = f", digest {digest}" if digest else ""
     classes = len(classifier.config.classes)
@@ -74,7 +74,7 @@ def _described(model: ServedModel, classifier: TextClassifier) -> Iterator[str]:
     origin = classifier.origin
     data = origin.line() if origin else "unknown: saved without a record of its papers"
     yield f"data:       {coloured(data, '33') if origin and origin.synthetic else data}"
-    yield f"accuracy:   {accuracy}"
+    yield f"score:      {accuracy}"
     if MODEL.is_dir() and model.folder != MODEL and digest != _digest(MODEL):
         yield f"not served: {MODEL}, the model of this workspace's last run (--model {MODEL})"
 
