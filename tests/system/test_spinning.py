@@ -12,7 +12,7 @@ from conftest import ROOT
 
 from arxiv_hybrid.system.runtime import SPINNING, limit_spinning
 
-OURS = {"GOMP_SPINCOUNT": "20000", "KMP_BLOCKTIME": "1"}
+OURS = {"GOMP_SPINCOUNT": "5000", "KMP_BLOCKTIME": "1"}
 CHOICES = [*OURS, "OMP_WAIT_POLICY"]
 COMMANDS = [f"arxiv_hybrid.commands.{name}" for name in ("predict", "explain", "serve", "similar")]
 SCRIPTS = [
@@ -108,7 +108,7 @@ def test_torch_reads_the_value() -> None:
         [sys.executable, "-c", "import arxiv_hybrid, torch"],
         env=environment(OMP_DISPLAY_ENV="verbose"), capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert "GOMP_SPINCOUNT = '20000'" in done.stderr
+    assert "GOMP_SPINCOUNT = '5000'" in done.stderr
 
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="another default")

@@ -14,7 +14,7 @@ import sys
 
 # how long OpenMP's threads spin before they sleep: turns in GNU's runtime (torch's wheels for
 # Linux), milliseconds in those of Intel and LLVM (conda, Windows, macOS)
-SPINNING = {"GOMP_SPINCOUNT": "20000", "KMP_BLOCKTIME": "1"}
+SPINNING = {"GOMP_SPINCOUNT": "5000", "KMP_BLOCKTIME": "1"}
 _X86 = ("x86_64", "AMD64")
 _QUEUE_WORKER = re.compile(r"^dvc-exp-[0-9a-f]+-\d+@")  # DVC's name for a worker of its queue
 
@@ -39,7 +39,7 @@ def queue_jobs() -> int:
 
 
 def limit_spinning() -> None:
-    """Let OpenMP's threads spin for about a millisecond at a barrier, then sleep.
+    """Let OpenMP's threads spin for at most a millisecond at a barrier, then sleep.
 
     By default they spin for 10 to 200 ms. If other programs want the cores, the thread that all
     wait for does not get one meanwhile, and training is 10 to 25 times slower. Sleeping at once
