@@ -6,7 +6,7 @@ CODE := src stages benchmarks examples pretraining tests  # not a user's scripts
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help repro report serve ui test lint bench faults experiments ablations collapse clean
+.PHONY: help repro report serve ui test pytest lint bench faults experiments ablations collapse clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -51,8 +51,12 @@ report: $(VENV)/installed  ## write a report of the last run, reports/index.html
 serve: $(VENV)/installed  ## serve the model over HTTP, http://127.0.0.1:5001
 	@python -m arxiv_hybrid serve
 
-test: lint  ## run ruff, mypy and all tests
-	python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# three workers on two cores: each waits now and then for a server, a queue or the disk
+test: $(VENV)/installed  ## run ruff, mypy and all tests
+	@$(MAKE) --no-print-directory --jobs=2 lint pytest
+
+pytest: $(VENV)/installed
+	python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/installed  ## run ruff and mypy
 	ruff check $(CODE)

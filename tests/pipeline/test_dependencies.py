@@ -36,6 +36,7 @@ WITHOUT_EFFECT = {
     "system.digests": "checks that files are as they were written, the same for all stages",
     "system.cells": "how texts of tables are escaped, the same for all stages",
     "system.errors": "messages",
+    "system.fast_yaml": "reads this project's own files, as PyYAML does: test_fast_yaml holds it",
     "system.files": "how outputs are written, the same for all stages",
     "system.git": "describes the repository",
     "system.identity": "removes temporary files of killed processes",

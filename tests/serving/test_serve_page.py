@@ -195,7 +195,7 @@ def test_typing_and_the_keyboard_suffice(root: str, browser: Chromium) -> None:
         + f"{entry['probability']:.1%}".replace("%", "\xa0%")
         for entry in shown["classes"]
     ]
-    widths = browser.run("[...document.querySelectorAll('#classes .a')].map((bar) => "
+    widths = browser.run("[...document.querySelectorAll('#classes .track span')].map((bar) => "
                          "bar.offsetWidth / bar.parentNode.offsetWidth)")  # fmt: skip
     np.testing.assert_allclose(widths, [e["probability"] for e in shown["classes"]], atol=0.01)
     assert browser.run("byId('read-title').textContent") == TITLE
@@ -236,6 +236,9 @@ def test_it_fits_the_window_in_light_and_dark(
     assert browser.run("document.documentElement.scrollWidth") <= width
     red = browser.run("getComputedStyle(document.body).backgroundColor.match(/\\d+/)[0]")
     assert (int(red) < 128) == dark
+    colour = "getComputedStyle(document.querySelector('#classes .track{}')).backgroundColor"
+    assert browser.run(f"{colour.format(' span')} != {colour.format('')}"), "bars are seen"
+    assert browser.run(colour.format(" span")) != "rgba(0, 0, 0, 0)"
     fields = "[...document.querySelectorAll('input, textarea')]"
     assert browser.run(f"{fields}.every((field) => field.labels.length == 1)")
     assert browser.run("byId('status').getAttribute('aria-live')") == "polite"

@@ -33,6 +33,9 @@ def logged(tiny_params: Params, tmp_path_factory: pytest.TempPathFactory) -> tup
         with track("evaluate", tiny_params, root=root, workspace=root) as run:
             run.tags({"model.digest": second})
             run.metrics({"micro_f1": 0.75, "papers": 90})
+        with track("baseline", tiny_params, root=root, workspace=root) as linear:
+            linear.tags({"model.digest": "of a linear model"})
+            linear.metrics({"accuracy": 0.8, "papers": 40})
     return root, [first, second]
 
 
@@ -113,6 +116,9 @@ def test_a_champion_whose_files_are_not_its_own_is_one_line(
 def test_the_run_of_a_model_says_its_experiment_and_accuracy(
     digests: list[str], tmp_path: Path
 ) -> None:
+    measured = find_run(tmp_path, "of a linear model")
+    assert measured
+    assert (measured.measure, measured.value, measured.papers) == ("accuracy", 0.8, 40)
     found = [find_run(tmp_path, digest) for digest in digests]
     assert [run and run.experiment for run in found] == ["workspace", "moody-gap"]
     scores = [run and (run.measure, run.value, run.papers) for run in found]

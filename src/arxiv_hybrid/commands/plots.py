@@ -8,10 +8,9 @@ from argparse import Namespace
 from html import escape
 from pathlib import Path
 
-import yaml
-
 from arxiv_hybrid.commands.runs import dvc
 from arxiv_hybrid.paths import REPORTS
+from arxiv_hybrid.system import fast_yaml
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.files import require, write_text
 
@@ -83,7 +82,7 @@ def _template(revisions: list[str]) -> str:
 def _names() -> list[str]:
     """The plots of the main pipeline by name, and its tables that have plots of their own."""
     require(_PIPELINE)
-    pipeline = yaml.safe_load(_PIPELINE.read_text(encoding="utf-8"))
+    pipeline = fast_yaml.parse(_PIPELINE.read_text(encoding="utf-8"))
     tables = [
         name
         for stage in pipeline["stages"].values()

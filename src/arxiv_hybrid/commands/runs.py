@@ -17,6 +17,7 @@ import yaml
 
 from arxiv_hybrid.paths import METRICS, PARAMS, REPORTS, RESOLVED
 from arxiv_hybrid.reporting.outdated import same_value
+from arxiv_hybrid.system import fast_yaml
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.git import git
 from arxiv_hybrid.system.nested import flatten
@@ -26,7 +27,6 @@ PREDICTIONS = (REPORTS / "predictions.csv").as_posix()
 WORKSPACE = "workspace"
 _PAUSES = (1, 2, 4, 8)  # seconds between attempts to list experiments
 _LONGEST = 40  # characters of a value
-_YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class Run:
@@ -53,7 +53,7 @@ class Run:
                 text = path.read_text(encoding="utf-8")
             else:
                 text = git(Path.cwd(), "show", f"{self.revision}:./{path.as_posix()}") or "{}"
-            found = json.loads(text) if path.suffix == ".json" else yaml.load(text, _YAML)  # noqa: S506 (safe)
+            found = json.loads(text) if path.suffix == ".json" else fast_yaml.parse(text)
         except (OSError, ValueError, yaml.YAMLError):
             return {}
         return found if isinstance(found, dict) else {}

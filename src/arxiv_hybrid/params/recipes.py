@@ -7,9 +7,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-import yaml
-
-from arxiv_hybrid.system import shipped
+from arxiv_hybrid.system import fast_yaml, shipped
 from arxiv_hybrid.system.nested import deep_merge
 
 AUTO = shipped.AUTO
@@ -31,7 +29,7 @@ def recipe(name: str, model: str) -> dict[str, Any]:
 @cache
 def _recipes() -> dict[str, Any]:
     text = files("arxiv_hybrid.params").joinpath("recipes.yaml").read_text(encoding="utf-8")
-    content: dict[str, Any] = yaml.safe_load(text)
+    content: dict[str, Any] = fast_yaml.parse(text)
     return content
 
 

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from arxiv_hybrid.reporting.run_metrics import Metrics
+from arxiv_hybrid.system import fast_yaml
 from arxiv_hybrid.system.digests import COMPUTED_FROM
 from arxiv_hybrid.system.git import git
 from arxiv_hybrid.system.nested import flatten
@@ -126,7 +125,7 @@ def _param_changes(
         return []
     committed = _asked(root, "show", f"{revision}:{path.as_posix()}")
     current = (root / path).read_text(encoding="utf-8")
-    before, now = (flatten(yaml.safe_load(text)) for text in (committed, current))
+    before, now = (flatten(fast_yaml.parse(text)) for text in (committed, current))
     return [
         (key, before.get(key), now.get(key))
         for key in [*before, *(key for key in now if key not in before)]

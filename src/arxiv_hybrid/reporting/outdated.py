@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from arxiv_hybrid.params import Params, values_in_force
+from arxiv_hybrid.system import fast_yaml
 from arxiv_hybrid.system.digests import of_file
 from arxiv_hybrid.system.nested import flatten
 from arxiv_hybrid.system.redaction import redact
@@ -53,7 +54,7 @@ def outdated(workspace: Path, params: Params, absent: Collection[str] = ()) -> s
 def _last_runs(workspace: Path, members: int) -> dict[str, dict[str, Any]]:
     """The entries of dvc.lock by stage, without those of members that params no longer name."""
     try:
-        lock = yaml.safe_load((workspace / "dvc.lock").read_text(encoding="utf-8"))
+        lock = fast_yaml.parse((workspace / "dvc.lock").read_text(encoding="utf-8"))
         stages: dict[str, dict[str, Any]] = dict(lock["stages"])
     except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError):
         return {}

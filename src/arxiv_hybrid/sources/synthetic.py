@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import yaml
 
 from arxiv_hybrid.data.schema import CATEGORY_COLUMNS, COLUMNS, LABEL
 from arxiv_hybrid.params import Params
 from arxiv_hybrid.params.recipes import AUTO
+from arxiv_hybrid.system import fast_yaml
 from arxiv_hybrid.taxonomy.categories import categories, old_archives
 from arxiv_hybrid.taxonomy.label_sets import CATEGORIES, OTHER, PUBLISHED
 
@@ -344,7 +344,7 @@ def _load_lexicon(fields: Sequence[str]) -> _Lexicon:
 
 def _lexicon_file() -> dict[str, Any]:
     text = resources.files("arxiv_hybrid.sources").joinpath("lexicon.yaml").read_text("utf-8")
-    content: dict[str, Any] = yaml.safe_load(text)
+    content: dict[str, Any] = fast_yaml.parse(text)
     return content
 
 

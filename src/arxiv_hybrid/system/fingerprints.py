@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from arxiv_hybrid.system import digests
+from arxiv_hybrid.system import digests, fast_yaml
 from arxiv_hybrid.system.errors import UserError
 
 REMEMBERED = 1000  # digests
@@ -26,9 +26,8 @@ SETTLED = 2.0
 
 def read_params(path: Path) -> dict[str, Any]:
     """The content of a YAML file, unchecked: other stages check it. UserError if it has none."""
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506 (safe)
+        content = fast_yaml.parse(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"{path}: cannot be read as YAML: {error}") from None
     return content if isinstance(content, dict) else {}

@@ -8,7 +8,7 @@ from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any, NamedTuple
 
-import yaml
+from arxiv_hybrid.system import fast_yaml
 
 _SEPARATOR = re.compile(r"[\s,;|]+")
 _WRAPPING = re.compile(r"[\[\]()'\"]+")
@@ -130,5 +130,5 @@ def _spellings() -> dict[str, str]:
 @cache
 def _content() -> dict[str, Any]:
     text = files("arxiv_hybrid.taxonomy").joinpath("categories.yaml").read_text(encoding="utf-8")
-    content: dict[str, Any] = yaml.safe_load(text)
+    content: dict[str, Any] = fast_yaml.parse(text)
     return content

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 
+from arxiv_hybrid.system import fast_yaml
 from arxiv_hybrid.system.git import dirty, revision
 from arxiv_hybrid.system.identity import ProcessIdentity
 
@@ -38,8 +39,8 @@ def dependency_md5s(workspace: Path, stage: str) -> dict[str, str]:
     there is still that of its previous run. Empty outside a DVC repository.
     """
     try:
-        lock = yaml.safe_load((workspace / "dvc.lock").read_text(encoding="utf-8"))
-        pipeline = yaml.safe_load((workspace / "dvc.yaml").read_text(encoding="utf-8"))
+        lock = fast_yaml.parse((workspace / "dvc.lock").read_text(encoding="utf-8"))
+        pipeline = fast_yaml.parse((workspace / "dvc.yaml").read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError):
         return {}
     definition = pipeline.get("stages", {}).get(stage.split("@")[0], {})

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from arxiv_hybrid.system import fast_yaml
 from arxiv_hybrid.system.git import git
 from arxiv_hybrid.system.nested import flatten
 from arxiv_hybrid.system.redaction import redact
@@ -55,7 +56,7 @@ def read_params(workspace: Path, name: str = PARAMS) -> dict[str, Any]:
 def parsed(text: str) -> dict[str, Any]:
     """The mapping in a YAML text; empty if it holds none."""
     try:
-        content = yaml.safe_load(text)
+        content = fast_yaml.parse(text)
     except yaml.YAMLError:
         return {}
     return content if isinstance(content, dict) else {}

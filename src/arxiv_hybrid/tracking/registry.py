@@ -168,11 +168,12 @@ def _download(mlflow: Any, store: str, source: str, into: Path) -> Path:
 
 
 def _run_of_model(client: Any, digest: str) -> RunOfModel | None:
-    runs = _training_runs(client, digest)
+    linear = _runs(client, digest, "baseline")  # one run fits and measures it
+    runs = linear or _training_runs(client, digest)
     if not runs:
         return None
     tags = runs[0].data.tags
-    measured = _runs(client, digest, "evaluate")[:1]
+    measured = (linear or _runs(client, digest, "evaluate"))[:1]
     scores = measured[0].data.metrics if measured else {}
     name = next((name for name in _SCORES if name in scores), None)
     return RunOfModel(
