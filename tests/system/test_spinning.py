@@ -12,7 +12,8 @@ from conftest import ROOT
 
 from arxiv_hybrid.system.runtime import SPINNING, limit_spinning
 
-OURS = {"GOMP_SPINCOUNT": "5000", "KMP_BLOCKTIME": "1"}
+TURNS = "5000"
+OURS = {"GOMP_SPINCOUNT": TURNS, "KMP_BLOCKTIME": "1"}
 CHOICES = [*OURS, "OMP_WAIT_POLICY"]
 COMMANDS = [f"arxiv_hybrid.commands.{name}" for name in ("predict", "explain", "serve", "similar")]
 SCRIPTS = [
@@ -108,7 +109,7 @@ def test_torch_reads_the_value() -> None:
         [sys.executable, "-c", "import arxiv_hybrid, torch"],
         env=environment(OMP_DISPLAY_ENV="verbose"), capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert "GOMP_SPINCOUNT = '5000'" in done.stderr
+    assert f"GOMP_SPINCOUNT = '{TURNS}'" in done.stderr
 
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="another default")
@@ -118,10 +119,10 @@ def test_every_entry_point_sets_it_before_torch_is_loaded() -> None:
                           capture_output=True, text=True, check=True)  # fmt: skip
     seen = dict(line.split(" ", 1) for line in done.stdout.splitlines())
     assert list(seen) == names
-    assert {name: value for name, value in seen.items() if value not in ("20000", "no torch")} == {}
+    assert {name: value for name, value in seen.items() if value not in (TURNS, "no torch")} == {}
     for name in ("stages/train.py", "pretraining/encoder.py", "examples/time_series/train.py",
                  "benchmarks/speed.py", "arxiv_hybrid.commands.predict"):  # fmt: skip
-        assert seen[name] == "20000", name
+        assert seen[name] == TURNS, name
 
 
 def test_child_processes_inherit_it() -> None:
