@@ -51,10 +51,10 @@ report: $(VENV)/installed  ## write a report of the last run, reports/index.html
 serve: $(VENV)/installed  ## serve the model over HTTP, http://127.0.0.1:5001
 	@python -m arxiv_hybrid serve
 
-# three workers keep two cores busy: each waits now and then for a server, a queue or the disk
 test: $(VENV)/installed  ## run ruff, mypy and all tests
 	@$(MAKE) --no-print-directory --jobs=2 lint pytest
 
+# three workers keep two cores busy: each waits now and then for a server, a queue or the disk
 pytest: $(VENV)/installed
 	python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 

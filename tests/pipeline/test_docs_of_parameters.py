@@ -14,7 +14,7 @@ __all__ = ["project"]  # a fixture
 
 @pytest.mark.parametrize("page", LONG)
 def test_the_commands_of_a_long_page(project: Path, page: str) -> None:
-    """Without MLflow, of which these pages do not speak: it would take a fifth of the time."""
+    """Without MLflow, of which these pages do not speak: it costs each run a second or two."""
     set_params(project, {"tracking": {"enabled": False}})
     sh(project, "git", "commit", "--quiet", "--all", "--allow-empty", "--message", "no MLflow")
     run_commands(project, page)

@@ -1,6 +1,7 @@
-"""YAML that this project or DVC wrote, read ten times as fast as PyYAML does by default.
+"""YAML read ten times as fast as PyYAML does by default.
 
-What users write is read by `params.yaml_text`, which has bounds and better messages.
+For files of this project and of DVC, and for parameters that are only compared or recorded: those
+that are used are read by `params.yaml_text`, which has bounds and better messages.
 """
 
 from __future__ import annotations

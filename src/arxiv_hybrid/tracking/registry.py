@@ -24,6 +24,7 @@ _LOOK = 5.0  # the same, for what it can do without
 _DOWNLOAD = 300.0  # the same, for the files of a model
 # the main measures of evaluations, in words
 _SCORES = {"accuracy": "accuracy", "micro_f1": "micro-F1"}
+_FITTED, _MEASURED = ("train", "baseline"), ("evaluate", "baseline")  # stages, by what they do
 CHAMPION = "champion"  # the alias of the best registered version
 
 
@@ -168,17 +169,19 @@ def _download(mlflow: Any, store: str, source: str, into: Path) -> Path:
 
 
 def _run_of_model(client: Any, digest: str) -> RunOfModel | None:
-    linear = _runs(client, digest, "baseline")  # one run fits and measures it
-    runs = linear or _training_runs(client, digest)
-    if not runs:
+    runs = _runs(client, digest, *_FITTED, *_MEASURED)
+    fitted, measured = (
+        next((run for run in runs if run.data.tags["stage"] in stages), None)
+        for stages in (_FITTED, _MEASURED)
+    )
+    if fitted is None:
         return None
-    tags = runs[0].data.tags
-    measured = (linear or _runs(client, digest, "evaluate"))[:1]
-    scores = measured[0].data.metrics if measured else {}
+    tags = fitted.data.tags
+    scores = measured.data.metrics if measured else {}
     name = next((name for name in _SCORES if name in scores), None)
     return RunOfModel(
         experiment=tags.get("DVC_EXP_NAME") or "workspace",
-        run_id=str(runs[0].info.run_id),
+        run_id=str(fitted.info.run_id),
         measure=name and _SCORES[name],
         value=scores.get(name) if name else None,
         papers=int(scores["papers"]) if "papers" in scores else None,
@@ -218,11 +221,12 @@ def _training_runs(client: Any, digest: str) -> list[Any]:
     return _runs(client, digest, "train")
 
 
-def _runs(client: Any, digest: str, stage: str) -> list[Any]:
-    """Finished runs of a stage about the model of this digest, the newest first."""
+def _runs(client: Any, digest: str, *stages: str) -> list[Any]:
+    """Finished runs of these stages about the model of this digest, the newest first."""
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    query = f"tags.`model.digest` = '{digest}' and tags.stage = '{stage}'"
-    return list(client.search_runs(experiments, f"{query} and status = 'FINISHED'"))
+    query = f"tags.`model.digest` = '{digest}' and status = 'FINISHED'"
+    runs = client.search_runs(experiments, query)
+    return [run for run in runs if run.data.tags.get("stage") in stages]
 
 
 def logged_model_id(client: Any, digest: str) -> str | None:
