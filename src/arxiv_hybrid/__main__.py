@@ -89,6 +89,22 @@ examples:
 
 Without arguments, the workspace beside the last commit; one revision is shown beside the workspace.
 """
+SEARCH = """\
+examples:
+  search --trials 50 --space space.yaml
+  search --trials 50 --space space.yaml -S fetch.source=csv -S fetch.path=papers.csv
+  search --trials 50 --space space.yaml --storage postgresql+psycopg://team@db-host/sweeps
+
+The space file has a range or a list of values for each parameter to try:
+
+  dropout: {low: 0.2, high: 0.7}
+  learning_rate: {low: 0.0003, high: 0.003, log: true}
+  batch_size: [32, 64, 128]
+
+Each trial is an experiment of DVC up to stage train; the best validation score counts. --trials is
+the total of all workers: the same command continues, and more of them share the work. With
+--storage they run on any number of machines; the password comes from PGPASSWORD.
+"""
 SERVE = """\
 examples:
   serve
@@ -252,6 +268,7 @@ def _add_run_commands(commands: Commands) -> None:
         help="how to print (table)",
     )
     command.set_defaults(command="experiments")
+    _add_search(commands)
     command = commands.add_parser(
         "plots", help="write the plots of experiments to reports/plots.html", epilog=PLOTS
     )
@@ -271,6 +288,27 @@ def _add_run_commands(commands: Commands) -> None:
     command.add_argument("--host", default=HOST, help=f"the address to listen on ({HOST})")
     command.add_argument("--port", type=int, default=UI_PORT, help=f"the port ({UI_PORT})")
     command.set_defaults(command="ui")
+
+
+def _add_search(commands: Commands) -> None:
+    command = commands.add_parser(
+        "search", help="search for good parameters with Optuna", epilog=SEARCH
+    )
+    _add_path(command, "--space", "the YAML file of what to try (see below)", required=True)
+    command.add_argument(
+        "--trials", type=_positive, required=True, help="how many, over all workers and starts"
+    )
+    command.add_argument(
+        "-S", "--set-param", action="append", default=[], metavar="NAME=VALUE",
+        help="a parameter of all trials",
+    )  # fmt: skip
+    command.add_argument("--study", metavar="NAME", help="its name (that of the space file)")
+    command.add_argument(
+        "--storage", metavar="URL",
+        help="a PostgreSQL database or a journal file (OPTUNA_STORAGE, else optuna.journal)",
+    )  # fmt: skip
+    command.add_argument("--seed", type=_natural, default=0, help="of the values drawn (0)")
+    command.set_defaults(command="search")
 
 
 def _add_next_word(commands: Commands) -> None:
@@ -304,6 +342,12 @@ def _add_path(
 def _positive(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise ArgumentTypeError(f"{text!r} must be a positive integer")
+    return int(text)
+
+
+def _natural(text: str) -> int:
+    if not text.isdigit():
+        raise ArgumentTypeError(f"{text!r} must be a non-negative integer")
     return int(text)
 
 

@@ -19,7 +19,7 @@ PACKAGE = SRC / "arxiv_hybrid"
 ORDER = [
     "system", "taxonomy", "params", "data", "text", "sources", "audit", "vectors", "ops", "models",
     "inference", "training", "evaluation", "reporting", "tracking",
-    "serving",
+    "serving", "search",
 ]  # fmt: skip
 ASIDE = {"scratch", "time_series"}  # the examples' own packages; nothing imports them
 PIPELINES = {
@@ -45,6 +45,7 @@ WITHOUT_EFFECT = {
     "system.redaction": "messages",
     "system.runtime": "settings for speed",
     "system.ticker": "messages",
+    "system.watched": "tells a search the scores; nothing is read back",
 }
 
 

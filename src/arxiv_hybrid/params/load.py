@@ -41,7 +41,7 @@ _KIND = re.compile(
 
 def load(path: Path) -> Params:
     """Read and validate a params.yaml; raise UserError with one line if it is not valid."""
-    params = parse(_read(path), path.name)
+    params = parse(read_params(path), path.name)
     for member in params.ensemble.members:
         for_member(params, member.name)  # a wrong override fails now, not after an hour
     return params
@@ -71,8 +71,9 @@ def for_member(params: Params, name: str) -> Params:
     raise UserError(f"params.yaml: ensemble.members has no {shown(name)}; it has {names}")
 
 
-def _read(path: Path) -> dict[str, Any]:
-    content = read_yaml(path)
+def read_params(path: Path) -> dict[str, Any]:
+    """The content of a file of parameters, not validated; UserError if it is no mapping."""
+    content = read_yaml(path, "it holds every parameter of the pipeline")
     if not isinstance(content, dict):
         raise UserError(f"{path}: expected keys and values, found {type(content).__name__}")
     return content
@@ -80,11 +81,15 @@ def _read(path: Path) -> dict[str, Any]:
 
 def load_section(path: Path, kind: type[Section]) -> Section:
     """Read a YAML file that is one section, such as the examples' params.yaml."""
-    content = _read(path)
+    return parse_section(read_params(path), kind, path.name)
+
+
+def parse_section(content: Any, kind: type[Section], where: str) -> Section:
+    """Validate a mapping as one section; where: names the mapping's origin in the error line."""
     try:
         return kind.model_validate(content)
     except ValidationError as error:
-        raise UserError(f"{path.name}: {_one_line(error)}") from None
+        raise UserError(f"{where}: {_one_line(error)}") from None
 
 
 def parse(content: dict[str, Any], where: str) -> Params:

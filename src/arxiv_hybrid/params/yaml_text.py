@@ -29,14 +29,17 @@ _RESOLVERS = {  # as in ruamel.yaml, which DVC uses
 }
 
 
-def read_yaml(path: Path) -> Any:
-    """The content of a file; UserError if it is no sound YAML, too large, or nested too deeply."""
+def read_yaml(path: Path, missing: str = "") -> Any:
+    """The content of a file; UserError if it is no sound YAML, too large, or nested too deeply.
+
+    missing: what a user should know if there is no such file.
+    """
     try:
         with path.open("rb") as file:
             content = file.read(_LARGEST + 1)
         text = content.decode("utf-8")
     except FileNotFoundError:
-        raise UserError(f"{path}: not found; it holds every parameter of the pipeline") from None
+        raise UserError(f"{path}: not found{f'; {missing}' if missing else ''}") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text: {error}") from None
     except OSError as error:
@@ -45,13 +48,18 @@ def read_yaml(path: Path) -> Any:
         raise UserError(
             f"{path}: is larger than {_LARGEST >> 10} KiB; is this a file of parameters?"
         )
+    return parse_yaml(text, str(path))
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """The content of a text; UserError that names `where` if it is no sound YAML."""
     try:
         return _parse(text)
     except RecursionError:
-        raise UserError(f"{path}: nested too deeply") from None
+        raise UserError(f"{where}: nested too deeply") from None
     except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError) as error:
         # values that do not fit their type, such as 2025-02-30 or `!!int x`, raise various errors
-        raise UserError(f"{path}: not valid YAML: {_short(error)}") from None
+        raise UserError(f"{where}: not valid YAML: {_short(error)}") from None
 
 
 def _short(error: Exception) -> str:

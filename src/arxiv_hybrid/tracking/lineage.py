@@ -10,6 +10,7 @@ import yaml
 from arxiv_hybrid.system import fast_yaml
 from arxiv_hybrid.system.git import dirty, revision
 from arxiv_hybrid.system.identity import ProcessIdentity
+from arxiv_hybrid.system.watched import trial_tags
 
 _DVC_VARIABLES = ("DVC_EXP_NAME", "DVC_EXP_BASELINE_REV", "DVC_STAGE")
 
@@ -18,13 +19,15 @@ def run_tags(stage: str, workspace: Path) -> dict[str, str]:
     """Stage, git revision, process, DVC's variables, and the md5 of each data dependency.
 
     workspace: where the stage runs. Keys: `stage`, `git.revision`, `git.dirty`, `process.*`,
-    `DVC_*`, and `dep.PATH` for each dependency. What git cannot tell is `unknown`.
+    `DVC_*`, `search.*` in a trial of a search, and `dep.PATH` for each dependency. What git cannot
+    tell is `unknown`.
     """
     tags = {
         "stage": stage,
         "git.revision": revision(workspace),
         "git.dirty": dirty(workspace),
         **ProcessIdentity.current().tags,
+        **trial_tags(),
     }
     tags |= {name: os.environ[name] for name in _DVC_VARIABLES if os.environ.get(name)}
     dvc_stage = os.environ.get("DVC_STAGE", stage).split(":")[-1]

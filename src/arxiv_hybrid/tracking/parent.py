@@ -65,7 +65,8 @@ class Parent:
         self._client.set_terminated(self._run, status)
 
     def _create(self, experiment: str, tags: dict[str, str]) -> None:
-        kept = {k: v for k, v in tags.items() if k.startswith(("git.", "DVC_EXP_", "process."))}
+        shared = ("git.", "DVC_EXP_", "process.", "search.")
+        kept = {k: v for k, v in tags.items() if k.startswith(shared)}
         kept |= {"stage": "pipeline", _KEY: self._key}
         name = redact(pipeline_name(self._workspace))
         run = self._client.create_run(experiment, run_name=name, tags=kept)

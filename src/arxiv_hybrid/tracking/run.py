@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from arxiv_hybrid.system.nested import deep_merge, flatten
 from arxiv_hybrid.system.redaction import redact
+from arxiv_hybrid.system.watched import trial_tags
 from arxiv_hybrid.tracking.budget import Budget
 from arxiv_hybrid.tracking.lineage import run_tags
 from arxiv_hybrid.tracking.names import run_name
@@ -117,7 +118,10 @@ class Run:
         self.tags({"model.digest": model})
         self.metrics({name: report[name] for name in ("best_epoch", "parameters")} | {"best": best})
         if main:
-            self._result(_numbers({name: best[name] for name in best if name != "val_loss"}))
+            scores = _numbers({name: best[name] for name in best if name != "val_loss"})
+            self._result(scores)
+            if trial_tags():
+                self.tags({"search.score": str(next(iter(scores.values())))})
 
     def scores(
         self, report: Mapping[str, Any], papers: pd.DataFrame, *, model: str | None = None

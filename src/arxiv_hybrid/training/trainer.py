@@ -25,6 +25,7 @@ from arxiv_hybrid.inference.encoding import Batch, Papers
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.ticker import Progress as Shown
 from arxiv_hybrid.system.ticker import Ticker
+from arxiv_hybrid.system.watched import report_epoch
 from arxiv_hybrid.training.batches import shuffled_batches
 from arxiv_hybrid.training.distributed import SINGLE, Group, keep_gradients_local
 from arxiv_hybrid.training.optimizers import ModelOptimizer, OptimizerConfig
@@ -401,7 +402,11 @@ def shown(score: str) -> str:
 
 
 def print_epoch(epoch: Epoch) -> None:
-    """Print one line about an epoch with validation to standard error."""
+    """Print one line about an epoch with validation to standard error.
+
+    In a trial of a search, its worker gets the validation score, too.
+    """
+    report_epoch(epoch.epoch, epoch.val_accuracy)
     score = shown(epoch.score)
     print(
         f"epoch {epoch.epoch:>3}  loss {epoch.train_loss:.4f}  {score} {epoch.train_accuracy:.4f}"
