@@ -8,10 +8,9 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,16 +23,16 @@ from arxiv_hybrid.system.git import git
 from arxiv_hybrid.system.redaction import redact
 from arxiv_hybrid.system.watched import EPOCHS, TRIAL, read_epochs
 
-LOGS = Path(".dvc/tmp/search")  # of trials that failed; also the lock for starting
+TRIALS = Path(".dvc/tmp/search")  # a folder for each that runs, or has failed
 _POLL = 0.2  # seconds
 _PATIENCE = 60  # seconds for a run to end after Ctrl-C
 _STARTED = "Reproducing experiment "  # DVC prints it when the run no longer needs its stash
 _CONSEQUENCE = "error: failed to reproduce"
 # waits for a line; if there is none because the worker is gone, ends the group of its run
 _GUARD = f"""read -r line && exit
-kill -INT -- "-$1"
-for second in $(seq {_PATIENCE}); do kill -0 -- "-$1" || exit; sleep 1; done
-kill -KILL -- "-$1"
+kill -s INT -- "-$1"
+for second in $(seq {_PATIENCE}); do kill -s 0 -- "-$1" || exit; sleep 1; done
+kill -s KILL -- "-$1"
 """
 
 Watch = Callable[[int, float], bool]  # of an epoch and its score: whether to stop
@@ -85,39 +84,32 @@ def run_trial(
     gracefully if it returns True. alive: called several times a second. If one of them raises, or
     this process ends, the run is stopped, too.
     """
-    if experiment(pipeline.root, name):
+    if experiment(pipeline.root, name) is not None:
         raise UserError(
             f"the experiment {name} exists already, from an earlier search; give this one another "
             "name with --study"
         )
-    logs = pipeline.root / LOGS
-    logs.mkdir(parents=True, exist_ok=True)
-    log = logs / f"{name}.log"
-    with tempfile.TemporaryDirectory(prefix="arxiv-hybrid-trial-") as folder:
-        epochs = Path(folder) / "epochs"
-        environment = {
-            **os.environ, EPOCHS: str(epochs), TRIAL: label, "PYTHONUNBUFFERED": "1",
-        }  # fmt: skip
-        command = [sys.executable, "-m", "dvc", "--wait-for-lock", "exp", "run", "--temp",
-                   "--name", name, *pipeline.changes(values), pipeline.target]  # fmt: skip
-        with _lock(logs / "start.lock", alive), log.open("wb") as output:
-            process = subprocess.Popen(  # noqa: S603 (this interpreter)
-                command, cwd=pipeline.root, env=environment, stdin=subprocess.DEVNULL,
-                stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
-            )  # fmt: skip
-            guard = _guard(process)
-            try:
+    folder = pipeline.root / TRIALS / name
+    folder.mkdir(parents=True, exist_ok=True)
+    log, epochs = folder / "log", folder / "epochs"
+    environment = {**os.environ, EPOCHS: str(epochs), TRIAL: label, "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-m", "dvc", "--wait-for-lock", "exp", "run", "--temp",
+               "--name", name, *pipeline.changes(values), pipeline.target]  # fmt: skip
+    outcome = None
+    try:
+        with ExitStack() as running:
+            with _lock(folder.with_name("start.lock"), alive), log.open("wb") as output:
+                process = subprocess.Popen(  # noqa: S603 (this interpreter)
+                    command, cwd=pipeline.root, env=environment, stdin=subprocess.DEVNULL,
+                    stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+                )  # fmt: skip
+                running.callback(_stop, pipeline.root, name, process, _guard(process))
                 _until(lambda: process.poll() is not None or _has_started(log), alive)
-            except BaseException:
-                _stop(pipeline.root, process, guard, name)
-                raise
-        try:
             stopped = _watch(process, epochs, watch, alive)
-        finally:
-            _stop(pipeline.root, process, guard, name)
-    outcome = _outcome(pipeline, name, log, stopped)
-    if outcome.error is None:
-        log.unlink()
+        outcome = _outcome(pipeline, name, log, stopped)
+    finally:
+        if outcome is None or outcome.error is None:
+            shutil.rmtree(folder)
     return outcome
 
 
@@ -181,7 +173,7 @@ def _guard(process: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
 
 
 def _stop(
-    root: Path, process: subprocess.Popen[bytes], guard: subprocess.Popen[bytes], name: str
+    root: Path, name: str, process: subprocess.Popen[bytes], guard: subprocess.Popen[bytes]
 ) -> None:
     """End the run as Ctrl-C does, or at once if it does not end then; and its guard."""
     if process.poll() is None:
@@ -191,19 +183,20 @@ def _stop(
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            remove_workspace(root, name)
+            _remove_workspace(root, name)
     guard.communicate(b"ended\n")
 
 
-def remove_workspace(root: Path, name: str) -> None:
-    """Remove the workspace that a killed run of this experiment has left, if there is one."""
+def _remove_workspace(root: Path, name: str) -> None:
+    """Remove the workspace of a run that had to be killed."""
     for path in (root / ".dvc/tmp/exps/run").glob("*/*.run"):
         try:
             info = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             continue  # another run is writing or removing it
-        if info.get("name") == name and Path(info["root_dir"]).is_relative_to(root / ".dvc/tmp"):
-            shutil.rmtree(info["root_dir"], ignore_errors=True)
+        workspace = Path(info["root_dir"])
+        if info["name"] == name and workspace.is_relative_to(root / ".dvc/tmp"):
+            shutil.rmtree(workspace, ignore_errors=True)
 
 
 def _outcome(pipeline: Pipeline, name: str, log: Path, stopped: bool) -> Outcome:

@@ -17,7 +17,7 @@ from arxiv_hybrid.system.errors import UserError
 STORAGE = "OPTUNA_STORAGE"  # the environment variable, also of Optuna's own commands
 JOURNAL = "optuna.journal"  # at the repository's root
 _DRIVER = "postgresql+psycopg"
-_EXAMPLE = f"{_DRIVER}://USER@HOST/DATABASE"
+_EXAMPLE = f"{_DRIVER}://HOST/DATABASE"
 _ATTEMPTS = 5  # to create the tables, which another worker may be doing
 _TIMEOUT = 15  # seconds to reach the server
 

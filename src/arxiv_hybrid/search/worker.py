@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -10,7 +11,7 @@ from typing import Any, Protocol
 from optuna.storages import BaseStorage
 
 from arxiv_hybrid.search.display import Lines
-from arxiv_hybrid.search.runner import Outcome, Pipeline, remove_workspace, run_trial
+from arxiv_hybrid.search.runner import TRIALS, Outcome, Pipeline, run_trial
 from arxiv_hybrid.search.storage import open_storage, storage_errors
 from arxiv_hybrid.search.study import ENDED, LostTrialError, Study, Trial
 from arxiv_hybrid.system.errors import UserError
@@ -84,7 +85,7 @@ def work(study: Study, pipeline: Pipeline, display: Display, run: Run | None = N
     failures, succeeded, waits = 0, False, False
     while True:
         for number in study.take_over():
-            remove_workspace(pipeline.root, f"{study.name}-{number}")
+            shutil.rmtree(pipeline.root / TRIALS / f"{study.name}-{number}", ignore_errors=True)
             display.taken_over(number)
         trial = study.next_trial()
         if trial is None:
