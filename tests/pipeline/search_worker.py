@@ -29,11 +29,11 @@ def run(
     return search(
         storage,
         lambda opened: Study(
-            opened, "tiny", distributions, {}, total=len(first),
+            opened, "tiny", distributions, {}, score="validation accuracy",
+            total=len(first),
             pruner=ThresholdPruner(lower=least, n_warmup_steps=warmup),
         ),
         Pipeline(Path(root), params="params.yaml", **pipeline),
-        "validation accuracy",
         first,
     )  # fmt: skip
 

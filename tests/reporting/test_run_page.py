@@ -40,6 +40,7 @@ from arxiv_hybrid.reporting.changes import UNKNOWN_CHANGES, Changes, changes
 from arxiv_hybrid.reporting.charts import Chart, _ticks
 from arxiv_hybrid.reporting.run_metrics import Metrics, RunMetrics
 from arxiv_hybrid.reporting.run_page import LastRun, run_page
+from arxiv_hybrid.reporting.search import Search
 from arxiv_hybrid.system.digests import COMPUTED_FROM
 from arxiv_hybrid.taxonomy.categories import categories
 
@@ -322,6 +323,23 @@ def test_what_is_of_another_run_is_not_shown(
         assert (words in page) == (name != stage), name
     (line,) = metrics.remarks()
     assert line.startswith(f"{stage}: not of this run: <x> has")
+
+
+def test_a_search_has_its_history_and_importances(tiny_params: Params) -> None:
+    run = run_of(tiny_params, several=False)
+    assert 'id="search"' not in run_page(run)
+    scores = [(0, 0.6), (2, 0.5), (3, 0.8)]
+    states = {"finished": 3, "pruned": 1}
+    search = Search("space", "validation accuracy", scores, states, "space-3, <x>", {"dropout": 1})
+    page = checked(run_page(replace(run, search=search)))
+    assert "space: 3 finished, 1 pruned. Best: space-3, &lt;x&gt;." in page
+    for tooltip in ("trials: 60 % at 0", "trials: 50 % at 2", "trials: 80 % at 3",
+                    "best so far: 60 % at 2", "best so far: 80 % at 3"):  # fmt: skip
+        assert tooltip in page
+    chart = str(search.history.svg())
+    assert chart.count("<polyline") == 1, "the scores of trials are dots"
+    assert "<tr><td>dropout</td>" in page
+    assert "importance" not in run_page(replace(run, search=replace(search, importances={})))
 
 
 MEASURE = """<!doctype html><body>

@@ -10,11 +10,13 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.storages import BaseStorage, InMemoryStorage
 
+from arxiv_hybrid.commands import report
+from arxiv_hybrid.search import JOURNAL, STORAGE
 from arxiv_hybrid.search import study as study_module
 from arxiv_hybrid.search.display import Lines
 from arxiv_hybrid.search.runner import Outcome, Pipeline
 from arxiv_hybrid.search.space import Space
-from arxiv_hybrid.search.storage import JOURNAL, open_storage
+from arxiv_hybrid.search.storage import open_storage
 from arxiv_hybrid.search.study import BEAT, SILENCE, LostTrialError, Study, Trial
 from arxiv_hybrid.search.worker import MOST_FAILURES, work
 from arxiv_hybrid.system.errors import UserError
@@ -34,8 +36,12 @@ class Clock:
 
 
 def open_study(storage: BaseStorage, total: int = 3, **changes: Any) -> Study:
-    options: dict[str, Any] = {"space": SPACE, "settings": {"epochs": 6}, **changes}
-    return Study(storage, "s", total=total, **options)
+    options: dict[str, Any] = {
+        "space": SPACE,
+        "settings": {"epochs": 6},
+        "score": "validation accuracy",
+    }
+    return Study(storage, "s", total=total, **options | changes)
 
 
 def journal(folder: Path) -> BaseStorage:
@@ -194,7 +200,7 @@ def test_a_worker_runs_all_trials_and_records_how_they_ended(
         trial.is_hopeless(3, 0.6)
         return next(outcomes)
 
-    work(study, PIPELINE, Lines(study, "validation accuracy"), run)
+    work(study, PIPELINE, Lines(study), run)
     results = study.results()
     assert [each.state for each in results] == ["finished", "failed", "pruned", "finished"]
     assert [each.score for each in results] == [0.8, 0.6, 0.6, 0.9]
@@ -208,7 +214,7 @@ def test_a_worker_runs_all_trials_and_records_how_they_ended(
 def test_a_search_whose_first_trials_fail_stops() -> None:
     study = open_study(InMemoryStorage(), total=10)
     with pytest.raises(UserError, match="the first 3 trials failed, the last one with: no papers"):
-        work(study, PIPELINE, Lines(study, "accuracy"), lambda *_: Outcome(error="no papers"))
+        work(study, PIPELINE, Lines(study), lambda *_: Outcome(error="no papers"))
     assert len(study.results()) == MOST_FAILURES
 
 
@@ -222,7 +228,7 @@ def test_an_interrupted_trial_is_handed_back() -> None:
             raise KeyboardInterrupt
         return Outcome(0.5)
 
-    display = Lines(study, "accuracy")
+    display = Lines(study)
     with pytest.raises(KeyboardInterrupt):
         work(study, PIPELINE, display, interrupted)
     assert [each.state for each in study.results()] == ["waiting"]
@@ -249,9 +255,34 @@ def test_a_worker_waits_for_the_others_and_takes_over_from_them(
         ran.append(trial.values)
         return Outcome(0.5)
 
-    work(study, PIPELINE, Lines(study, "accuracy"), run)
+    work(study, PIPELINE, Lines(study), run)
     assert ran == [theirs.values]
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "waiting for 1 trial of other workers"
     assert lines[1] == "s-0: its worker is gone; trying its values again"
     assert len(lines) == 3
+
+
+def test_the_report_shows_the_newest_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(STORAGE, raising=False)
+    assert report._read_search() is None
+    assert not Path(JOURNAL).exists(), "reading makes no file"
+    old, new = (Study(journal(tmp_path), name, SPACE, {}, score="accuracy", total=6)
+                for name in ("old", "new"))  # fmt: skip
+    run_all(old)
+    assert report._read_search().importances == {}, "all scores are the same"
+    run_all(new, lambda trial: float(trial.values["dropout"]))
+    search = report._read_search()
+    assert search is not None
+    assert search.name == "new"
+    assert search.states == {"finished": 6}
+    assert [number for number, _ in search.scores] == list(range(6))
+    assert next(iter(search.importances)) == "dropout"
+    assert sum(search.importances.values()) == pytest.approx(1)
+    assert search.best.startswith("new-")
+    monkeypatch.setenv(STORAGE, "postgresql://team@127.0.0.1:1/sweeps")
+    assert report._read_search() is None
+    assert capsys.readouterr().err.startswith("without the search: --storage: ")

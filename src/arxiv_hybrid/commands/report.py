@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from argparse import Namespace
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
@@ -27,6 +29,9 @@ from arxiv_hybrid.reporting.changes import changes
 from arxiv_hybrid.reporting.outdated import outdated
 from arxiv_hybrid.reporting.run_metrics import read_run
 from arxiv_hybrid.reporting.run_page import LastRun, run_page
+from arxiv_hybrid.reporting.search import Search
+from arxiv_hybrid.search import JOURNAL, STORAGE
+from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.files import read_parquet, require, write_text
 
 PAPERS_SHOWN = 10  # of each kind of label issue
@@ -76,6 +81,7 @@ def _last_run(params: Params) -> LastRun:
         explained=explain(classifier, test.head(settings.explain_papers)),
         changes=changes(Path.cwd(), METRICS, metrics.current, PARAMS),
         outdated=outdated(Path.cwd(), params, metrics.absent),
+        search=_read_search(),
     )
 
 
@@ -83,3 +89,34 @@ def _read_curves() -> pd.DataFrame:
     path = PLOTS / "learning_curves.csv"
     require(path)
     return pd.read_csv(path)
+
+
+def _read_search() -> Search | None:
+    """The newest search, if one of its trials has finished; a note if it cannot be read."""
+    storage = os.environ.get(STORAGE)
+    if storage is None and not Path(JOURNAL).is_file():
+        return None
+    from arxiv_hybrid.search.display import best_of, percent, shown_values
+    from arxiv_hybrid.search.storage import open_storage, storage_errors
+    from arxiv_hybrid.search.study import newest_study
+
+    try:
+        with storage_errors():
+            study = newest_study(open_storage(storage, Path.cwd()))
+            results = study.results() if study else []
+            best = best_of(results)
+            if study is None or best is None:
+                return None
+            return Search(
+                name=study.name,
+                score=study.score,
+                scores=[(each.number, each.score or 0.0) for each in results
+                        if each.state == "finished"],
+                states=Counter(each.state for each in results),
+                best=f"{study.name}-{best.number}, {study.score} {percent(best.score)} %, with "
+                     f"{shown_values(best.values)}",
+                importances=study.importances(),
+            )  # fmt: skip
+    except UserError as error:
+        note(f"without the search: {error}")
+        return None

@@ -13,10 +13,10 @@ from typing import Any
 from arxiv_hybrid.params import parse
 from arxiv_hybrid.params.load import read_params
 from arxiv_hybrid.paths import METRICS, PARAMS
+from arxiv_hybrid.search import STORAGE
 from arxiv_hybrid.search.display import best_of, print_results
 from arxiv_hybrid.search.runner import Pipeline
 from arxiv_hybrid.search.space import read_settings, read_space
-from arxiv_hybrid.search.storage import STORAGE
 from arxiv_hybrid.search.study import Study
 from arxiv_hybrid.search.worker import search
 from arxiv_hybrid.system.errors import UserError
@@ -53,12 +53,11 @@ def run(options: Namespace) -> None:
     study = search(
         options.storage or os.environ.get(STORAGE),
         lambda storage: Study(
-            storage, name, space, shared, total=options.trials, seed=options.seed
+            storage, name, space, shared, score=score, total=options.trials, seed=options.seed
         ),
         pipeline,
-        score,
     )  # fmt: skip
-    print_results(study, score)
+    print_results(study)
     best = best_of(study.results())
     if best is not None:
         changes = shlex.join(pipeline.changes(best.values))

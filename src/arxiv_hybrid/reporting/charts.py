@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from html import escape
 
@@ -22,7 +22,8 @@ class Chart:
     """At most three lines of points (x, y), by name; points that are not finite are omitted.
 
     x, y: bounds of the axes, taken from the points if None. percent: label shares as per cent.
-    diagonal: draw a dashed line where x equals y. Raises ValueError if there is no point.
+    diagonal: draw a dashed line where x equals y. unconnected: names of lines that are drawn as
+    dots only. Raises ValueError if there is no point.
     """
 
     title: str
@@ -34,6 +35,7 @@ class Chart:
     y: Bounds | None = None
     percent: bool = False
     diagonal: bool = False
+    unconnected: Collection[str] = ()
 
     def __post_init__(self) -> None:
         if not any(self.lines.values()):
@@ -79,7 +81,8 @@ class Chart:
         """A line and its dots, each dot with its values as a tooltip."""
         placed = [scale.place(x, y) for x, y in points]
         path = " ".join(f"{x},{y}" for x, y in placed)
-        parts = [f'<polyline class="line {colour}" points="{path}"/>']
+        connected = name not in self.unconnected
+        parts = [f'<polyline class="line {colour}" points="{path}"/>'] if connected else []
         for (x, y), (value_x, value_y) in zip(placed, points, strict=True):
             tooltip = f"{name}: {self._format_y(value_y, 0.1)} at {self._format_x(value_x)}"
             parts.append(f'<circle class="dot {colour}" cx="{x}" cy="{y}" r="3">'

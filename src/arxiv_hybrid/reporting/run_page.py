@@ -21,6 +21,7 @@ from arxiv_hybrid.reporting.changes import Changes
 from arxiv_hybrid.reporting.charts import Chart
 from arxiv_hybrid.reporting.page import render
 from arxiv_hybrid.reporting.run_metrics import Metrics, RunMetrics, command
+from arxiv_hybrid.reporting.search import Search
 
 PARAMS_SHOWN = ("model", "recipe", "seed", "dropout", "learning_rate", "batch_size", "epochs",
                 "class_weights", "loss", "embeddings", "pretrained", "precision")  # fmt: skip
@@ -36,7 +37,8 @@ class LastRun:
     `evaluation.confusion.frequent_mistakes`. curves, reliability: the tables behind the plots.
     wrong, hard, or with several labels per paper missing, doubtful: papers whose labels to check,
     see `evaluation.label_issues`. outdated: why the scores are not those of `params`, if so.
-    curves and baseline_classes are None if `metrics` has none of their stage.
+    curves and baseline_classes are None if `metrics` has none of their stage. search: None without
+    a search that has finished trials.
     """
 
     params: Params
@@ -57,6 +59,7 @@ class LastRun:
     explained: list[Explanation]
     changes: Changes | None
     outdated: str | None
+    search: Search | None = None
 
 
 def run_page(run: LastRun) -> str:

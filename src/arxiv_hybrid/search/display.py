@@ -17,9 +17,8 @@ _LONGEST = 60  # characters of an error in the table
 class Lines:
     """A line when a trial ends; while it runs, signs of life."""
 
-    def __init__(self, study: Study, score: str) -> None:
-        """score: what the score is called, such as validation accuracy."""
-        self._study, self._score = study, score
+    def __init__(self, study: Study) -> None:
+        self._study = study
         self._running, self._began = ExitStack(), 0.0
 
     def started(self, trial: Trial) -> None:
@@ -42,7 +41,7 @@ class Lines:
 
     def _outcome(self, result: Result) -> str:
         if result.state == "finished":
-            return f"{self._score} {percent(result.score)} %"
+            return f"{self._study.score} {percent(result.score)} %"
         return state_of(result)
 
     def taken_over(self, number: int) -> None:
@@ -69,13 +68,13 @@ def best_of(results: Iterable[Result]) -> Result | None:
     return max(finished, key=lambda each: (each.score or 0.0, -each.number), default=None)
 
 
-def print_results(study: Study, score: str) -> None:
+def print_results(study: Study) -> None:
     """Print all trials, the best first, and then the best one."""
     results = study.results()
     order = sorted(results, key=lambda each: (-(each.score or 0.0), each.number))
     order.sort(key=lambda each: each.state != "finished")
     names = list(study.space)
-    cells = [["trial", *names, score, "state"]]
+    cells = [["trial", *names, study.score, "state"]]
     for each in order:
         values = [_shown(each.values[name]) if name in each.values else "" for name in names]
         cells.append([f"{study.name}-{each.number}", *values, percent(each.score), state_of(each)])
@@ -92,7 +91,7 @@ def print_results(study: Study, score: str) -> None:
     if best is None:
         print("\nno trial has finished")
     else:
-        print(f"\nbest: {study.name}-{best.number}, {score} {percent(best.score)} %: "
+        print(f"\nbest: {study.name}-{best.number}, {study.score} {percent(best.score)} %: "
               f"{shown_values(best.values)}")  # fmt: skip
 
 

@@ -119,6 +119,14 @@ def experiment(root: Path, name: str) -> str | None:
     return found.split()[0] if found else None
 
 
+def result(pipeline: Pipeline, name: str) -> dict[str, Any]:
+    """The metrics of a trial that finished in this repository; empty if it ran elsewhere."""
+    revision = experiment(pipeline.root, name)
+    text = git(pipeline.root, "show", f"{revision}:{pipeline.metrics}")
+    metrics: dict[str, Any] = json.loads(text or "{}")
+    return metrics
+
+
 @contextmanager
 def _lock(path: Path, alive: Callable[[], None]) -> Iterator[None]:
     """Hold a lock of this repository: DVC has one stash, from which each run starts."""
@@ -202,11 +210,9 @@ def _remove_workspace(root: Path, name: str) -> None:
 def _outcome(pipeline: Pipeline, name: str, log: Path, stopped: bool) -> Outcome:
     if stopped:
         return Outcome(stopped=True)
-    revision = experiment(pipeline.root, name)
-    if revision is None:
+    if experiment(pipeline.root, name) is None:
         return Outcome(error=_last_error(log))
-    text = git(pipeline.root, "show", f"{revision}:{pipeline.metrics}") or "{}"
-    score = json.loads(text).get(pipeline.score)
+    score = result(pipeline, name).get(pipeline.score)
     if score is None:
         return Outcome(error=f"{pipeline.metrics} has no {pipeline.score}")
     return Outcome(score=float(score))

@@ -12,10 +12,9 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from sqlalchemy import exc, make_url
 
+from arxiv_hybrid.search import JOURNAL
 from arxiv_hybrid.system.errors import UserError
 
-STORAGE = "OPTUNA_STORAGE"  # the environment variable, also of Optuna's own commands
-JOURNAL = "optuna.journal"  # at the repository's root
 _DRIVER = "postgresql+psycopg"
 _EXAMPLE = f"{_DRIVER}://HOST/DATABASE"
 _ATTEMPTS = 5  # to create the tables, which another worker may be doing

@@ -21,6 +21,7 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
     distribution_to_json,
+    json_to_distribution,
 )
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import BasePruner, MedianPruner
@@ -34,6 +35,7 @@ from arxiv_hybrid.system.identity import ProcessIdentity
 
 BEAT = 15.0  # seconds between the beats of a worker
 SILENCE = 120.0  # seconds without one after which a trial is lost
+FEWEST = 5  # finished trials that tell which parameters matter
 # attributes of trials and studies
 _WORKER, _BEAT, _ERROR, _RETRIES, _DEFINITION = "worker", "beat", "error", "retries", "definition"
 _STATES = {
@@ -74,8 +76,9 @@ class Study:
     """The trials of one search, up to a total over all workers and starts.
 
     settings: parameters that are the same in all trials; with the space they define the study, so
-    that another search under its name is refused. sampler: seeded anew for each trial by `seed` and
-    its number, so that one worker draws the same trials in every search.
+    that another search under its name is refused. score: what is maximized, for people. sampler:
+    seeded anew for each trial by `seed` and its number, so that one worker draws the same trials in
+    every search.
     """
 
     def __init__(
@@ -85,13 +88,14 @@ class Study:
         space: Space,
         settings: Mapping[str, Any],
         *,
+        score: str,
         total: int,
         seed: int = 0,
         sampler: Sampler | None = None,
         pruner: BasePruner | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.name, self.space, self.total = name, space, total
+        self.name, self.space, self.score, self.total = name, space, score, total
         self._seed, self._sampler, self._clock = seed, sampler or _tpe, clock
         self._seen: dict[int, tuple[object, float]] = {}  # beats, and when they were new
         self._study = optuna.create_study(
@@ -103,7 +107,7 @@ class Study:
     def _define(self, settings: Mapping[str, Any]) -> None:
         """Record what is searched; UserError if this study has begun with something else."""
         space = {key: json.loads(distribution_to_json(value)) for key, value in self.space.items()}
-        ours = {"space": space, "settings": dict(settings)}
+        ours: dict[str, Any] = {"space": space, "settings": dict(settings), "score": self.score}
         theirs = self._study.user_attrs.get(_DEFINITION)
         if theirs is None:
             self._study.set_user_attr(_DEFINITION, ours)
@@ -114,6 +118,17 @@ class Study:
                 f"--study: {self.name} has begun with another space or other settings "
                 f"({', '.join(changed)}); give this search a name of its own with --study"
             )
+
+    def importances(self) -> dict[str, float]:
+        """How much each parameter matters for a good score, the most first; they sum to 1.
+
+        By PED-ANOVA (Watanabe et al. 2023). Empty with fewer than `FEWEST` finished trials, or if
+        all have the same score.
+        """
+        scores = [each.score for each in self.results() if each.state == "finished"]
+        if len(scores) < FEWEST or len(set(scores)) == 1:
+            return {}
+        return optuna.importance.get_param_importances(self._study)
 
     def enqueue(self, points: Iterable[Mapping[str, Any]]) -> None:
         """Try these values first; those that the study has already are left out."""
@@ -256,6 +271,25 @@ class Trial:
             if not self._study.get_trials(deepcopy=False)[self.number].state.is_finished():
                 raise
             raise LostTrialError(self.name) from None
+
+
+def newest_study(storage: BaseStorage) -> Study | None:
+    """The study whose last trial began last; None if there is none with a trial."""
+    began = {
+        each.study_name: each.datetime_start
+        for each in optuna.get_all_study_summaries(storage)
+        if each.datetime_start is not None and _DEFINITION in each.user_attrs
+    }
+    if not began:
+        return None
+    name = max(began, key=lambda each: began[each])
+    study = optuna.load_study(study_name=name, storage=storage)
+    written = study.user_attrs[_DEFINITION]
+    space = {key: json_to_distribution(json.dumps(each)) for key, each in written["space"].items()}
+    return Study(
+        storage, name, space, written["settings"],
+        score=written["score"], total=len(study.trials),
+    )  # fmt: skip
 
 
 def _tpe(seed: int) -> BaseSampler:

@@ -50,14 +50,13 @@ def search(
     storage: str | None,
     open_study: Callable[[BaseStorage], Study],
     pipeline: Pipeline,
-    score: str,
     first: Iterable[Mapping[str, Any]] = (),
 ) -> Study:
     """Work on a study until all its trials have ended, and return it.
 
-    storage: see `open_storage`. score: what the score is called. first: values to begin with.
-    Raises UserError before any work if the repository has no commit, if the storage cannot be used,
-    or if the study has begun with something else.
+    storage: see `open_storage`. first: values to begin with. Raises UserError before any work if
+    the repository has no commit, if the storage cannot be used, or if the study has begun with
+    something else.
     """
     if git(pipeline.root, "rev-parse", "--verify", "HEAD") is None:
         raise UserError("DVC's experiments need a git repository with a commit")
@@ -69,7 +68,7 @@ def search(
         done = sum(each.state in ENDED for each in study.results())
         print(f"search {study.name}: {done} of {study.total} trials done", flush=True)
         try:
-            work(study, pipeline, Lines(study, score))
+            work(study, pipeline, Lines(study))
         except KeyboardInterrupt:
             print("the same command continues this search", flush=True)
             raise
