@@ -100,7 +100,8 @@ class Repository:
             (self.folder / name).write_text(yaml.safe_dump(content))
         (self.folder / "metrics").mkdir(exist_ok=True)
         for name, content in {"evaluate": report, "baseline": {measure: 0.6},
-                              "ensemble": {measure: 0.8}}.items():  # fmt: skip
+                              "ensemble": {measure: 0.8},
+                              "train": {f"val_{measure}": 0.75}}.items():  # fmt: skip
             (self.folder / f"metrics/{name}.json").write_text(json.dumps(content))
         path = self.folder / f".dvc/cache/files/md5/{digest[:2]}/{digest[2:]}"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -225,6 +226,24 @@ def test_scores_of_another_run_are_not_shown(
         assert row[name] == ""
     if "score" in missing:
         assert row["note"] == "stage evaluate did not run with these parameters and data"
+
+
+@pytest.mark.parametrize("measure", ["accuracy", "precision_at_1"])
+def test_a_run_up_to_training_shows_its_validation_score(
+    repository: Repository, capsys: pytest.CaptureFixture[str], measure: str
+) -> None:
+    """Such as a trial of a search."""
+
+    def without_a_test(lock: dict[str, Any]) -> None:
+        del lock["evaluate"]
+
+    changed = {"dropout": 0.4, "train_dropout": 0.4, "measure": measure}
+    repository.experiment("trial", lock=without_a_test, **changed)
+    assert main(["experiments"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [
+        line for line in lines if re.fullmatch(r"trial +dropout 0.5 -> 0.4 +validation 75.0", line)
+    ]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,19 @@ def run(
         Pipeline(Path(root), params="params.yaml", **pipeline),
         first,
     )  # fmt: skip
+
+
+def wait_for(condition: Callable[[], bool], what: str) -> None:
+    """Wait for a condition with a generous deadline."""
+    deadline = time.monotonic() + 180
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+
+
+def workspaces(root: Path) -> list[Path]:
+    """The temporary workspaces of experiments in a repository."""
+    return list((root / ".dvc/tmp/exps/standalone").glob("tmp*"))
 
 
 if __name__ == "__main__":

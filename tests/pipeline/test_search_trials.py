@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ import search_worker
 import yaml
 from clones import environment, sh
 from conftest import ROOT
+from search_worker import wait_for, workspaces
 
 from arxiv_hybrid.search.runner import TRIALS, experiment
 
@@ -88,17 +87,6 @@ def options(root: Path, *first: dict[str, Any], **changes: Any) -> dict[str, Any
 def notes(root: Path) -> list[str]:
     path = root.parent / "notes"
     return path.read_text().splitlines() if path.exists() else []
-
-
-def wait_for(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
-
-
-def workspaces(root: Path) -> list[Path]:
-    return list((root / ".dvc/tmp/exps/standalone").glob("tmp*"))
 
 
 @pytest.mark.usefixtures("in_the_tests_environment")

@@ -31,8 +31,9 @@ _NAME_WIDTH = 24
 class Row:
     """A line of the table: scores are shares, None if there are none.
 
-    interval: of the score. difference: the result of `compare_correct` with the chosen run.
-    note: why the run has no scores, or no difference.
+    interval: of the score. validation: the score on validation papers, if there is none on test
+    papers, as for the trials of a search. difference: the result of `compare_correct` with the
+    chosen run. note: why the run has no scores, or no difference.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Row:
     macro_f1: float | None = None
     ensemble: float | None = None
     linear: float | None = None
+    validation: float | None = None
     difference: dict[str, Any] = field(default_factory=dict)
     note: str = ""
 
@@ -101,6 +103,8 @@ def _row(listed: Listed) -> Row:
     report, linear, votes = map(listed.run.metrics, ("evaluate", "baseline", "ensemble"))
     if not report:
         row.note = "stage evaluate did not run with these parameters and data"
+        train = listed.run.metrics("train")
+        row.validation = train.get("val_accuracy", train.get("val_precision_at_1"))
         return row
     main, heading = next(iter(shown_measures(report).items()))
     row.measure, row.score = heading, report[main]
@@ -172,6 +176,8 @@ def _cells(row: Row, against: str) -> list[str]:
     if row.name == against:
         compared = ["", ""]
     state = row.state if row.state != "finished" else "no scores"
+    if row.validation is not None:
+        state = f"validation {_percent(row.validation)}"
     others = map(_percent, (row.macro_f1, row.ensemble, row.linear))
     return [row.name, ", ".join(row.changes) or "-", score or state, *others, *compared]
 
