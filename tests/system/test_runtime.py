@@ -1,32 +1,36 @@
-"""How many cores there are, and how many DVC queue jobs share them."""
+"""How many cores there are, and how many experiments share them."""
 
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-import time
+from types import SimpleNamespace
 
+import psutil
 import pytest
 
-from arxiv_hybrid.system.runtime import cores, queue_jobs
+from arxiv_hybrid.system.runtime import cores, parallel_jobs
 
 
-def test_queue_workers_are_counted_by_name() -> None:
-    before = queue_jobs()
-    sleep = "import time; time.sleep(60)"
-    names = ["dvc-exp-1a2b3c-1@localhost", "dvc-exp-1a2b3c-1@localhost", "dvc-exp-1a2b3c-2@host",
-             "other-exp-1@localhost"]  # fmt: skip
-    started = [subprocess.Popen([sys.executable, "-c", sleep, name]) for name in names]
-    try:
-        deadline = time.monotonic() + 20
-        while queue_jobs() < before + 2 and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert queue_jobs() == before + 2, "a name is one worker, however many processes it has"
-    finally:
-        for process in started:
-            process.kill()
-            process.wait()
+def temporary(number: int) -> list[str]:
+    return ["python", "-m", "dvc", "exp", "run", "--temp", "--name", f"s-{number}", "train"]
+
+
+@pytest.mark.parametrize(
+    ("commands", "jobs"),
+    [
+        ([["python", "dvc-exp-1a2b3c-1@localhost"], ["dvc-exp-1a2b3c-1@localhost"],
+          ["dvc-exp-1a2b3c-2@host"], ["other-exp-1@localhost"], None], 2),
+        ([temporary(number) for number in range(3)], 3),
+        ([temporary(1), ["dvc", "exp", "run"], ["dvc", "exp", "show"]], 0),
+    ],
+    ids=["a name of the queue is one worker", "several --temp", "a single --temp has all cores"],
+)  # fmt: skip
+def test_experiments_at_the_same_time_are_counted(
+    commands: list[list[str] | None], jobs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = [SimpleNamespace(info={"cmdline": command}) for command in commands]
+    monkeypatch.setattr(psutil, "process_iter", lambda _: listed)
+    assert parallel_jobs() == jobs
 
 
 def test_cores_are_those_of_the_affinity_mask(monkeypatch: pytest.MonkeyPatch) -> None:

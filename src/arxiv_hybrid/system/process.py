@@ -8,7 +8,7 @@ import sys
 import threading
 
 from arxiv_hybrid.system.redaction import redact_tracebacks
-from arxiv_hybrid.system.runtime import cores, queue_jobs
+from arxiv_hybrid.system.runtime import cores, parallel_jobs
 
 ABANDONABLE = "abandonable"  # name of daemon threads that may hang in a library
 
@@ -24,7 +24,7 @@ def prepare_process(*, beside_others: bool = False) -> None:
     gc.set_threshold(100_000, 50, 100)
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # fewer page faults in torch
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic results on a GPU
-    if beside_others and (jobs := queue_jobs()):
+    if beside_others and (jobs := parallel_jobs()):
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // jobs)))
 
 

@@ -26,16 +26,20 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def queue_jobs() -> int:
-    """Number of running `dvc queue` workers: N while `dvc queue start -j N` is running."""
+def parallel_jobs() -> int:
+    """Number of experiments that run at the same time: N while `dvc queue start -j N` is running.
+
+    Several `dvc exp run --temp`, such as the trials of workers of a search, count as well.
+    """
     import psutil
 
     names: set[str] = set()
+    temporary = 0
     for process in psutil.process_iter(["cmdline"]):
-        names.update(
-            argument for argument in process.info["cmdline"] or () if _QUEUE_WORKER.match(argument)
-        )
-    return len(names)
+        command = process.info["cmdline"] or ()
+        names.update(argument for argument in command if _QUEUE_WORKER.match(argument))
+        temporary += {"exp", "run", "--temp"} <= {*command}
+    return len(names) + (temporary if temporary > 1 else 0)
 
 
 def limit_spinning() -> None:
