@@ -198,6 +198,13 @@ def test_every_package_has_its_place() -> None:
     assert packages == {*ORDER, *ASIDE, *({"commands"} & packages)}
 
 
+def test_only_search_imports_optuna() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        if path.relative_to(PACKAGE).parts[0] != "search":
+            text = path.read_text(encoding="utf-8")
+            assert not re.search(r"^\s*(import|from) optuna", text, flags=re.MULTILINE), path
+
+
 def test_only_tracking_imports_mlflow_and_only_commands_and_stages_know_paths() -> None:
     for path in PACKAGE.rglob("*.py"):
         text = path.read_text(encoding="utf-8")

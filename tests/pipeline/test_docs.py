@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import requests
+import yaml
 from clones import environment, set_params, sh
-from conftest import ROOT
+from conftest import DEFAULTS, ROOT
 
 from arxiv_hybrid import __version__
+from arxiv_hybrid.__main__ import parser
+from arxiv_hybrid.params import parse
+from arxiv_hybrid.search.space import read_space
 from arxiv_hybrid.sources import synthetic
 
 pytestmark = pytest.mark.pipeline
@@ -28,6 +34,7 @@ WHY_NOT = {
     "server": "runs below, with a server beside it",
     "killed": "needs a job whose worker was killed; tried by hand",
     "bag": "runs below, with the model it needs",
+    "search": "takes long; test_search_postgres runs a small one",
 }
 # not what a user keeps beside them, such as notes or the card of a model
 PAGES = sorted(
@@ -152,6 +159,17 @@ def test_a_model_of_your_own(repo: Path, tmp_path: Path) -> None:
     assert json.loads((folder / "metrics/evaluate.json").read_text())["accuracy"] > 0.3
     page = (folder / "reports/attention.html").read_text()
     assert "Model: bag" in page
+
+
+def test_the_search_of_the_docs_is_possible(tmp_path: Path) -> None:
+    (block,) = [b.text for b in blocks(ROOT / "docs/sweeping.md") if b.kind == "sh search"]
+    (written,) = re.findall(r"<<END\n(.*)^END$", block, re.M | re.S)
+    (tmp_path / "space.yaml").write_text(written, encoding="utf-8")
+    params = yaml.safe_load((DEFAULTS / "params.yaml").read_text(encoding="utf-8"))
+    space = read_space(tmp_path / "space.yaml", params, partial(parse, where="space.yaml"))
+    assert list(space) == ["dropout", "learning_rate", "batch_size"]
+    for command in re.findall(r"^python -m arxiv_hybrid (.*?)(?: +#.*)?$", block, re.M):
+        assert parser().parse_args(shlex.split(command)).command in ("search", "report")
 
 
 def test_the_scoring_server_answers_the_documented_question(project: Path) -> None:
