@@ -155,6 +155,7 @@ sys.exit(main(sys.argv[2:]))
         ("jinja2", ["report"]),
         ("dvc", ["experiments"]),
         ("vl_convert", ["plots"]),
+        ("optuna", ["search", "--trials", "1", "--space", "space.yaml"]),
     ],
 )
 def test_a_package_that_a_command_needs_is_named(

@@ -139,3 +139,20 @@ def test_time_series(tmp_path: Path) -> None:
     assert gain["gain"]["mean"] == pytest.approx(
         gain["transferred"]["mean"] - gain["fresh"]["mean"], abs=1e-5
     )
+
+
+def test_the_search_for_time_series_runs_each_trial_once(tmp_path: Path) -> None:
+    repo = clone(tmp_path, "time_series", samples=120, epochs=1, steps=30)
+    sh(repo, "git", "add", "-A")
+    sh(repo, "git", "commit", "-qm", "small")
+    command = ["python", "examples/time_series/search.py", "random", "-n", "1"]
+    first, again = sh(repo, *command).stdout, sh(repo, *command).stdout
+    assert re.search(r"^\[1/1\] ts-motif-random-\w{6}-0: validation accuracy ", first, re.M)
+    assert "1 of 1 trials done" in again
+    assert "[1/1]" not in again
+    (name,) = re.findall(r"^best: (ts-motif-random-\w{6}-0), validation accuracy ", first, re.M)
+    shown = sh(repo, "git", "for-each-ref", "--format=%(refname)", "refs/exps/*/*/ts-*").stdout
+    assert [ref.rsplit("/", 1)[-1] for ref in shown.split()] == [name]
+    for printed in (first, again):
+        assert re.search(r"^test accuracy of the best trial: [0-9.]+%$", printed, re.M)
+    assert sh(repo, "git", "status", "--porcelain").stdout == ""

@@ -16,6 +16,7 @@ from conftest import ROOT
 from search_worker import wait_for, workspaces
 
 from arxiv_hybrid.search.runner import TRIALS, experiment
+from arxiv_hybrid.system.errors import UserError
 
 PARAMS = {"kind": "short", "score": 0.5}
 # it notes in `notes` what it does; a long training ends once there is a file `release`
@@ -138,3 +139,20 @@ def test_the_trial_of_a_killed_worker_is_taken_up_again_by_the_next_start(tiny: 
     names = [name for name in ("tiny-0", "tiny-1", "tiny-2") if experiment(tiny, name)]
     assert names == ["tiny-1", "tiny-2"]
     assert not (tiny / TRIALS / "tiny-0").exists()
+
+
+@pytest.mark.usefixtures("in_the_tests_environment")
+def test_a_search_stops_if_the_parameters_or_experiments_are_of_another_one(tiny: Path) -> None:
+    text = (tiny / "params.yaml").read_text()
+    chosen = options(tiny, {"kind": "short", "score": 0.9})
+    chosen["pipeline"]["text"] = text
+    (tiny / "params.yaml").write_text(f"{text}more: 1\n")
+    with pytest.raises(UserError, match=r"params\.yaml has changed since this search began"):
+        search_worker.run(**chosen)
+    (tiny / "params.yaml").write_text(text)
+    sh(tiny, "git", "update-ref", "refs/exps/ab/cdef/tiny-1", "HEAD")
+    with pytest.raises(UserError, match="the experiment tiny-1 exists already"):
+        search_worker.run(**chosen)
+    assert notes(tiny) == []
+    study = search_worker.run(**chosen)
+    assert [(each.number, each.state) for each in study.results()] == [(2, "finished")]

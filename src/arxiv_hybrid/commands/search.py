@@ -15,7 +15,7 @@ from arxiv_hybrid.params.load import read_params
 from arxiv_hybrid.paths import METRICS, PARAMS
 from arxiv_hybrid.search import STORAGE
 from arxiv_hybrid.search.display import best_of, print_results
-from arxiv_hybrid.search.runner import Pipeline
+from arxiv_hybrid.search.runner import Pipeline, start_lock
 from arxiv_hybrid.search.space import read_settings, read_space
 from arxiv_hybrid.search.study import Study
 from arxiv_hybrid.search.worker import search
@@ -40,7 +40,8 @@ def run(options: Namespace) -> None:
             f"--study: {name!r} is no name for experiments: use letters, digits, - and _"
         )
     fixed = options.set_param
-    params = read_settings(fixed, read_params(PARAMS))
+    with start_lock(Path.cwd()):
+        params, text = read_settings(fixed, read_params(PARAMS)), PARAMS.read_text(encoding="utf-8")
     checked = parse(params, f"{PARAMS}{' with -S' if fixed else ''}")
     space = read_space(options.space, params, partial(parse, where=str(options.space)), EXCLUDED)
     if both := [each for each in fixed if each.partition("=")[0] in space]:
@@ -48,7 +49,7 @@ def run(options: Namespace) -> None:
     kind = "precision_at_1" if checked.labels.multi_label else "accuracy"
     score = f"validation {kind.replace('_at_', '@')}"
     metrics = (METRICS / "train.json").as_posix()
-    pipeline = Pipeline(Path.cwd(), "train", PARAMS.name, metrics, f"val_{kind}", fixed)
+    pipeline = Pipeline(Path.cwd(), "train", PARAMS.name, metrics, f"val_{kind}", fixed, text)
     shared = _shared(params, space.keys())
     study = search(
         options.storage or os.environ.get(STORAGE),

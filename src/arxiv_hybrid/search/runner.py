@@ -44,7 +44,8 @@ class Pipeline:
 
     target: of `dvc exp run`. params, metrics: the file of parameters that a trial changes, and the
     JSON file with its result; both relative to `root`. score: its name there. settings: parameters
-    that all trials have, as NAME=VALUE.
+    that all trials have, as NAME=VALUE. text: the content that `params` must have when a trial
+    starts; None: any.
     """
 
     root: Path
@@ -53,6 +54,7 @@ class Pipeline:
     metrics: str
     score: str
     settings: Sequence[str] = ()
+    text: str | None = None
 
     def changes(self, values: Mapping[str, Any]) -> list[str]:
         """The arguments of `dvc exp run` that set the parameters of a trial."""
@@ -98,7 +100,8 @@ def run_trial(
     outcome = None
     try:
         with ExitStack() as running:
-            with _lock(folder.with_name("start.lock"), alive), log.open("wb") as output:
+            with start_lock(pipeline.root, alive), log.open("wb") as output:
+                _check_unchanged(pipeline)
                 process = subprocess.Popen(  # noqa: S603 (this interpreter)
                     command, cwd=pipeline.root, env=environment, stdin=subprocess.DEVNULL,
                     stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
@@ -128,8 +131,16 @@ def result(pipeline: Pipeline, name: str) -> dict[str, Any]:
 
 
 @contextmanager
-def _lock(path: Path, alive: Callable[[], None]) -> Iterator[None]:
-    """Hold a lock of this repository: DVC has one stash, from which each run starts."""
+def start_lock(root: Path, alive: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold the lock of a repository in which a trial starts.
+
+    DVC has one stash, from which each run starts, and changes params.yaml for a moment. Raises
+    UserError if there is no repository.
+    """
+    if not (root / ".dvc").is_dir():
+        raise UserError(f"{root}: not a DVC repository; start the search in that of the pipeline")
+    path = root / TRIALS / "start.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
 
     def acquired() -> bool:
@@ -144,6 +155,15 @@ def _lock(path: Path, alive: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _check_unchanged(pipeline: Pipeline) -> None:
+    path = pipeline.root / pipeline.params
+    if pipeline.text is not None and path.read_text(encoding="utf-8") != pipeline.text:
+        raise UserError(
+            f"{pipeline.params} has changed since this search began; undo that, or begin another "
+            "search with --study"
+        )
 
 
 def _until(condition: Callable[[], bool], alive: Callable[[], None]) -> None:
