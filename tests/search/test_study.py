@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, InMemoryStorage
 
 from arxiv_hybrid.commands import report
 from arxiv_hybrid.search import JOURNAL, STORAGE
 from arxiv_hybrid.search import study as study_module
-from arxiv_hybrid.search.display import Lines
 from arxiv_hybrid.search.runner import Outcome, Pipeline
 from arxiv_hybrid.search.space import Space
 from arxiv_hybrid.search.storage import open_storage
@@ -161,6 +161,29 @@ def test_workers_that_ask_at_the_same_moment_do_not_exceed_the_total(
     assert [each.number for each in first.results()] == [0]
 
 
+def test_a_trial_outlives_a_short_outage_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    study, pauses, outages = open_study(InMemoryStorage()), list[float](), [2, 99]
+    trial, tell = study.next_trial(), study._study.tell
+    assert trial is not None
+
+    def unreachable(*arguments: Any, **options: Any) -> Any:
+        if outages[0]:
+            outages[0] -= 1
+            raise StorageInternalError("connection refused")
+        return tell(*arguments, **options)
+
+    monkeypatch.setattr(study._study, "tell", unreachable)
+    monkeypatch.setattr("arxiv_hybrid.search.study.time.sleep", pauses.append)
+    trial.finish(0.5)
+    assert pauses == [1, 2]
+    assert [each.state for each in study.results()] == ["finished"]
+    other = study.next_trial()
+    assert other is not None
+    outages.pop(0)
+    with pytest.raises(StorageInternalError):
+        other.finish(0.5)
+
+
 def test_another_search_under_the_same_name_is_refused(tmp_path: Path) -> None:
     open_study(journal(tmp_path))
     open_study(journal(tmp_path), total=5)
@@ -200,7 +223,7 @@ def test_a_worker_runs_all_trials_and_records_how_they_ended(
         trial.is_hopeless(3, 0.6)
         return next(outcomes)
 
-    work(study, PIPELINE, Lines(study), run)
+    work(study, PIPELINE, run)
     results = study.results()
     assert [each.state for each in results] == ["finished", "failed", "pruned", "finished"]
     assert [each.score for each in results] == [0.8, 0.6, 0.6, 0.9]
@@ -214,7 +237,7 @@ def test_a_worker_runs_all_trials_and_records_how_they_ended(
 def test_a_search_whose_first_trials_fail_stops() -> None:
     study = open_study(InMemoryStorage(), total=10)
     with pytest.raises(UserError, match="the first 3 trials failed, the last one with: no papers"):
-        work(study, PIPELINE, Lines(study), lambda *_: Outcome(error="no papers"))
+        work(study, PIPELINE, lambda *_: Outcome(error="no papers"))
     assert len(study.results()) == MOST_FAILURES
 
 
@@ -228,11 +251,10 @@ def test_an_interrupted_trial_is_handed_back() -> None:
             raise KeyboardInterrupt
         return Outcome(0.5)
 
-    display = Lines(study)
     with pytest.raises(KeyboardInterrupt):
-        work(study, PIPELINE, display, interrupted)
+        work(study, PIPELINE, interrupted)
     assert [each.state for each in study.results()] == ["waiting"]
-    work(study, PIPELINE, display, interrupted)
+    work(study, PIPELINE, interrupted)
     assert ran[0] == ran[1] != ran[2]
     assert [each.state for each in study.results()] == ["finished", "finished"]
 
@@ -255,7 +277,7 @@ def test_a_worker_waits_for_the_others_and_takes_over_from_them(
         ran.append(trial.values)
         return Outcome(0.5)
 
-    work(study, PIPELINE, Lines(study), run)
+    work(study, PIPELINE, run)
     assert ran == [theirs.values]
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "waiting for 1 trial of other workers"

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import optuna
@@ -23,7 +23,7 @@ from optuna.distributions import (
     distribution_to_json,
     json_to_distribution,
 )
-from optuna.exceptions import UpdateFinishedTrialError
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.pruners import BasePruner, MedianPruner
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.storages import BaseStorage
@@ -35,6 +35,7 @@ from arxiv_hybrid.system.identity import ProcessIdentity
 
 BEAT = 15.0  # seconds between the beats of a worker
 SILENCE = 120.0  # seconds without one after which a trial is lost
+_PAUSES = (1, 2, 4, 8, 16, 32)  # seconds between attempts, while the server cannot be reached
 FEWEST = 5  # finished trials that tell which parameters matter
 # attributes of trials and studies
 _WORKER, _BEAT, _ERROR, _RETRIES, _DEFINITION = "worker", "beat", "error", "retries", "definition"
@@ -49,6 +50,7 @@ _STATES = {
 ENDED = ("finished", "pruned", "failed")
 
 Sampler = Callable[[int], BaseSampler]  # of a seed
+Answer = TypeVar("Answer")
 
 
 class LostTrialError(Exception):
@@ -239,7 +241,7 @@ class Trial:
     def is_hopeless(self, epoch: int, score: float) -> bool:
         """Record the score of an epoch; whether the trial should be pruned now."""
         self._unless_lost(lambda: self._trial.report(score, epoch))
-        return self._trial.should_prune()
+        return self._unless_lost(self._trial.should_prune)
 
     def finish(self, score: float) -> None:
         """End with a score."""
@@ -260,13 +262,21 @@ class Trial:
 
     def hand_back(self) -> None:
         """Queue the values again, for another worker or another start."""
-        self._unless_lost(lambda: self._study.tell(self._trial, state=TrialState.FAIL))
+        self._unless_lost(lambda: self._study.tell(self._trial, state=TrialState.FAIL), ())
         attributes = {_RETRIES: self.number}
         self._study.enqueue_trial(self._trial.params, user_attrs=attributes)
 
-    def _unless_lost(self, action: Callable[[], object]) -> None:
+    def _unless_lost(
+        self, action: Callable[[], Answer], pauses: Sequence[float] = _PAUSES
+    ) -> Answer:
+        """Do something with the trial; training goes on while the server is away for a minute."""
         try:
-            action()
+            for pause in pauses:
+                try:
+                    return action()
+                except StorageInternalError:
+                    time.sleep(pause)
+            return action()
         except (UpdateFinishedTrialError, ValueError):  # the latter is of Optuna's `tell`
             if not self._study.get_trials(deepcopy=False)[self.number].state.is_finished():
                 raise

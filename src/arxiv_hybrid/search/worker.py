@@ -6,7 +6,8 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol
+from contextlib import suppress
+from typing import Any
 
 from optuna.storages import BaseStorage
 
@@ -19,28 +20,6 @@ from arxiv_hybrid.system.git import git
 
 MOST_FAILURES = 3  # trials of a worker that fail before any succeeds
 _POLL = 1.0  # seconds between looks at the trials of other workers
-
-
-class Display(Protocol):
-    """What a worker tells the user."""
-
-    def started(self, trial: Trial) -> None:
-        """A trial begins."""
-
-    def ended(self, trial: Trial) -> None:
-        """A trial has ended: finished, pruned or failed."""
-
-    def taken_over(self, number: int) -> None:
-        """The worker of a trial is gone: its values are tried again."""
-
-    def lost(self, trial: Trial) -> None:
-        """Another worker has taken over this worker's trial."""
-
-    def waiting(self, running: int) -> None:
-        """Only trials of other workers are left."""
-
-    def close(self) -> None:
-        """The current trial was interrupted."""
 
 
 Run = Callable[[Pipeline, Trial], Outcome]
@@ -68,48 +47,11 @@ def search(
         done = sum(each.state in ENDED for each in study.results())
         print(f"search {study.name}: {done} of {study.total} trials done", flush=True)
         try:
-            work(study, pipeline, Lines(study))
+            work(study, pipeline)
         except KeyboardInterrupt:
             print("the same command continues this search", flush=True)
             raise
         return study
-
-
-def work(study: Study, pipeline: Pipeline, display: Display, run: Run | None = None) -> None:
-    """Run trials until as many as the study's total have ended, here and elsewhere.
-
-    Raises UserError if the first trials of this worker all fail. A trial that is interrupted is
-    handed back to the study.
-    """
-    failures, succeeded, waits = 0, False, False
-    while True:
-        for number in study.take_over():
-            shutil.rmtree(pipeline.root / TRIALS / f"{study.name}-{number}", ignore_errors=True)
-            display.taken_over(number)
-        trial = study.next_trial()
-        if trial is None:
-            if not (running := study.unfinished()):
-                return
-            if not waits:
-                display.waiting(running)
-            waits = True
-            time.sleep(_POLL)
-            continue
-        waits = False
-        display.started(trial)
-        try:
-            error = _run(trial, pipeline, run or watched)
-        except LostTrialError:
-            display.lost(trial)
-            continue
-        except BaseException:
-            display.close()
-            trial.hand_back()
-            raise
-        display.ended(trial)
-        failures, succeeded = failures + (error is not None), succeeded or error is None
-        if failures >= MOST_FAILURES and not succeeded:
-            raise UserError(f"the first {failures} trials failed, the last one with: {error}")
 
 
 def watched(pipeline: Pipeline, trial: Trial) -> Outcome:
@@ -117,9 +59,46 @@ def watched(pipeline: Pipeline, trial: Trial) -> Outcome:
     return run_trial(pipeline, trial.name, trial.label, trial.values, trial.is_hopeless, trial.beat)
 
 
-def _run(trial: Trial, pipeline: Pipeline, run: Run) -> str | None:
-    """Run a trial and record how it ended; the error if it failed."""
-    outcome = run(pipeline, trial)
+def work(study: Study, pipeline: Pipeline, run: Run = watched) -> None:
+    """Run trials until as many as the study's total have ended, here and elsewhere.
+
+    Raises UserError if the first trials of this worker all fail. A trial that is interrupted is
+    handed back to the study.
+    """
+    lines, failures, succeeded, waits = Lines(study), 0, False, False
+    while True:
+        for number in study.take_over():
+            shutil.rmtree(pipeline.root / TRIALS / f"{study.name}-{number}", ignore_errors=True)
+            lines.taken_over(number)
+        trial = study.next_trial()
+        if trial is None:
+            if not (running := study.unfinished()):
+                return
+            if not waits:
+                lines.waiting(running)
+            waits = True
+            time.sleep(_POLL)
+            continue
+        waits = False
+        lines.started(trial)
+        try:
+            error = _record(trial, run(pipeline, trial))
+        except LostTrialError:
+            lines.lost(trial)
+            continue
+        except BaseException:
+            lines.close()
+            with suppress(LostTrialError):
+                trial.hand_back()
+            raise
+        lines.ended(trial)
+        failures, succeeded = failures + (error is not None), succeeded or error is None
+        if failures >= MOST_FAILURES and not succeeded:
+            raise UserError(f"the first {failures} trials failed, the last one with: {error}")
+
+
+def _record(trial: Trial, outcome: Outcome) -> str | None:
+    """Record how a trial ended; the error if it failed."""
     if outcome.stopped:
         trial.prune()
     elif outcome.score is None:
