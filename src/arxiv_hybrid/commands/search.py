@@ -21,6 +21,7 @@ from arxiv_hybrid.search.study import Study
 from arxiv_hybrid.search.worker import search
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.nested import flatten
+from arxiv_hybrid.system.redaction import redact
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _OTHER_PAPERS = "trials would be compared on different papers"
@@ -61,7 +62,7 @@ def run(options: Namespace) -> None:
     print_results(study)
     best = best_of(study.results())
     if best is not None:
-        changes = shlex.join(pipeline.changes(best.values))
+        changes = redact(shlex.join(pipeline.changes(best.values)))
         print(
             "on test papers, which the search has not seen:\n"
             f"  dvc exp run --name {name}-{best.number}-test {changes} evaluate\n"
@@ -70,6 +71,13 @@ def run(options: Namespace) -> None:
 
 
 def _shared(params: dict[str, Any], searched: Any) -> dict[str, Any]:
-    """The parameters that must be the same for all workers of a search, by dotted name."""
-    kept = {key: value for key, value in params.items() if key not in _WITHOUT_EFFECT}
-    return {key: value for key, value in flatten(kept).items() if key not in searched}
+    """The parameters that must be the same for all workers of a search, by dotted name.
+
+    They go into the storage, so they have no secrets.
+    """
+    kept = flatten({key: value for key, value in params.items() if key not in _WITHOUT_EFFECT})
+    return {
+        key: redact(value) if isinstance(value, str) else value
+        for key, value in kept.items()
+        if key not in searched
+    }

@@ -51,7 +51,7 @@ class Lines:
     def lost(self, trial: Trial) -> None:
         """Print that another worker has this trial now."""
         self.close()
-        print(f"{trial.name}: another worker took it over, because this one was silent for long")
+        print(f"{trial.name}: another worker took it over: this one gave no sign of life for long")
 
     def waiting(self, running: int) -> None:
         """Print that other workers are not done."""

@@ -243,5 +243,6 @@ def _last_error(log: Path) -> str:
     lines = [line.strip() for line in log.read_text("utf-8", "replace").splitlines()]
     told = [line for line in lines if line and not line.lower().startswith(_CONSEQUENCE)]
     errors = [line for line in told if line.lower().startswith("error: ")]
-    text = (errors or told or ["error: it printed nothing"])[-1]
-    return redact(text[len("error: ") :] if errors else text)
+    if errors:
+        return redact(errors[-1][len("error: ") :])
+    return redact(told[-1]) if told else "it printed nothing"

@@ -46,7 +46,6 @@ _STATES = {
     TrialState.RUNNING: "running",
     TrialState.WAITING: "waiting",
 }
-
 ENDED = ("finished", "pruned", "failed")
 
 Sampler = Callable[[int], BaseSampler]  # of a seed
@@ -307,15 +306,12 @@ def _tpe(seed: int) -> BaseSampler:
 
 
 def _result(trial: FrozenTrial, space: Space) -> Result:
-    scores = trial.intermediate_values
-    score = (
-        trial.value if trial.state == TrialState.COMPLETE else max(scores.values(), default=None)
-    )
+    best = max(trial.intermediate_values.values(), default=None)
     return Result(
         number=trial.number,
         values=used_values(space, trial.params),
         state=_STATES[trial.state],
-        score=score,
+        score=trial.value if trial.state == TrialState.COMPLETE else best,
         epochs=trial.last_step,
         error=trial.user_attrs.get(_ERROR),
         retries=trial.user_attrs.get(_RETRIES),

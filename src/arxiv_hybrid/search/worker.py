@@ -21,7 +21,6 @@ from arxiv_hybrid.system.git import git
 MOST_FAILURES = 3  # trials of a worker that fail before any succeeds
 _POLL = 1.0  # seconds between looks at the trials of other workers
 
-
 Run = Callable[[Pipeline, Trial], Outcome]
 
 
