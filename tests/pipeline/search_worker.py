@@ -42,7 +42,7 @@ def run(
 
 def wait_for(condition: Callable[[], bool], what: str) -> None:
     """Wait for a condition with a generous deadline."""
-    deadline = time.monotonic() + 180
+    deadline = time.monotonic() + 600
     while not condition():
         assert time.monotonic() < deadline, what
         time.sleep(0.05)

@@ -74,7 +74,7 @@ def test_a_killed_workers_trial_is_taken_up_again(
             (killed,) = [worker for worker in workers if worker.pid == pid]
             (left,) = [worker for worker in workers if worker is not killed]
             killed.kill()
-            printed, _ = left.communicate(timeout=300)
+            printed, _ = left.communicate(timeout=900)
             assert left.returncode == 0
         finally:
             for worker in workers:
