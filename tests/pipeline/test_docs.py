@@ -28,6 +28,7 @@ WHY_NOT = {
     "server": "runs below, with a server beside it",
     "killed": "needs a job whose worker was killed; tried by hand",
     "bag": "runs below, with the model it needs",
+    "team": "runs in test_team_server.py, with the services it needs",
 }
 # not what a user keeps beside them, such as notes or the card of a model
 PAGES = sorted(

@@ -86,7 +86,8 @@ def register(mlflow: Any, name: str, digest: str, score: Score) -> str:
     client = mlflow.MlflowClient()
     source = _run_with_model(client, digest)
     if source is None:
-        return f"not registered: no run in this store logged model {digest} (tracking.log_model)"
+        why = f"no run in this store logged model {digest} (tracking.log_model)"
+        return f"not registered: {why}; `dvc exp run -f` trains and logs it again"
     tags = {"model.digest": digest, **score.tags}
     versions = client.search_model_versions(f"name = '{name}'")
     same = [version for version in versions if version.tags.get("model.digest") == digest]

@@ -27,6 +27,9 @@ _DEFAULTS = {
     _RETRIES: "2",  # a server that is down must cost seconds only
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # files go through the server: its bucket may be out of a client's reach
+    "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD": "false",
+    "MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # the URL may contain a password
     "GIT_PYTHON_REFRESH": "quiet",
 }
