@@ -111,6 +111,36 @@ def test_of_two_that_register_at_once_the_better_is_champion(
 
 
 @pytest.mark.filterwarnings("default")
+def test_a_user_who_may_not_register_keeps_the_run(
+    digests: list[str], tiny_params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    import mlflow
+
+    def refuse(*_: object, **__: object) -> None:
+        text = "API request to endpoint /api/2.0/mlflow/model-versions/create failed: 403"
+        code = mlflow.protos.databricks_pb2.PERMISSION_DENIED
+        raise mlflow.exceptions.MlflowException(text, error_code=code)
+
+    monkeypatch.setattr(mlflow, "register_model", refuse)
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "guest")
+    capsys.readouterr()
+    with track("evaluate", tiny_params, root=tmp_path, workspace=tmp_path) as run:
+        result = run.register("papers", digests[0], 0.8, "same")
+        run.metrics({"accuracy": 0.85})
+    assert result == (
+        "not registered as papers: the server does not permit user guest to do "
+        "model-versions/create; ask its admin"
+    )
+    assert "stopped logging" not in capsys.readouterr().err
+    (logged,) = mlflow.search_runs(
+        experiment_names=["arxiv-hybrid"], filter_string="metrics.accuracy = 0.85",
+        output_format="list",
+    )  # fmt: skip
+    assert (logged.info.status, logged.data.tags["stage"]) == ("FINISHED", "evaluate")
+
+
+@pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("damage", ["gone", "another model", "not ours"])
 def test_a_champion_whose_files_are_not_its_own_is_one_line(
     damage: str, digests: list[str], tiny_params: Params, tmp_path: Path
