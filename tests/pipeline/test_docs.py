@@ -35,6 +35,7 @@ WHY_NOT = {
     "killed": "needs a job whose worker was killed; tried by hand",
     "bag": "runs below, with the model it needs",
     "search": "takes long; test_search_postgres runs a small one",
+    "team": "runs in test_team_server.py, with the services it needs",
 }
 # not what a user keeps beside them, such as notes or the card of a model
 PAGES = sorted(

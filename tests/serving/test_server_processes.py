@@ -89,6 +89,17 @@ class Load:
             thread.join(PATIENCE)
 
 
+def test_clients_that_hang_up_do_not_end_it(tmp_path: Path) -> None:
+    with serving(tmp_path) as (process, url):
+        process.send_signal(signal.SIGSTOP)  # so that it answers after they have gone
+        for _ in range(10):
+            with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as client:
+                client.sendall(b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n")
+        process.send_signal(signal.SIGCONT)
+        assert requests.get(f"{url}/ping", timeout=PATIENCE).ok
+        assert process.poll() is None
+
+
 @pytest.mark.parametrize(
     ("workers", "number", "status", "said"),
     [

@@ -127,7 +127,7 @@ def test_a_server_costs_no_more_than_the_budget(
         assert run_stages(tiny_params, tmp_path) < LONG
         assert "opened" in connections
         (line,) = capsys.readouterr().err.splitlines()
-        assert line.startswith("warning: MLflow cannot be reached, this run is not tracked: ")
+        assert line.startswith("warning: MLflow does not log this run: ")
         asked = len(connections)
         assert run_stages(tiny_params, tmp_path) < LONG
         assert len(connections) == asked, "later stages of the pipeline do not try again"
@@ -135,6 +135,37 @@ def test_a_server_costs_no_more_than_the_budget(
     monkeypatch.setattr(budget, "_dvc_process", lambda: "3 4")
     run_stages(tiny_params, tmp_path)
     assert len(capsys.readouterr().err.splitlines()) == 1, "the next pipeline tries again"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "user", "reason"),
+    [
+        ("401 Unauthorized", "Who?", "ada", "does not accept this user and password (MLFLOW_TRA"),
+        ("401 Unauthorized", "Who?", "", "asks for a user and password (MLFLOW_TRACKING_USERNAME"),
+        ("403 Forbidden", "Invalid Host header - ...", "ada", "answer to the name 127.0.0.1:"),
+        ("403 Forbidden", "Permission denied", "ada", "not permit user ada to do experiments/get-"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_a_refusal_says_what_to_do(
+    status: str, body: str, user: str, reason: str, tiny_params: Params, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    def refuse(connection: socket.socket) -> None:
+        connection.recv(65536)
+        head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        connection.sendall(f"{head}{body}".encode())
+
+    monkeypatch.setattr(budget, "START", LONG)
+    monkeypatch.setattr(budget, "TOTAL", LONG)
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", user)
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "correct horse" if user else "")
+    with answering(refuse) as (url, _):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", url)
+        run_stages(tiny_params, tmp_path)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: MLflow does not log this run: the server ")
+    assert reason in line
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -198,7 +229,7 @@ def test_a_database_that_cannot_be_used_costs_one_line(
     reason = state(tmp_path / "mlflow.db")
     assert run_stages(tiny_params, tmp_path) < LONG
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("warning: MLflow cannot be reached, this run is not tracked: ")
+    assert line.startswith("warning: MLflow does not log this run: ")
     assert reason in line
 
 

@@ -12,7 +12,7 @@ from untrained_model import CLASSES, log_untrained_model, save_untrained_model
 from arxiv_hybrid.inference import checkpoint
 from arxiv_hybrid.params import Params
 from arxiv_hybrid.system.errors import UserError
-from arxiv_hybrid.tracking import find_champion, find_run, track, training_seconds
+from arxiv_hybrid.tracking import find_champion, find_run, registry, track, training_seconds
 from arxiv_hybrid.tracking.store import store_uri
 
 pytestmark = pytest.mark.usefixtures("outside_settings_unset")
@@ -88,6 +88,56 @@ def test_the_champion_is_the_best_on_the_same_papers(
     client = mlflow.MlflowClient(store_uri(tmp_path))
     assert client.get_model_version_by_alias("papers", "champion").version in (2, "2")
     assert len(client.search_model_versions("name = 'papers'")) == 2
+
+
+@pytest.mark.filterwarnings("default")
+def test_of_two_that_register_at_once_the_better_is_champion(
+    digests: list[str], tiny_params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def registered(digest: str, accuracy: float) -> str | None:
+        with track("evaluate", tiny_params, root=tmp_path, workspace=tmp_path) as run:
+            return run.register("papers", digest, accuracy, "same")
+
+    better, worse = digests
+    assert registered(better, 0.9)
+    # the other one looked for a champion before that, and sets the alias after it
+    with monkeypatch.context() as patch:
+        patch.setattr(registry, "_champion", lambda *_: None)
+        line = registered(worse, 0.8)
+    assert line == "registered as papers version 2, 80.00%; version 1 stays champion with 90.00%"
+    champion = find_champion(tmp_path, "papers", tmp_path / "copy")
+    assert champion is not None
+    assert checkpoint.digest(champion.folder) == better
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_user_who_may_not_register_keeps_the_run(
+    digests: list[str], tiny_params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    import mlflow
+
+    def refuse(*_: object, **__: object) -> None:
+        text = "API request to endpoint /api/2.0/mlflow/model-versions/create failed: 403"
+        code = mlflow.protos.databricks_pb2.PERMISSION_DENIED
+        raise mlflow.exceptions.MlflowException(text, error_code=code)
+
+    monkeypatch.setattr(mlflow, "register_model", refuse)
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "guest")
+    capsys.readouterr()
+    with track("evaluate", tiny_params, root=tmp_path, workspace=tmp_path) as run:
+        result = run.register("papers", digests[0], 0.8, "same")
+        run.metrics({"accuracy": 0.85})
+    assert result == (
+        "not registered as papers: the server does not permit user guest to do "
+        "model-versions/create; ask its admin"
+    )
+    assert "stopped logging" not in capsys.readouterr().err
+    (logged,) = mlflow.search_runs(
+        experiment_names=["arxiv-hybrid"], filter_string="metrics.accuracy = 0.85",
+        output_format="list",
+    )  # fmt: skip
+    assert (logged.info.status, logged.data.tags["stage"]) == ("FINISHED", "evaluate")
 
 
 @pytest.mark.filterwarnings("default")

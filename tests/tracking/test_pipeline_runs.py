@@ -89,10 +89,14 @@ def test_a_pipeline_run_is_named_by_its_experiment(
     assert run_name("evaluate", None, outside) == "evaluate", "git cannot tell"
 
 
-def test_parameters_and_repository_identify_a_pipeline_run(
-    workspace: Path, tmp_path: Path, tiny_content: Content
+def test_parameters_repository_and_user_identify_a_pipeline_run(
+    workspace: Path, tmp_path: Path, tiny_content: Content, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_USERNAME", raising=False)
     key = pipeline_key(workspace, workspace)
+    with monkeypatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_USERNAME", "ada")
+        assert pipeline_key(workspace, workspace) != key
     write_params(workspace, merged(tiny_content, {"tracking": {"experiment": "other"}}))
     assert pipeline_key(workspace, workspace) == key
     assert pipeline_key(tmp_path / "elsewhere", workspace) != key

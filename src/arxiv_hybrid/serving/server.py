@@ -44,6 +44,7 @@ def serve(model: ServedModel, listener: socket.socket, workers: int) -> None:
 
     workers: processes, each with its own copy of the model and its share of the cores.
     """
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # a client that hangs up does not end the server
     counters = Counters(workers)
     if workers == 1:
         run_worker(model, listener, counters)

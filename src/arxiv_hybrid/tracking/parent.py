@@ -1,14 +1,15 @@
 """The parent run: one for all stages of a pipeline run, whichever processes they run in.
 
-A pipeline run is identified by its parameters, repository and host. So a stage that was interrupted
-or left out joins the runs of the others later. If it has already finished there, it starts a new
-pipeline run.
+A pipeline run is identified by its parameters, repository, host and user of the MLflow server. So a
+stage that was interrupted or left out joins the runs of the others later. If it has already
+finished there, it starts a new pipeline run.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -101,7 +102,9 @@ class Parent:
 def pipeline_key(root: Path, workspace: Path) -> str:
     """What the stages of a pipeline run share, also under `dvc exp run --temp` and in the queue."""
     params = {k: v for k, v in read_params(workspace).items() if k != "tracking"}
-    text = json.dumps([params, str(root), socket.gethostname()], sort_keys=True, default=str)
+    # machines of the cloud may share a name and paths; the user tells those of a team apart
+    user = [name for name in [os.environ.get("MLFLOW_TRACKING_USERNAME")] if name]
+    text = json.dumps([params, str(root), socket.gethostname(), *user], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

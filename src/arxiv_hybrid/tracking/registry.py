@@ -25,6 +25,7 @@ _DOWNLOAD = 300.0  # the same, for the files of a model
 # the main measures of evaluations, in words
 _SCORES = {"accuracy": "accuracy", "micro_f1": "micro-F1"}
 _FITTED, _MEASURED = ("train", "baseline"), ("evaluate", "baseline")  # stages, by what they do
+_AT_ONCE = 60_000  # milliseconds; a stage waits for less than half of that
 CHAMPION = "champion"  # the alias of the best registered version
 
 
@@ -64,34 +65,68 @@ class Score:
         """The score as tags of a registered version."""
         return {self.metric: str(self.value), "measured_on": self.measured_on}
 
+    def value_of(self, version: Any) -> float | None:
+        """The score of a registered version; None if it cannot be compared with this one."""
+        if version.tags.get("measured_on") != self.measured_on or self.metric not in version.tags:
+            return None
+        return float(version.tags[self.metric])
+
+    def why_not(self, champion: Any) -> str:
+        """Why this score does not replace the champion, in words."""
+        if champion.tags.get("measured_on") != self.measured_on:
+            return f"the champion, version {champion.version}, was measured on other test papers"
+        best = self.value_of(champion)
+        if best is None:
+            return f"the champion, version {champion.version}, was measured by another metric"
+        return f"version {champion.version} stays champion with {best:.2%}"
+
 
 def register(mlflow: Any, name: str, digest: str, score: Score) -> str:
     """Register the logged model of this digest under `name`; see `Run.register`."""
     client = mlflow.MlflowClient()
     source = _run_with_model(client, digest)
     if source is None:
-        return f"not registered: no run in this store logged model {digest} (tracking.log_model)"
+        why = f"no run in this store logged model {digest} (tracking.log_model)"
+        return f"not registered: {why}; `dvc exp run -f` trains and logs it again"
     tags = {"model.digest": digest, **score.tags}
     versions = client.search_model_versions(f"name = '{name}'")
     same = [version for version in versions if version.tags.get("model.digest") == digest]
-    uri = f"runs:/{source.info.run_id}/model"
-    version = same[0] if same else mlflow.register_model(uri, name, tags=tags)
-    for key, value in tags.items():
-        client.set_model_version_tag(name, version.version, key, value)
-    number = _champion_version(client, name)
-    champion = next((v for v in versions if str(v.version) == number), None)
+    if same:
+        version = same[0]
+        for key, value in tags.items():
+            client.set_model_version_tag(name, version.version, key, value)
+        # its time becomes that of this registration, by the server's clock
+        version = client.update_model_version(name, version.version, version.description or "")
+    else:
+        version = mlflow.register_model(f"runs:/{source.info.run_id}/model", name, tags=tags)
     metric = "" if score.metric == "accuracy" else f"{score.metric.replace('_f1', '-F1')} "
     result = f"registered as {name} version {version.version}, {metric}{score.value:.2%}"
-    if champion is not None and champion.version != version.version:
-        if champion.tags.get("measured_on") != score.measured_on:
-            return f"{result}; the champion, version {number}, was measured on other test papers"
-        if score.metric not in champion.tags:
-            return f"{result}; the champion, version {number}, was measured by another metric"
-        best = float(champion.tags[score.metric])
-        if score.value <= best:
-            return f"{result}; version {number} stays champion with {best:.2%}"
-    client.set_registered_model_alias(name, CHAMPION, version.version)
-    return f"{result}: champion"
+    champion = _champion(client, name)
+    best = None if champion is None else score.value_of(champion)
+    if champion is None or (best is not None and score.value > best):
+        client.set_registered_model_alias(name, CHAMPION, version.version)
+        champion = _settled(client, name, version, score)
+    if str(champion.version) == str(version.version):
+        return f"{result}: champion"
+    return f"{result}; {score.why_not(champion)}"
+
+
+def _settled(client: Any, name: str, own: Any, score: Score) -> Any:
+    """The champion, after the best version of those registered at the same time has the alias.
+
+    MLflow sets an alias whatever it was before. So of two clients that register at once, each may
+    see the old champion, and the one with the worse model may be the last to set the alias.
+    """
+    while True:
+        versions = {str(v.version): v for v in client.search_model_versions(f"name = '{name}'")}
+        since = own.last_updated_timestamp - _AT_ONCE
+        recent = {n: v for n, v in versions.items() if v.last_updated_timestamp > since}
+        values = {n: score.value_of(v) for n, v in recent.items()}
+        rivals = {n: value for n, value in values.items() if value is not None}
+        number = _champion_version(client, name) or ""
+        if number not in rivals or rivals[number] == max(rivals.values()):
+            return versions.get(number, own)
+        client.set_registered_model_alias(name, CHAMPION, max(rivals, key=lambda n: rivals[n]))
 
 
 def find_champion(root: Path, name: str, into: Path) -> Champion | None:

@@ -20,7 +20,15 @@ from arxiv_hybrid.tracking.lineage import run_tags
 from arxiv_hybrid.tracking.names import run_name
 from arxiv_hybrid.tracking.parent import DATA, STAGES, Parent
 from arxiv_hybrid.tracking.registry import Score, logged_model_id, register
-from arxiv_hybrid.tracking.store import import_mlflow, one_line, prepare_store, store_uri, warn
+from arxiv_hybrid.tracking.store import (
+    import_mlflow,
+    one_line,
+    outlast_restarts,
+    prepare_store,
+    refusal,
+    store_uri,
+    warn,
+)
 from arxiv_hybrid.tracking.worker import Worker
 
 if TYPE_CHECKING:
@@ -67,7 +75,8 @@ class Run:
     def start(self, action: Callable[[Any], object]) -> None:
         """Open the run by `action`; if that fails or takes too long, nothing is logged."""
         self._log(action)
-        self._wait(self._budget.start, "MLflow cannot be reached, this run is not tracked")
+        self._log(lambda _: outlast_restarts())
+        self._wait(self._budget.start, "MLflow does not log this run")
         if self._mlflow is not None and not self.active:
             self._budget.exhaust()
 
@@ -204,7 +213,16 @@ class Run:
         """
         results: list[str] = []
         score = Score(metric, value, measured_on)
-        self._log(lambda mlflow: results.append(register(mlflow, name, digest, score)))
+
+        def log(mlflow: Any) -> None:
+            try:
+                results.append(register(mlflow, name, digest, score))
+            except Exception as error:
+                if (reason := refusal(error)) is None:
+                    raise
+                results.append(f"not registered as {name}: {reason}")
+
+        self._log(log)
         self._wait(self._budget.left, _STOPPED)
         return results[0] if results else None
 

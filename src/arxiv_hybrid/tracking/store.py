@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sqlite3
 import sys
 import warnings
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.redaction import RedactingFilter, redact
@@ -19,14 +20,21 @@ TRACKING_URI = "MLFLOW_TRACKING_URI"
 DATABASE = "mlflow.db"
 _SQLITE, _SQLITE_QUOTED = "sqlite:///", "sqlite+pysqlite:///"
 _MAX_ERROR_LENGTH = 200
-# mlflow reads these when it is imported; variables that the user has set take precedence
+_RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
+# what mlflow reads; variables that the user has set take precedence
 _DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # a server that is down must cost seconds only
+    _RETRIES: "2",  # a server that is down must cost seconds only
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # files go through the server: its bucket may be out of a client's reach
+    "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD": "false",
+    "MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # the URL may contain a password
     "GIT_PYTHON_REFRESH": "quiet",
 }
+_UNKNOWN_USER = ("UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED")  # MLflow's codes of status 401
+_NOT_PERMITTED = "PERMISSION_DENIED"  # and of 403
 
 
 def import_mlflow() -> Any:
@@ -46,6 +54,15 @@ def import_mlflow() -> Any:
     # it logs a traceback of every failed statement, which the caller reports in one line
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     return mlflow
+
+
+def outlast_restarts() -> None:
+    """From now on, a request is repeated for minutes if the server does not answer.
+
+    For the background only. A number of retries that the user has set stays.
+    """
+    if os.environ.get(_RETRIES) == _DEFAULTS[_RETRIES]:
+        del os.environ[_RETRIES]  # MLflow's own default is 7, with growing pauses
 
 
 def local_database(uri: str | None, root: Path) -> Path | None:
@@ -122,8 +139,10 @@ def warn(message: str) -> None:
 def one_line(error: BaseException) -> str:
     """The text of an exception on one line, at most 200 characters, without secrets.
 
-    Of a failed SQL statement it is SQLite's reason alone.
+    Of a failed SQL statement it is SQLite's reason alone, of a refusal what the user can do.
     """
+    if refused := refusal(error):
+        return redact(refused)
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, sqlite3.Error):
@@ -131,3 +150,25 @@ def one_line(error: BaseException) -> str:
         cause = cause.__cause__
     text = redact(" ".join(str(error).split())) or type(error).__name__
     return text if len(text) <= _MAX_ERROR_LENGTH else text[: _MAX_ERROR_LENGTH - 3] + "..."
+
+
+def refusal(error: BaseException) -> str | None:
+    """Why a server refuses this user or this client, in words; None if the error is another one."""
+    response = getattr(error, "response", None)  # of an upload or a download
+    status, code = getattr(response, "status_code", None), getattr(error, "error_code", None)
+    unknown = status == 401 or code in _UNKNOWN_USER
+    if not unknown and status != 403 and code != _NOT_PERMITTED:
+        return None
+    uri = urlsplit(os.environ.get(TRACKING_URI, ""))
+    user = os.environ.get("MLFLOW_TRACKING_USERNAME") or uri.username
+    if unknown:
+        verb = "does not accept this" if user else "asks for a"
+        variables = "MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD"
+        return f"the server {verb} user and password ({variables})"
+    text = f"{error} {getattr(response, 'text', '')}"
+    if "Invalid Host header" in text:
+        host = uri.netloc.rpartition("@")[2]
+        return f"the server does not answer to the name {host} (its option --allowed-hosts)"
+    request = re.search(r"/(?:mlflow|mlflow-artifacts)/([\w/-]+)", text)
+    what = request[1] if request else "this"
+    return f"the server does not permit user {user} to do {what}; ask its admin"
