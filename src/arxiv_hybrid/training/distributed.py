@@ -104,7 +104,8 @@ class Group:
         if writes:
             for path in set(_files(paths)).difference(kept):
                 path.unlink()
-            print(f"{', '.join(map(str, paths))}: copied from {self.hosts[0]}", flush=True)
+            copied = f"{', '.join(map(str, paths))}: copied from {self.hosts[0]}"
+            print(copied, file=sys.stderr, flush=True)
         self.gather(b"")  # if one fails, the others must not believe that all are done
 
     def parallel(self, model: nn.Module) -> nn.Module:
