@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
+import torch._dynamo  # every optimizer loads it: once here, not in each copy
 
 from arxiv_hybrid.system.errors import exit_on_user_error
 
