@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -33,6 +34,9 @@ class Fork:
             status = 0
         except SystemExit as error:
             status = int(error.code or 0)
+        except Exception:
+            with log.open("a") as file:
+                traceback.print_exc(file=file)
         finally:
             os._exit(status)
 

@@ -148,14 +148,16 @@ def shared_facts(
 
     files: what the run reads; encoder: the folder of a pre-trained one. A missing file is None.
     """
-    files = [*files, encoder / CONFIG] if encoder else files  # which holds the others' digests
+    read = {path.as_posix(): path for path in files}
+    if encoder:
+        read["the encoder of pretrained"] = encoder / CONFIG  # which holds the others' digests
     written = params.model_dump(mode="json", by_alias=True, exclude={"tracking"})
     return {
         **dict(_leaves(written)),
         "device": device_config.device.type,
         "precision": device_config.precision,
         "torch": torch.__version__,
-        **{path.as_posix(): of_file(path) if path.is_file() else None for path in files},
+        **{name: of_file(path) if path.is_file() else None for name, path in read.items()},
         "the code in src": _code_digest(("",)),
     }
 
