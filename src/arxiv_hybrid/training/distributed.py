@@ -106,7 +106,7 @@ class Group:
                 path.unlink()
             copied = f"{', '.join(map(str, paths))}: copied from {self.hosts[0]}"
             print(copied, file=sys.stderr, flush=True)
-        self.gather(b"")  # if one fails, the others must not believe that all are done
+        self.gather(b"done")  # if one fails, the others must not believe that all are done
 
     def parallel(self, model: nn.Module) -> nn.Module:
         """The module to train with: its backward pass averages gradients over all processes.

@@ -197,8 +197,7 @@ def clip_gradients(parameters: Sequence[Tensor], max_norm: float) -> Tensor:
             gradients.append(parameter.grad)
     norm = torch.nn.utils.get_total_norm(gradients)
     scale = (max_norm / (norm + 1e-6)).clamp(max=1.0)
-    for gradient in gradients:
-        gradient.mul_(scale)
+    torch._foreach_mul_(gradients, scale)  # on a GPU one kernel for all
     return norm
 
 
