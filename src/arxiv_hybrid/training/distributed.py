@@ -155,7 +155,7 @@ def process_group(
     With a `count` above 1 this command is started again that many times on this machine, unless
     torchrun has started it already; when those processes end, so does this one (SystemExit).
     facts: what must be equal on all machines, see `agree`. If another process is lost, one line
-    says so and this one ends (SystemExit); torchrun starts it again if it may.
+    says so and this one ends at once; torchrun starts it again if it may.
     """
     if not started_by_torchrun():
         if count > 1:
@@ -179,7 +179,7 @@ def process_group(
             raise
         if group.writes_files:
             print(f"lost another process of this training: {reason}", file=sys.stderr, flush=True)
-        sys.exit(1)
+        os._exit(1)  # ending the group may wait for the lost process without end
     finally:
         dist.destroy_process_group()
 
