@@ -38,6 +38,7 @@ def run(main: Callable[[Params], None]) -> None:
     """
     from arxiv_hybrid.params import load
     from arxiv_hybrid.paths import PARAMS, WRITTEN
+    from arxiv_hybrid.system.agreement import failing_together
     from arxiv_hybrid.system.errors import exit_on_user_error
     from arxiv_hybrid.system.identity import remove_leftovers
     from arxiv_hybrid.system.process import exit_past_stuck_threads
@@ -45,8 +46,9 @@ def run(main: Callable[[Params], None]) -> None:
 
     try:
         with exit_on_user_error("stopped; `dvc repro` continues with this stage"):
-            params = load(PARAMS)
             is_child = "RANK" in os.environ  # of torchrun
+            with failing_together():
+                params = load(PARAMS)
             if not is_child:
                 remove_leftovers(WRITTEN)
             with pulse("still running", first=10, quiet=is_child or sys.stderr.isatty()):

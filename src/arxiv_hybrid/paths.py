@@ -51,21 +51,32 @@ def shipped_model() -> Path:
     return Path(str(files("arxiv_hybrid") / "shipped"))
 
 
+class TrainingInputs(NamedTuple):
+    """What training reads, besides parameters and an encoder."""
+
+    train: Path = AUGMENTED
+    val: Path = SPLITS / "val.parquet"
+    labels: Path = LABELS
+    vocabulary: Path = VOCABULARY
+    embeddings: Path = EMBEDDINGS
+
+
 class ModelPaths(NamedTuple):
-    """Where training writes: the model, its metrics and plots, and its state while unfinished."""
+    """Where training writes: the model, its metrics and curves, and its state while unfinished."""
 
     folder: Path
     metrics: Path
-    plots: Path
+    curves: Path
     unfinished: Path
 
 
 def model_paths(member: str | None) -> ModelPaths:
     """The paths of an ensemble member, or of the main model."""
-    if member is None:
-        return ModelPaths(MODEL, METRICS, PLOTS, CHECKPOINTS / "main")
-    metrics = METRICS / "members" / member
-    return ModelPaths(MEMBERS / member, metrics, metrics, CHECKPOINTS / f"member-{member}")
+    folder, metrics, plots, unfinished = MODEL, METRICS, PLOTS, CHECKPOINTS / "main"
+    if member:
+        metrics = plots = METRICS / "members" / member
+        folder, unfinished = MEMBERS / member, CHECKPOINTS / f"member-{member}"
+    return ModelPaths(folder, metrics / "train.json", plots / "learning_curves.csv", unfinished)
 
 
 def repository_root() -> Path:

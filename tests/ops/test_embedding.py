@@ -78,3 +78,37 @@ def test_unique_ids_on_cpu_and_gpu(pretend_gpu: Callable[[], None]) -> None:
     unique, inverse = unique_with_inverse(some)
     assert unique.tolist() == [0, 3, 5, 9, 0, 0], "padded to the number of ids"
     assert torch.equal(unique[inverse], some)
+
+
+def test_the_rows_of_one_lookup_are_not_sorted_again() -> None:
+    embedding = TokenEmbedding(12, 5)
+    embedding.sparse = True
+    (text,) = embedding(ids())
+    text.padded().pow(2).sum().backward()
+    gradient = embedding.weight.grad
+    assert gradient is not None
+    assert not gradient.is_coalesced(), "autograd forgets it"
+    expected = gradient.coalesce()
+    embedding.mark_unique_rows()
+    assert gradient.is_coalesced()
+    assert torch.equal(gradient.indices(), expected.indices())
+    assert torch.equal(gradient.values(), expected.values())
+
+
+@pytest.mark.parametrize("at_once", [True, False], ids=["in one pass", "accumulated"])
+def test_the_rows_of_several_lookups_are_added(at_once: bool) -> None:
+    embedding, plain = TokenEmbedding(12, 5), nn.Embedding(12, 5, padding_idx=0)
+    plain.weight.data.copy_(embedding.weight.data)
+    embedding.sparse = True
+    sums = [embedding(ids(seed))[0].padded().pow(2).sum() for seed in (1, 2)]
+    for loss in [sum(sums)] if at_once else sums:
+        assert isinstance(loss, torch.Tensor)
+        loss.backward()
+    sum(plain(ids(seed)).pow(2).sum() for seed in (1, 2)).backward()
+    embedding.mark_unique_rows()
+    gradient = embedding.weight.grad
+    assert gradient is not None
+    assert plain.weight.grad is not None
+    rows = gradient._indices()[0].tolist()
+    assert gradient.is_coalesced() == (len(set(rows)) == len(rows))
+    torch.testing.assert_close(gradient.coalesce().to_dense(), plain.weight.grad)

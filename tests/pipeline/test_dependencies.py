@@ -33,6 +33,7 @@ WITHOUT_EFFECT = {
     "params": "stages track the values in force; stage resolve lists the package itself",
     "paths": "paths are the outputs in dvc.yaml",
     "tracking": "a log: DVC's outputs do not depend on it",
+    "system.agreement": "ends processes that would train on different things, or does nothing",
     "system.digests": "checks that files are as they were written, the same for all stages",
     "system.cells": "how texts of tables are escaped, the same for all stages",
     "system.errors": "messages",

@@ -113,8 +113,13 @@ def test_only_the_innermost_work_is_shown(capsys: pytest.CaptureFixture[str]) ->
 
 
 @pytest.mark.usefixtures("always_due")
-def test_quiet_work_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+def test_quiet_work_shows_nothing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     for _ in Progress(range(3), "work", unit="steps", quiet=True):
+        pass
+    monkeypatch.setenv("RANK", "1")  # torchrun's second process; the first shows it
+    for _ in Progress(range(3), "work", unit="steps"):
         pass
     with pulse("more", first=0, quiet=True):
         pass

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
+from arxiv_hybrid.ops import TokenEmbedding
 from arxiv_hybrid.training.optimizers import (
     ModelOptimizer,
     OptimizerConfig,
@@ -178,3 +180,25 @@ def test_dense_gradients_become_sparse_rows() -> None:
     assert parameter.grad.indices().tolist() == [[1, 3]]
     assert torch.equal(parameter.grad.to_dense(), dense)
     assert frozen.grad is None
+
+
+def test_on_a_gpu_the_padding_among_the_rows_changes_nothing(
+    pretend_gpu: Callable[[], None],
+) -> None:
+    """There the rows of a lookup are filled up with padding, see `unique_with_inverse`."""
+
+    def trained() -> Tensor:
+        torch.manual_seed(0)
+        embedding = TokenEmbedding(12, 4, receptive_field=3)
+        config = OptimizerConfig("adamw", 0.1, 0.01, 1.0, "none")
+        model = nn.Sequential(embedding, nn.Linear(4, 2))
+        optimizer = ModelOptimizer(model, config, epochs=1, batches_per_epoch=3, patience=1)
+        for ids in ([[1, 5, 5, 0]], [[5, 2, 0, 0]], [[3, 3, 3, 3]]):
+            (text,) = embedding(torch.tensor(ids))
+            optimizer.step(model[1](text.padded()).square().sum())
+        return embedding.weight.detach()
+
+    expected = trained()
+    pretend_gpu()
+    torch.testing.assert_close(trained(), expected, rtol=0, atol=1e-6)
+    assert (expected[0] == 0).all()

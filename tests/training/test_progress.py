@@ -6,8 +6,6 @@ import json
 import os
 import random
 import signal
-import socket
-import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -19,10 +17,10 @@ import pandas as pd
 import pytest
 import torch
 from conftest import CLASSES, SEVERAL, merged
+from forks import Fork, free_port
 from safetensors.torch import save as serialize
 
 from arxiv_hybrid.params import parse
-from arxiv_hybrid.system.errors import exit_on_user_error
 from arxiv_hybrid.text.vocabulary import Vocabulary
 from arxiv_hybrid.training import progress as progress_module
 from arxiv_hybrid.training.classifier import train_classifier
@@ -231,7 +229,7 @@ def test_saving_takes_a_small_share_of_the_time(
     assert saved[0] == 1, "the first epoch is always saved"
     assert 5 <= len(saved) <= 1 + (0.2 + 0.01 * now[0]) / 0.5
     assert np.diff(saved).max() < 30
-    assert not Progress(tmp_path, {}, Group(1, 2)).is_due(), "one process writes"
+    assert not Progress(tmp_path, {}, Group(1, 2, local_rank=1)).is_due(), "one process writes"
 
 
 def test_discard_leaves_nothing(tmp_path: Path) -> None:
@@ -287,36 +285,6 @@ def test_the_state_of_every_optimizer_is_complete(
     epochs(resumed, other, 3, 6)
     assert serialize(resumed.state_dict()) == serialize(model.state_dict())
     assert other.learning_rate == optimizer.learning_rate
-
-
-class Fork:
-    """Runs a function in a copy of this process, which may be killed."""
-
-    def __init__(self, log: Path, function: Callable[[], object], **variables: str) -> None:
-        self.log = log
-        self.pid = os.fork()
-        if self.pid:
-            return
-        status = 1
-        try:
-            os.environ.update(variables)
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-            torch.set_num_threads(1)  # other threads do not exist in this copy
-            with log.open("w") as sys.stderr, exit_on_user_error("stopped"):
-                function()
-            status = 0
-        except SystemExit as error:
-            status = int(error.code or 0)
-        finally:
-            os._exit(status)
-
-    def wait(self) -> int:
-        """The exit status, negative after a signal."""
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-
-    @property
-    def printed(self) -> str:
-        return self.log.read_text()
 
 
 @pytest.fixture
@@ -405,10 +373,8 @@ def test_a_kill_while_the_state_is_written_leaves_the_one_before(
 
 def test_several_processes_resume_together(tmp_path: Path, trained: Callable[..., Fork]) -> None:
     def together(out: str, on_epoch: Callable[[Epoch], None] = print_epoch) -> list[Fork]:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        variables = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        port = str(free_port())
+        variables = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
         return [trained(out, on_epoch, RANK=str(rank), **variables) for rank in (0, 1)]
 
     def stop(epoch: Epoch) -> None:

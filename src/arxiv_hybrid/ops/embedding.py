@@ -83,6 +83,7 @@ class TokenEmbedding(nn.Embedding):
         super().__init__(vocab_size, dim, padding_idx=PADDING)
         self.dropout = dropout
         self.receptive_field = receptive_field
+        self.looked_up = 0  # rows, the last time
 
     def forward(  # type: ignore[override]
         self, *texts: Tensor, masks: Sequence[Tensor | None] = ()
@@ -113,8 +114,19 @@ class TokenEmbedding(nn.Embedding):
         """Unique token ids (U,) to vectors (U, D)."""
         if not self.sparse:
             return super().forward(unique)
+        self.looked_up = len(unique)
         vectors: Tensor = _SparseRows.apply(self.weight, unique)
         return vectors
+
+    def mark_unique_rows(self) -> None:
+        """Say that the sparse gradient has each row once, if it is that of one lookup.
+
+        Autograd forgets it, and PyTorch would sort the rows again: on a GPU, the host waits for
+        that. Gradients of several lookups have more rows; they are left as they are.
+        """
+        gradient = self.weight.grad
+        if gradient is not None and gradient.is_sparse and gradient._nnz() == self.looked_up:
+            gradient._coalesced_(True)
 
     def set_vocabulary(self, words: Sequence[str]) -> None:
         """Store the words, if the embedding reads their characters; see `CharacterEmbedding`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -39,7 +40,7 @@ class Progress(tqdm):  # type: ignore[type-arg]
 
     what: what is done. unit: the plural of what is counted. ticker: when lines are due; the pieces
     of one long work may share it. details: more to show, asked for only when it is shown. quiet:
-    show nothing. Others: see tqdm.
+    show nothing, as all but the first of torchrun's processes do. Others: see tqdm.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Progress(tqdm):  # type: ignore[type-arg]
         leave: bool = False,
         **options: Any,
     ) -> None:
+        quiet = quiet or os.environ.get("RANK", "0") != "0"
         self._in_terminal, self._started = sys.stderr.isatty(), time.monotonic()
         self._ticker, self._details, self._is_drawn = ticker or Ticker(), details, False
         if not quiet:

@@ -18,6 +18,8 @@ from torch.optim.lr_scheduler import (
     ReduceLROnPlateau,
 )
 
+from arxiv_hybrid.ops import TokenEmbedding
+
 WARMUP_EPOCHS = 3  # of the published v4
 
 
@@ -68,6 +70,7 @@ class ModelOptimizer:
         dense = [p for p in model.parameters() if p.requires_grad and id(p) not in sparse_ids]
         self._parameters = dense + sparse
         self._sparse, self._clip = sparse, config.gradient_clip
+        self._lookups = [module for module in embeddings if isinstance(module, TokenEmbedding)]
         self._optimizers = [_dense_optimizer(config, dense)]
         if sparse:
             self._optimizers.append(_sparse_optimizer(config, sparse))
@@ -109,6 +112,8 @@ class ModelOptimizer:
             return
         self._waiting = 0
         to_sparse_rows(self._sparse)
+        for embedding in self._lookups:
+            embedding.mark_unique_rows()
         if self._scaler:
             for optimizer in self._optimizers:
                 self._scaler.unscale_(optimizer)
@@ -192,8 +197,7 @@ def clip_gradients(parameters: Sequence[Tensor], max_norm: float) -> Tensor:
             gradients.append(parameter.grad)
     norm = torch.nn.utils.get_total_norm(gradients)
     scale = (max_norm / (norm + 1e-6)).clamp(max=1.0)
-    for gradient in gradients:
-        gradient.mul_(scale)
+    torch._foreach_mul_(gradients, scale)  # on a GPU one kernel for all
     return norm
 
 

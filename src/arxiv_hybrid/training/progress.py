@@ -11,7 +11,7 @@ import shutil
 import sys
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,9 @@ from torch import Tensor, nn
 
 from arxiv_hybrid.inference.devices import DeviceConfig
 from arxiv_hybrid.inference.encoding import EncodedPapers
+from arxiv_hybrid.inference.model_config import CONFIG
+from arxiv_hybrid.params import Params
+from arxiv_hybrid.system.digests import of_file
 from arxiv_hybrid.system.files import atomic
 from arxiv_hybrid.training.distributed import SINGLE, Group
 
@@ -38,7 +41,7 @@ class Progress:
     """Saves the state of one training run into a folder after epochs, and finds it again.
 
     identity: what the run depends on, by name; a state of another run is not resumed. Of several
-    processes the main one reads and writes. Short epochs are not all saved: see `ALLOWANCE`.
+    processes one on each machine reads and writes. Short epochs are not all saved: see `ALLOWANCE`.
     """
 
     def __init__(
@@ -57,16 +60,27 @@ class Progress:
     def load(self) -> State | None:
         """The saved state of this very run, in all processes; None to start anew.
 
-        One line says why a state that exists cannot be used.
+        Of several machines the one that is furthest gives its state to all. If none has one, a line
+        says why a state that exists cannot be used.
         """
-        content = self.group.broadcast(self._content() if self.group.is_main else b"")
-        return _decode(content)["state"] if content else None
+        content, epochs, problem = self._stored() if self.group.writes_files else (b"", 0, "")
+        has = [len(content) > 0, epochs]
+        reached = [json.loads(text) for text in self.group.gather(json.dumps(has).encode())]
+        furthest = reached.index(max(reached))
+        if not reached[furthest][0]:
+            if problem:
+                _print(problem)
+            return None
+        if self.group.is_main and furthest:
+            _print(f"{self.path}: taken from {self.group.hosts[furthest]}, which is the furthest")
+        state: State = _decode(self.group.broadcast(content, furthest))["state"]
+        return state
 
     def is_due(self) -> bool:
-        """Whether to save after this epoch: by the main process, if it has the time."""
+        """Whether to save after this epoch: by one process on each machine, if it has the time."""
         allowed = ALLOWANCE + SHARE * (self._clock() - self._started)
         is_cheap = not self._spent or self._spent + self._last <= allowed
-        return self.group.is_main and self._is_writable and is_cheap
+        return self.group.writes_files and self._is_writable and is_cheap
 
     def save(self, state: State) -> None:
         """Replace the saved state. If that fails, one line says so and training continues."""
@@ -80,23 +94,23 @@ class Progress:
         self._last = self._clock() - before
         self._spent += self._last
 
-    def _content(self) -> bytes:
-        """The bytes of the file, if they are the state of this run."""
+    def _stored(self) -> tuple[bytes, int, str]:
+        """The file, if it is the state of this run, and its number of epochs; or what is wrong."""
         try:
             content = self.path.read_bytes()
-            stored = _decode(content)["identity"]
+            decoded = _decode(content)
+            stored, epochs = decoded["identity"], len(decoded["state"].get("epochs", ()))
         except FileNotFoundError:
-            return b""
+            return b"", 0, ""
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-            _print(f"{self.path}: damaged, starting anew ({' '.join(str(error).split())[:100]})")
-            return b""
+            reason = " ".join(str(error).split())[:100]
+            return b"", 0, f"{self.path}: damaged, starting anew ({reason})"
         names = {**self.identity, **stored}
         changed = [name for name in names if stored.get(name) != self.identity.get(name)]
         if changed:
             more = f" and {len(changed) - NAMED} more" if len(changed) > NAMED else ""
-            _print(f"starting anew: {', '.join(changed[:NAMED])}{more} changed")
-            return b""
-        return content
+            return b"", 0, f"starting anew: {', '.join(changed[:NAMED])}{more} changed"
+        return content, epochs, ""
 
 
 def discard(folder: Path) -> None:
@@ -123,7 +137,28 @@ def run_identity(
         "precision": device_config.precision,
         "processes": group.size,
         "torch": torch.__version__,
-        "code": _code_digest(),
+        "code": _code_digest(CODE),
+    }
+
+
+def shared_facts(
+    params: Params, device_config: DeviceConfig, files: Iterable[Path], encoder: Path | None
+) -> dict[str, Any]:
+    """What must be equal on all machines that train together, by the name that a message gives it.
+
+    files: what the run reads; encoder: the folder of a pre-trained one. A missing file is None.
+    """
+    read = {path.as_posix(): path for path in files}
+    if encoder:
+        read["the encoder of pretrained"] = encoder / CONFIG  # which holds the others' digests
+    written = params.model_dump(mode="json", by_alias=True, exclude={"tracking"})
+    return {
+        **dict(_leaves(written)),
+        "device": device_config.device.type,
+        "precision": device_config.precision,
+        "torch": torch.__version__,
+        **{name: of_file(path) if path.is_file() else None for name, path in read.items()},
+        "the code in src": _code_digest(("",)),
     }
 
 
@@ -136,9 +171,9 @@ def _weights_digest(model: nn.Module) -> str:
     return _digest(list(weights.values()), json.dumps(list(weights)))
 
 
-def _code_digest() -> str:
-    package = Path(__file__).parents[1]
-    files = sorted(path for name in CODE for path in (package / name).rglob("*.py"))
+def _code_digest(packages: Iterable[str]) -> str:
+    root = Path(__file__).parents[1]
+    files = sorted(path for name in packages for path in (root / name).rglob("*.py"))
     return _digest([], *(path.read_text(encoding="utf-8") for path in files))
 
 

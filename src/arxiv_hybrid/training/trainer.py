@@ -378,7 +378,7 @@ class Trainer:
 
         with Shown(
             what=title, total=len(self.train), unit="papers", ticker=self._ticker,
-            details=details, quiet=not self.group.is_main,
+            details=details,
         ) as bar:  # fmt: skip
             for number, rows in enumerate(batches):
                 result = self.step(rows, last=number == len(batches) - 1)
