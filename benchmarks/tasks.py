@@ -188,6 +188,13 @@ def quoted(path: Path) -> str:
     return f"'{escaped}'"
 
 
+def fetched(params: Params) -> pd.DataFrame:
+    """The papers of a source."""
+    with tempfile.TemporaryDirectory() as folder:
+        workspace = Workspace(ROOT, lambda: ROOT, Path(folder))
+        return SOURCES[params.fetch.source](params, workspace).table()
+
+
 def newest_of_fields(dump: Path, count: int | None = None) -> pd.DataFrame:
     """The papers of `six-fields`: the newest of each field, by primary category.
 
@@ -202,7 +209,7 @@ def newest_of_fields(dump: Path, count: int | None = None) -> pd.DataFrame:
             "fetch.per_category=null",
         ]
     )
-    papers = SOURCES["snapshot"](fields, Workspace(ROOT, lambda: ROOT)).papers
+    papers = fetched(fields)
     papers = papers[papers["primary_category"].isin(FIELDS)].sort_values("id", ascending=False)
     place = papers.groupby("primary_category").cumcount()
     return papers.assign(older=place >= PAPERS_PER_FIELD)[place < (count or PAPERS_PER_FIELD)]
@@ -210,9 +217,8 @@ def newest_of_fields(dump: Path, count: int | None = None) -> pd.DataFrame:
 
 def read_papers(run: Run) -> pd.DataFrame:
     """The task's papers, as stage fetch reads them; `arxiv_id` is their id in the dump."""
-    workspace = Workspace(ROOT, lambda: ROOT)
     if run.task.name != "six-fields":
-        papers = SOURCES["snapshot"](run.params, workspace).papers
+        papers = fetched(run.params)
         return papers.assign(arxiv_id=papers["id"])
     newest = newest_of_fields(run.inputs.dump, max(run.size or 0, PAPERS_PER_FIELD))
     names = {"title": "Title", "abstract": "Abstract", "primary_category": "label"}
@@ -220,7 +226,7 @@ def read_papers(run: Run) -> pd.DataFrame:
         path = Path(folder) / "papers.csv"
         write_csv(path, newest[list(names)].rename(columns=names))
         own = run.params.fetch.model_copy(update={"path": str(path)})
-        papers = SOURCES["csv"](run.params.model_copy(update={"fetch": own}), workspace).papers
+        papers = fetched(run.params.model_copy(update={"fetch": own}))
     known = newest.assign(key=texts_of(newest).map(text_key)).drop_duplicates("key")
     known = known.set_index("key")[["id", "older"]]
     keys = texts_of(papers).map(text_key)

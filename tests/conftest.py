@@ -108,7 +108,7 @@ def on_a_gpu(pretend_gpu: Callable[[], None]) -> None:
 
 @pytest.fixture(scope="session")
 def papers() -> pd.DataFrame:
-    """A synthetic papers.csv of 240 papers."""
+    """A synthetic table of 240 papers."""
     return synthetic.generate(papers=240, label_noise=0.05, seed=3)[0]
 
 

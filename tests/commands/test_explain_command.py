@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from arxiv_hybrid.__main__ import main
+from arxiv_hybrid.system.files import write_csv, write_parquet
 
 
 def test_explain_a_typed_paper(
@@ -32,16 +33,17 @@ def test_one_part_is_enough(model_folder: Path, tmp_path: Path, text: list[str])
     assert len(list(tmp_path.glob("*.png"))) == 1
 
 
+@pytest.mark.parametrize("name", ["papers.parquet", "papers.csv"])
 def test_explain_papers_of_the_data_set(
-    model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str, model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     papers = pd.DataFrame(
         [("2501.00001", "Deep words"), ("cs/0501001", "Learning words"), ("x", "Other")],
         columns=["id", "title"],
     ).assign(abstract="of words", category="cs.CL", primary_category="cs.CL",
              all_categories="cs.CL", published="2025-01-01")  # fmt: skip
-    papers.to_csv(tmp_path / "papers.csv", index=False)
-    given = ["--model", str(model_folder), "--papers", str(tmp_path / "papers.csv")]
+    (write_csv if name.endswith(".csv") else write_parquet)(tmp_path / name, papers)
+    given = ["--model", str(model_folder), "--papers", str(tmp_path / name)]
     output = ["--output", str(tmp_path / "out")]
     assert main(["explain", "--id", "cs/0501001", "arXiv:2501.00001v2", *given, *output]) == 0
     shown = capsys.readouterr().out
@@ -50,7 +52,7 @@ def test_explain_papers_of_the_data_set(
     assert names == {"cs-0501001.html", "cs-0501001.png", "2501.00001.html", "2501.00001.png"}
 
     assert main(["explain", "--id", "2501.00009", *given, "--output", str(tmp_path / "no")]) == 2
-    assert "papers.csv: no paper 2501.00009; the first is 2501.00001" in capsys.readouterr().err
+    assert f"{name}: no paper 2501.00009; the first is 2501.00001" in capsys.readouterr().err
     assert not (tmp_path / "no").exists()
 
 

@@ -95,7 +95,7 @@ def test_no_word_of_the_held_out_papers_is_learned(repo: Path) -> None:
     seen: set[str] = set()
     splits = {n: pd.read_parquet(repo / f"data/splits/{n}.parquet") for n in ("val", "test")}
     held_ids = {i for part in splits.values() for i in part["id"]}
-    papers = pd.read_csv(repo / "data/raw/papers.csv").drop_duplicates("id")
+    papers = pd.read_parquet(repo / "data/raw/papers.parquet").drop_duplicates("id")
     for paper in papers.itertuples():
         words = tokenize(f"{paper.title} {paper.abstract}")
         held_out.update(words) if paper.id in held_ids else seen.update(words)

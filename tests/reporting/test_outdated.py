@@ -15,7 +15,7 @@ from arxiv_hybrid.params import parse
 from arxiv_hybrid.reporting.outdated import outdated
 
 Content = dict[str, Any]
-DATA = "data/raw/papers.csv"
+DATA = "data/raw/papers.parquet"
 
 
 @pytest.fixture

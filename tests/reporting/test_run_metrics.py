@@ -14,7 +14,7 @@ from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.files import write_json
 
 READ = {
-    "audit": ["papers.csv", "train", "val", "test"],
+    "audit": ["papers.parquet", "train", "val", "test"],
     "baseline": ["train", "val", "test"],
     "train": ["val", "model"],
     "evaluate": ["test", "model"],
@@ -50,11 +50,11 @@ def test_a_whole_run_is_current(workspace: Path) -> None:
     ("changed", "rerun", "absent"),
     [
         # `dvc exp run evaluate -S fetch.source=csv`: other papers, another model
-        (["papers.csv", "train", "val", "test", "model"], ["baseline", "train", "evaluate"],
+        (["papers.parquet", "train", "val", "test", "model"], ["baseline", "train", "evaluate"],
          {"audit", "ensemble"}),
         (["model"], ["train", "evaluate"], {"ensemble"}),  # -S dropout=0.4
         (["member"], [], {"ensemble"}),  # `dvc repro member`
-        (["papers.csv"], [], {"audit"}),
+        (["papers.parquet"], [], {"audit"}),
         (["train", "val"], [], {"audit", "baseline", "train", "ensemble"}),
     ],
 )  # fmt: skip

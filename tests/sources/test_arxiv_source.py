@@ -516,7 +516,7 @@ def test_fetch_resumes_after_sigkill(arxiv: FakeServer, tmp_path: Path) -> None:
     whole = fetch(arxiv, tmp_path / "other").table()
     every = set(arxiv.paths())
     arxiv.requests.clear()
-    out = tmp_path / "papers.csv"
+    out = tmp_path / "papers.parquet"
     command = [sys.executable, "-c", SCRIPT, arxiv.api, str(tmp_path / "cache"), str(out)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     first = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
@@ -566,7 +566,7 @@ def test_stage_writes_a_complete_table_or_none(arxiv: FakeServer, tmp_path: Path
     assert not (tmp_path / "data").exists()
     done = run_stage(tmp_path, arxiv, per_category=1000, allow_fewer=True)
     assert done.returncode == 0, done.stderr
-    papers = pd.read_csv(tmp_path / "data/raw/papers.csv", dtype=str, keep_default_na=False)
+    papers = pd.read_parquet(tmp_path / "data/raw/papers.parquet")
     assert {n: list(papers.loc[papers["category"] == n, "id"]) for n in CATEGORIES} == expected(
         arxiv, 1000
     )
@@ -580,7 +580,7 @@ def test_stage_fetches_a_window_of_an_archive(mixed: FakeServer, tmp_path: Path)
     labels = {"classes": ["math.*", "hep-th"]}
     done = run_stage(tmp_path, mixed, labels, since="2025-11-17")
     assert done.returncode == 0, done.stderr
-    papers = pd.read_csv(tmp_path / "data/raw/papers.csv", dtype=str, keep_default_na=False)
+    papers = pd.read_parquet(tmp_path / "data/raw/papers.parquet")
     assert papers["id"].is_unique
     names = {"math.AG", "math.NA", "cs.NA", "hep-th"}
     assert papers["id"].tolist() == [p.id for p in mixed.papers if names & {*p.categories}]

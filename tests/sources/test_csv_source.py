@@ -14,12 +14,13 @@ from conftest import DEFAULTS, merged
 from arxiv_hybrid.data.label_set import LabelSet
 from arxiv_hybrid.data.labels import label_papers
 from arxiv_hybrid.data.schema import COLUMNS, check_papers
-from arxiv_hybrid.data.table import read_papers
+from arxiv_hybrid.data.table import PaperFile
 from arxiv_hybrid.params import Params, parse
 from arxiv_hybrid.params.schema import Columns
 from arxiv_hybrid.sources.csv_source import load_csv, read_csv
 from arxiv_hybrid.sources.fetch import FetchResult, Workspace, fetch_csv
 from arxiv_hybrid.system.errors import UserError
+from arxiv_hybrid.system.files import write_parquet
 from arxiv_hybrid.taxonomy.label_sets import CATEGORIES
 
 GOOD = {
@@ -165,21 +166,23 @@ def test_rows_repeated_under_another_form_of_the_id_are_left_out(tmp_path: Path)
     path = tmp_path / "twice.csv"
     pd.concat([once, urls, once]).to_csv(path, index=False)
     labels = {"from": "primary", "column": None, "classes": ["cs.LG", "cs.CL"]}
-    result = fetch_csv(own_params(path, labels=labels), Workspace(tmp_path, lambda: tmp_path))
+    result = fetch_csv(
+        own_params(path, labels=labels), Workspace(tmp_path, lambda: tmp_path, tmp_path)
+    )
     assert result.papers["id"].tolist() == ids
     assert "80 rows of an earlier paper left out" in result.remark
     other = once.assign(title="Another title", id=urls["id"])
     pd.concat([once, other]).to_csv(path, index=False)
     with pytest.raises(UserError, match=r"id 2511\.00001 has two different values of title, in ro"):
-        fetch_csv(own_params(path, labels=labels), Workspace(tmp_path, lambda: tmp_path))
+        fetch_csv(own_params(path, labels=labels), Workspace(tmp_path, lambda: tmp_path, tmp_path))
 
 
 @pytest.mark.parametrize("text", ["0", "1e5", "True", "007", "-1", "p", "$p$", "日本", "x²", "?"])
 def test_short_titles_stay_as_they_are(tmp_path: Path, text: str) -> None:
     papers = check(write(tmp_path, title=[text, text, "NULL and void"]))
     assert papers["title"].tolist() == [text, text, "NULL and void"]
-    papers.to_csv(tmp_path / "written.csv", index=False)
-    assert read_papers(tmp_path / "written.csv")["title"].tolist()[0] == text
+    write_parquet(tmp_path / "papers.parquet", papers)
+    assert PaperFile(tmp_path / "papers.parquet")["title"].tolist()[0] == text
 
 
 def test_truncated_and_mislabelled_gz(tmp_path: Path) -> None:
@@ -274,7 +277,7 @@ OWN = {
 def own(tmp_path: Path, table: dict[str, list[str]], **changes: Any) -> FetchResult:
     path = tmp_path / "own.csv"
     pd.DataFrame(table).to_csv(path, index=False)
-    return fetch_csv(own_params(path, **changes), Workspace(tmp_path, lambda: tmp_path))
+    return fetch_csv(own_params(path, **changes), Workspace(tmp_path, lambda: tmp_path, tmp_path))
 
 
 def own_params(path: Path, **changes: Any) -> Params:

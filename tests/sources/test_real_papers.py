@@ -36,7 +36,7 @@ def params(name: str, labels: dict[str, Any], **changes: Any) -> Params:
 
 
 def fetched(settings: Params, folder: Path) -> FetchResult:
-    return SOURCES[settings.fetch.source](settings, Workspace(folder, lambda: folder))
+    return SOURCES[settings.fetch.source](settings, Workspace(folder, lambda: folder, folder))
 
 
 def split(papers: pd.DataFrame, settings: Params) -> tuple[LabelledPapers, dict[str, pd.DataFrame]]:

@@ -17,7 +17,6 @@ import pytest
 import yaml
 from conftest import DEFAULTS, merged
 
-from arxiv_hybrid.data.table import read_papers
 from arxiv_hybrid.params import Params, parse
 from arxiv_hybrid.sources.fetch import FetchResult, Workspace, fetch_snapshot
 from arxiv_hybrid.sources.snapshot_scan import Window
@@ -311,7 +310,7 @@ def params(labels: dict[str, Any] | None = None, **fetch: Any) -> Params:
 
 
 def fetched(dump: Path, labels: dict[str, Any] | None = None, **fetch: Any) -> FetchResult:
-    workspace = Workspace(root=dump.parent, cache=lambda: dump.parent)
+    workspace = Workspace(dump.parent, lambda: dump.parent, dump.parent)
     return fetch_snapshot(params(labels, path=str(dump), **fetch), workspace)
 
 
@@ -351,7 +350,7 @@ def test_one_row_per_paper_that_lists_a_wanted_category(
     wide: Path, per_category: int | None
 ) -> None:
     labels = {"classes": ["math.NA", "cs.RO", "math.ST"]}
-    papers = fetched(wide, labels, per_category=per_category).papers
+    papers = fetched(wide, labels, per_category=per_category).table()
     chosen = set()
     for name in labels["classes"]:
         chosen |= set([i for i, names in listing(wide).items() if name in names][:per_category])
@@ -361,20 +360,20 @@ def test_one_row_per_paper_that_lists_a_wanted_category(
 
 
 def test_archives_and_everything(wide: Path) -> None:
-    math = fetched(wide, {"classes": ["math.*", "hep-th"]}).papers
+    math = fetched(wide, {"classes": ["math.*", "hep-th"]}).table()
     in_math = {"math.AG", "math.NA", "math.ST", "hep-th"}
     assert math["id"].tolist() == [i for i, names in listing(wide).items() if in_math & {*names}]
-    every = fetched(wide, {"classes": "archives"}).papers
+    every = fetched(wide, {"classes": "archives"}).table()
     assert every["id"].tolist() == list(listing(wide))
-    star = fetched(wide, {"classes": ["cs.RO", "hep-th"]}, categories=["*"]).papers
+    star = fetched(wide, {"classes": ["cs.RO", "hep-th"]}, categories=["*"]).table()
     pd.testing.assert_frame_equal(every, star)
-    outside = fetched(wide, {"classes": 3, "outside": "other"}).papers
+    outside = fetched(wide, {"classes": 3, "outside": "other"}).table()
     pd.testing.assert_frame_equal(every, outside)
 
 
 def test_rows_per_query_of_any_categories(wide: Path) -> None:
     labels = {"classes": ["hep-th", "math.NA"], "from": "query"}
-    papers = fetched(wide, labels).papers
+    papers = fetched(wide, labels).table()
     rows = [
         (i, name) for name in labels["classes"] for i, names in listing(wide).items()
         if name in names
@@ -406,7 +405,7 @@ def test_names_that_are_no_category_are_counted_with_their_line(tmp_path: Path) 
     assert everything.origin["uncategorized"] == 1
     assert "4 unknown categories ignored, the first acmart in line 2" in everything.remark
     assert "1 paper without a category left out" in everything.remark
-    assert everything.papers["all_categories"].tolist() == ["cs.CV", "cs.CY", "cs.AI"]
+    assert everything.table()["all_categories"].tolist() == ["cs.CV", "cs.CY", "cs.AI"]
     few = fetched(path, per_category=1, allow_fewer=True)
     assert few.origin["unknown_categories"] == 1, "only papers that are read count"
     assert few.origin["first_unknown_category"] == "x in line 4"
@@ -509,8 +508,7 @@ def test_numbers_of_5000_digits_elsewhere_in_a_line_are_read(tmp_path: Path) -> 
 def test_a_nul_in_a_text_does_not_cut_it(tmp_path: Path) -> None:
     path = write(tmp_path / "dump.json", [record(0, "cs.AI", abstract="One\0two.")])
     papers = read(path).table()
-    papers.to_csv(tmp_path / "papers.csv", index=False)
-    assert read_papers(tmp_path / "papers.csv")["abstract"].tolist() == ["One two."]
+    assert papers["abstract"].tolist() == ["One two."]
 
 
 def test_a_dump_has_no_labels_of_ones_own(dump: Path) -> None:

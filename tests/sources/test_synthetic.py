@@ -34,9 +34,9 @@ def params(labels: dict[str, Any], **fetch: Any) -> Params:
 
 
 def generated(labels: dict[str, Any], **fetch: Any) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """papers.csv and its origin."""
+    """The papers and their origin."""
     settings = params(labels, **fetch)
-    result = fetch_synthetic(settings, Workspace(ROOT, lambda: ROOT))
+    result = fetch_synthetic(settings, Workspace(ROOT, lambda: ROOT, ROOT))
     return result.papers, result.origin
 
 

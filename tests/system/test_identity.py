@@ -55,7 +55,10 @@ def test_temporary_files_of_killed_processes_are_removed(
         make(tmp_path / f".params.resolved.yaml.{ended}.tmp", HOUR * 24),
         # its pid belongs to a process that started later
         make(tmp_path / f"models/main/.model.json.{os.getppid()}.tmp", HOUR * 24 * 9999),
+        folder := tmp_path / f"metrics/.sorting.{ended}.tmp",
     ]
+    make(folder / "block", HOUR)
+    os.utime(folder, (time.time() - HOUR * 24,) * 2)
     kept = [
         make(tmp_path / f"metrics/.new.json.{ended}.tmp", -HOUR),  # younger than this process
         make(tmp_path / f"metrics/a.csv.{ended}.tmp", HOUR * 24),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from arxiv_hybrid.data.identifiers import canonical
+from arxiv_hybrid.data.table import PaperFile, batches
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.files import require
 from arxiv_hybrid.text.tokenize import tokenize
@@ -17,17 +18,27 @@ if TYPE_CHECKING:
 
 
 def papers_by_id(path: Path, ids: list[str]) -> pd.DataFrame:
-    """Papers of the data set at `path`, in the order of `ids`; UserError if one is missing."""
-    from arxiv_hybrid.sources.csv_source import read_texts  # half a second, for pandera
+    """Papers of the data set at `path`, in the order of `ids`; UserError if one is missing.
 
+    The data set is a table that stage fetch wrote, or a CSV.
+    """
     require(path)
-    known = read_texts(path, option="--papers").drop_duplicates("id").set_index("id")
-    if known.empty:
+    papers = PaperFile(path) if path.suffix == ".parquet" else _of_csv(path)
+    if not len(papers):
         raise UserError(f"{path}: has no rows (--papers)")
     wanted = [canonical(identifier) for identifier in ids]
+    found = [part[part["id"].isin(wanted)] for part in batches(papers)]
+    known = pd.concat(found).drop_duplicates("id").set_index("id")
     if missing := [identifier for identifier in wanted if identifier not in known.index]:
-        raise UserError(f"{path}: no paper {missing[0]}; the first is {known.index[0]}")
+        first = next(batches(papers))["id"].iloc[0]
+        raise UserError(f"{path}: no paper {missing[0]}; the first is {first}")
     return known.loc[wanted].reset_index()
+
+
+def _of_csv(path: Path) -> pd.DataFrame:
+    from arxiv_hybrid.sources.csv_source import read_texts  # half a second, for pandera
+
+    return read_texts(path, option="--papers")
 
 
 def answering(folder: Path, classifier: TextClassifier) -> str:

@@ -1,4 +1,4 @@
-"""From rows of papers.csv to documents with their classes."""
+"""From rows of papers.parquet to documents with their classes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _COLUMNS = ("id", "label", "category", "categories", "unsure")  # of predictions
 class LabelledPapers:
     """Documents, their classes, and what was left out.
 
-    documents: rows of papers.csv with `label`, the number of the document's (main) class, and
+    documents: rows of papers.parquet with `label`, the number of the document's (main) class, and
     `labels`, the sorted numbers of all classes that the paper has or lists, `label` included.
     outside: rows of no class. unlabelled: rows with an empty label. small: the classes with fewer
     than `minimum` papers, with their counts. None of these are in the documents. repeated: rows of
@@ -72,7 +72,7 @@ class LabelledPapers:
 
 
 def label_papers(papers: pd.DataFrame, labels: Labels, *, minimum: int = 1) -> LabelledPapers:
-    """Give each row of papers.csv its classes, as `labels` says; see `params.schema.Labels`.
+    """Give each row of papers.parquet its classes, as `labels` says; see `params.schema.Labels`.
 
     from `query`: every row is a document, labelled by the category query that found it; a
     cross-listed paper appears several times (the published protocol). Otherwise each paper is one
@@ -95,7 +95,7 @@ def label_papers(papers: pd.DataFrame, labels: Labels, *, minimum: int = 1) -> L
         kept = [*kept, OTHER]
     if taken := sorted({*kept} & {*_COLUMNS}):
         raise UserError(
-            f"papers.csv: a class cannot be called {taken[0]}, as a column of predictions is; "
+            f"papers.parquet: a class cannot be called {taken[0]}, as a column of predictions is; "
             "rename it in the file, or map it to another name in labels.classes"
         )
     sets = labels.definitions or {}
@@ -104,7 +104,7 @@ def label_papers(papers: pd.DataFrame, labels: Labels, *, minimum: int = 1) -> L
     )
     documents = _numbered(rows, main, every, label_set)
     if documents.empty:
-        raise UserError("papers.csv: no paper has any of the classes")
+        raise UserError("papers.parquet: no paper has any of the classes")
     outside = len(rows) - len(documents) - (unlabelled if labels.outside != OTHER else 0)
     return LabelledPapers(
         documents, label_set, minimum, outside, unlabelled, small,
@@ -145,7 +145,9 @@ def _column_classes(
 ) -> tuple[list[str], list[list[str]], dict[str, int]]:
     """The names of the classes, those of each row, and the values that are no class, counted."""
     if "label" not in rows:
-        raise UserError("labels.from=column: papers.csv has no labels; it needs fetch.source=csv")
+        raise UserError(
+            "labels.from=column: papers.parquet has no labels; it needs fetch.source=csv"
+        )
     cells = [
         [part.strip() for part in (cell.split(labels.separator) if labels.separator else [cell])]
         for cell in rows["label"]
@@ -174,14 +176,14 @@ def _large_enough(
     small = {name: counts[name] for name in names if counts[name] < max(minimum, 1)}
     if small and not labels.leaves_out_small_classes:
         raise UserError(
-            f"papers.csv: too few papers of {_counted(small)}; every class needs at least "
+            f"papers.parquet: too few papers of {_counted(small)}; every class needs at least "
             f"{minimum}: fetch more, change labels.classes, or set labels.too_few=leave_out"
         )
     kept = [name for name in names if name not in small]
     if len(kept) < 2:
         raise UserError(
-            f"papers.csv: {len(kept)} of {len(names)} classes have at least {minimum} papers; a "
-            "classifier needs two"
+            f"papers.parquet: {len(kept)} of {len(names)} classes have at least {minimum} papers; "
+            "a classifier needs two"
         )
     return kept, small
 

@@ -39,7 +39,7 @@ def one_line(text: str) -> str:
     else:
         odd = not line.isprintable()  # white space other than a blank, half of a surrogate pair
     if odd or "  " in line:
-        text = text.replace("\0", " ")  # which would end the cell when papers.csv is read
+        text = text.replace("\0", " ")  # which ends a cell in other programs
         return " ".join(text.split()).encode("utf-8", "replace").decode("utf-8")
     return line
 

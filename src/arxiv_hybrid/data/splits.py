@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -14,10 +15,13 @@ from arxiv_hybrid.data.label_set import LabelSet
 from arxiv_hybrid.params import Split
 from arxiv_hybrid.system.errors import UserError
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 _ARXIV_ID = re.compile(r"^\d{4}\.\d{4,5}(v\d+)?$")
 _NEEDS_DATES = (
-    "papers.csv: split.by=time needs a published date in every row, or arXiv ids (YYMM.NNNNN); use "
-    "split.by=paper"
+    "papers.parquet: split.by=time needs a published date in every row, or arXiv ids (YYMM.NNNNN); "
+    "use split.by=paper"
 )
 _FEWEST = 5  # papers of a class, for splits with large shares
 _ALL_SETS = 20  # with more classes, small ones may be missing from validation or test
@@ -66,6 +70,14 @@ def split_documents(
     return {name: part.reset_index(drop=True) for name, part in splits.items()}
 
 
+def labels_table(documents: pd.DataFrame) -> pa.Table:
+    """The columns `label` and `labels` of labelled documents, for `ordering.write_rows`."""
+    import pyarrow as pa
+
+    labels = pa.array(documents["labels"], pa.list_(pa.int64()))
+    return pa.table({"label": documents["label"].to_numpy(), "labels": labels})
+
+
 def absent_classes(documents: pd.DataFrame, label_set: LabelSet) -> list[str]:
     """The names of the classes that no document has."""
     column = "labels" if label_set.multi_label else "label"
@@ -105,7 +117,7 @@ def _stratified(
     smallest = strata.value_counts().min()
     if smallest < max(2, np.ceil(2 / (val + test))):
         raise UserError(
-            f"papers.csv: a class has only {smallest} papers, too few for a split of "
+            f"papers.parquet: a class has only {smallest} papers, too few for a split of "
             f"{1 - val - test:.0%}/{val:.0%}/{test:.0%}; raise labels.min_papers"
         )
     train, held_out, _, held_out_strata = train_test_split(

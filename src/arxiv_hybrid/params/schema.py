@@ -404,7 +404,7 @@ class Params(Strict):
 
     @property
     def row_per_query(self) -> bool:
-        """Whether papers.csv has a row for each wanted category of a paper, not one per paper."""
+        """Whether each wanted category of a paper has a row in papers.parquet."""
         few = self.labels.published and self.wanted_categories is not None
         return self.labels.from_ == "query" or few
 

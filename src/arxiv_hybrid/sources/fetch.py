@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -16,22 +16,25 @@ from arxiv_hybrid.data.schema import LABEL, check_enough, check_papers, too_few
 from arxiv_hybrid.params import Params
 from arxiv_hybrid.sources import csv_source, snapshot_source, synthetic
 from arxiv_hybrid.sources.snapshot_scan import Window
-from arxiv_hybrid.system.files import user_file
+from arxiv_hybrid.sources.spool import Spool
+from arxiv_hybrid.sources.tables import count_without_tokens
+from arxiv_hybrid.system.files import read_parquet, user_file, write_parquet
 from arxiv_hybrid.taxonomy.categories import split_categories, unaliased
 
-_TOKEN = re.compile(r"[a-z0-9-]", re.IGNORECASE)  # what tokens consist of, see text.tokenize
-_NO_TOKENS = "paper{s} without Latin letters or digits, which models cannot read"
+NO_TOKENS = "paper{s} without Latin letters or digits, which models cannot read"
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """The repository root, and a function that creates and returns the cache folder.
+    """The repository root, the folder of the table, and a function that returns the cache folder.
 
-    It is a function so that only a source that needs the cache fails if it cannot be created.
+    The function creates it, so that only a source that needs the cache fails if it cannot be
+    created. `folder` holds papers on their way into the table.
     """
 
     root: Path
     cache: Callable[[], Path]
+    folder: Path
 
 
 @dataclass(frozen=True)
@@ -43,10 +46,29 @@ class FetchResult:
     source. remark: one line to print. cleanup: call it once the papers are written.
     """
 
-    papers: pd.DataFrame
+    papers: pd.DataFrame | Spool
     origin: dict[str, Any]
     remark: str = ""
     cleanup: Callable[[], None] = lambda: None
+
+    @property
+    def distinct(self) -> int:
+        """How many papers there are; each may have several rows."""
+        return len(self.papers) if isinstance(self.papers, Spool) else self.papers["id"].nunique()
+
+    def table(self) -> pd.DataFrame:
+        """The table in memory; it can be called once."""
+        with TemporaryDirectory() as folder:
+            self.write(path := Path(folder) / "papers.parquet")
+            self.cleanup()
+            return read_parquet(path)
+
+    def write(self, path: Path) -> None:
+        """Write the table to a Parquet file."""
+        if isinstance(self.papers, Spool):
+            self.papers.write_newest_first(path)
+        else:
+            write_parquet(path, self.papers)
 
 
 def fetch_csv(params: Params, workspace: Workspace) -> FetchResult:
@@ -80,7 +102,7 @@ def fetch_csv(params: Params, workspace: Workspace) -> FetchResult:
         repeated_rows="row{s} of an earlier paper left out",
         relabelled_rows="of these with another label",
         papers_outside="paper{s} of no wanted category",
-        papers_without_tokens=_NO_TOKENS,
+        papers_without_tokens=NO_TOKENS,
     )
     if file.lost_zeros:
         remarks.append(str(file.lost_zeros))
@@ -106,6 +128,8 @@ def fetch_synthetic(params: Params, _: Workspace) -> FetchResult:
 def fetch_snapshot(params: Params, workspace: Workspace) -> FetchResult:
     """Select papers from the metadata dump `fetch.path`; UserError if a category has too few."""
     path = user_file(workspace.root, params.fetch.path or "")
+    if params.per_category is None and not params.row_per_query:
+        return _fetch_all(path, params, workspace.folder)
     fetch = params.fetch
     selection = snapshot_source.read_snapshot(
         path,
@@ -117,19 +141,48 @@ def fetch_snapshot(params: Params, workspace: Workspace) -> FetchResult:
     )
     short = _check_numbers(selection.counts, params, str(path))
     papers = check_papers(selection.table(per_query=params.row_per_query), str(path))
+    found = _found(selection, _count_without_tokens(papers), beyond=selection.beyond)
+    return FetchResult(papers, found.origin, "; ".join([*short, *found.remarks]))
+
+
+def _fetch_all(path: Path, params: Params, folder: Path) -> FetchResult:
+    """Every paper of a dump that lists a wanted category, however many there are."""
+    spool = Spool(folder, str(path))
+    try:
+        counts = snapshot_source.read_all(
+            path,
+            spool,
+            categories=params.wanted_categories,
+            window=Window.parse(params.fetch.since, params.fetch.until),
+        )
+        spool.flush()
+    except BaseException:
+        spool.close()
+        raise
+    found = _found(counts, spool.without_tokens)
+    return FetchResult(spool, found.origin, "; ".join(found.remarks), spool.close)
+
+
+class _Found(NamedTuple):
+    """What to record and to print of a dump."""
+
+    origin: dict[str, Any]
+    remarks: list[str]
+
+
+def _found(read: snapshot_source.Counts, without_tokens: int, *, beyond: int = 0) -> _Found:
     counts = {
-        "lines": selection.lines,
-        "other_categories": selection.other,
-        "outside_window": selection.outside,
-        "beyond_per_category": selection.beyond,
-        "unreadable": selection.unreadable,
-        "uncategorized": selection.uncategorized,
-        "repeated": selection.repeated,
-        "ids_without_zeros": selection.lost_zeros,
-        "unknown_categories": selection.unknown,
-        "papers_without_tokens": _count_without_tokens(papers),
+        "lines": read.lines,
+        "other_categories": read.other,
+        "outside_window": read.outside,
+        "beyond_per_category": beyond,
+        "unreadable": read.unreadable,
+        "uncategorized": read.uncategorized,
+        "repeated": read.repeated,
+        "ids_without_zeros": read.lost_zeros,
+        "unknown_categories": read.unknown,
+        "papers_without_tokens": without_tokens,
     }
-    origin = {"source": "snapshot", "ceiling": None, **counts}
     remarks = _counted(
         counts,
         lines="line{s} read",
@@ -139,14 +192,13 @@ def fetch_snapshot(params: Params, workspace: Workspace) -> FetchResult:
         unreadable="paper{s} without text left out",
         uncategorized="paper{s} without a category left out",
         repeated="repeated line{s} left out",
-        ids_without_zeros=f"id{{s}} without the last zero, the first {selection.first_lost}: a "
+        ids_without_zeros=f"id{{s}} without the last zero, the first {read.first_lost}: a "
         "program read ids as numbers, and the paper may be there twice",
-        unknown_categories=f"unknown categor{{y}} ignored, the first {selection.first_unknown}",
-        papers_without_tokens=_NO_TOKENS,
+        unknown_categories=f"unknown categor{{y}} ignored, the first {read.first_unknown}",
+        papers_without_tokens=NO_TOKENS,
     )
-    if selection.unknown:
-        origin["first_unknown_category"] = selection.first_unknown
-    return FetchResult(papers, origin, "; ".join([*short, *remarks]))
+    first = {"first_unknown_category": read.first_unknown} if read.unknown else {}
+    return _Found({"source": "snapshot", "ceiling": None, **counts, **first}, remarks)
 
 
 def fetch_arxiv(params: Params, workspace: Workspace) -> FetchResult:
@@ -183,7 +235,7 @@ def fetch_arxiv(params: Params, workspace: Workspace) -> FetchResult:
         unasked="paper{s} of no wanted category left out",
         uncategorized="paper{s} without a category left out",
         unknown_categories=f"unknown categor{{y}} ignored, the first {fetched.first_unknown}",
-        papers_without_tokens=_NO_TOKENS,
+        papers_without_tokens=NO_TOKENS,
     )
     remarks = [
         f"newest papers up to {fetched.until}, {fetched.requests} requests",
@@ -233,9 +285,7 @@ def _count_outside(papers: pd.DataFrame, wanted: Iterable[str] | None) -> int:
 
 
 def _count_without_tokens(papers: pd.DataFrame) -> int:
-    once = papers.drop_duplicates("id")
-    texts = zip(once["title"], once["abstract"], strict=True)
-    return sum(not (_TOKEN.search(title) or _TOKEN.search(abstract)) for title, abstract in texts)
+    return count_without_tokens(papers.drop_duplicates("id"))
 
 
 SOURCES: dict[str, Callable[[Params, Workspace], FetchResult]] = {

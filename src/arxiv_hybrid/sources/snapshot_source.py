@@ -1,7 +1,8 @@
 """Papers from the public metadata dump: JSON lines, plain, .gz, .xz or .zip, read as a stream.
 
 With a limit, only the best papers of each category so far are kept, so memory does not grow with
-the file. The text of a paper is kept once, however many categories it lists.
+the file. Without one, papers go to a file, and only their ids stay in memory. The text of a paper
+is kept once, however many categories it lists.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import pandas as pd
 from arxiv_hybrid.data.identifiers import submission_order
 from arxiv_hybrid.sources import tables
 from arxiv_hybrid.sources.snapshot_scan import RawPaper, Request, ScannedBlock, Window, scan
+from arxiv_hybrid.sources.spool import Spool
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.runtime import cores
 from arxiv_hybrid.system.streams import line_blocks
@@ -34,17 +36,9 @@ MAX_PROCESSES = 8  # one parent decompresses for all of them
 
 
 @dataclass
-class Selection:
-    """The papers selected so far, and counts of what was read.
+class Counts:
+    """What was read of a dump."""
 
-    categories: the wanted ones, aliases replaced; None for all. per_category: how many papers of
-    each to keep; None for all. sample: which ones, `newest` or `random` by `seed`.
-    """
-
-    categories: tuple[str, ...] | None
-    per_category: int | None
-    sample: str
-    seed: int
     lines: int = 0
     unreadable: int = 0  # papers without a title or an abstract
     uncategorized: int = 0  # papers without any category of arXiv
@@ -55,15 +49,9 @@ class Selection:
     first_lost: str = ""
     unknown: int = 0  # names among the categories that arXiv does not have
     first_unknown: str = ""
-    _papers: dict[str, RawPaper] = field(default_factory=dict)  # by id
-    _heaps: dict[str, list[tuple[Any, str]]] = field(default_factory=lambda: defaultdict(list))
-    _ids: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))  # of each heap
-    _uses: Counter[str] = field(default_factory=Counter)  # heaps that hold a paper
 
-    def add_block(self, block: ScannedBlock) -> None:
-        """Offer the papers of a block, and add its counts."""
-        for paper in block.papers:
-            self.add(paper)
+    def count(self, block: ScannedBlock) -> None:
+        """Add the counts of a block."""
         self.lines += block.lines
         self.other += block.other
         self.outside += block.outside
@@ -73,6 +61,30 @@ class Selection:
         self.first_lost = self.first_lost or block.first_lost
         self.first_unknown = self.first_unknown or block.first_unknown
         self.unknown += block.unknown
+
+
+@dataclass
+class Selection(Counts):
+    """The papers selected so far, and counts of what was read.
+
+    categories: the wanted ones, aliases replaced; None for all. per_category: how many papers of
+    each to keep; None for all. sample: which ones, `newest` or `random` by `seed`.
+    """
+
+    categories: tuple[str, ...] | None = None
+    per_category: int | None = None
+    sample: str = "newest"
+    seed: int = 0
+    _papers: dict[str, RawPaper] = field(default_factory=dict)  # by id
+    _heaps: dict[str, list[tuple[Any, str]]] = field(default_factory=lambda: defaultdict(list))
+    _ids: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))  # of each heap
+    _uses: Counter[str] = field(default_factory=Counter)  # heaps that hold a paper
+
+    def add_block(self, block: ScannedBlock) -> None:
+        """Offer the papers of a block, and add its counts."""
+        for paper in block.papers:
+            self.add(paper)
+        self.count(block)
 
     def add(self, paper: RawPaper) -> None:
         """Offer a paper to every wanted category that it lists; a repeated paper counts once."""
@@ -168,13 +180,34 @@ def read_snapshot(
     abstract are counted and left out. Raises UserError if the file is missing, damaged, truncated
     or not such a dump.
     """
-    selection = Selection(categories, per_category, sample, seed)
+    selection = Selection(
+        categories=categories, per_category=per_category, sample=sample, seed=seed
+    )
     request = Request(str(path), categories, window, all_kept=per_category is None)
     for block in _scan_file(path, request, option, processes):
         selection.add_block(block)
-    if not selection.lines:
-        raise UserError(f"{path}: is empty, expected one JSON object per line ({option})")
+    _check_lines(selection, path, option)
     return selection
+
+
+def read_all(
+    path: Path,
+    spool: Spool,
+    *,
+    categories: tuple[str, ...] | None,
+    window: Window,
+    option: str = "fetch.path",
+) -> Counts:
+    """Add every paper of the dump that lists a wanted category to a spool, each once.
+
+    See `read_snapshot`; memory holds the ids only.
+    """
+    counts = Counts()
+    for block in _scan_file(path, Request(str(path), categories, window, all_kept=True), option):
+        counts.count(block)
+        counts.repeated += spool.add([paper.paper() for paper in block.papers])
+    _check_lines(counts, path, option)
+    return counts
 
 
 def read_texts(
@@ -185,7 +218,7 @@ def read_texts(
     option: the option that named the file, for messages. categories: None wants all.
     """
     request = Request(str(path), categories, all_kept=True)
-    for block in _scan_file(path, request, option, None):
+    for block in _scan_file(path, request, option):
         yield from ((paper.id, paper.title, paper.abstract) for paper in block.papers)
 
 
@@ -194,16 +227,20 @@ def blocks_of_all(path: Path, *, option: str) -> Iterator[ScannedBlock]:
 
     option: the option that named the file, for messages. Raises UserError if the file is empty.
     """
-    lines = 0
-    for block in _scan_file(path, Request(str(path), all_kept=True), option, None):
-        lines += block.lines
+    counts = Counts()
+    for block in _scan_file(path, Request(str(path), all_kept=True), option):
+        counts.count(block)
         yield block
-    if not lines:
+    _check_lines(counts, path, option)
+
+
+def _check_lines(counts: Counts, path: Path, option: str) -> None:
+    if not counts.lines:
         raise UserError(f"{path}: is empty, expected one JSON object per line ({option})")
 
 
 def _scan_file(
-    path: Path, request: Request, option: str, processes: int | None
+    path: Path, request: Request, option: str, processes: int | None = None
 ) -> Iterator[ScannedBlock]:
     """Scan the file's blocks in order."""
     if processes is None:

@@ -1,13 +1,16 @@
-"""From papers to rows of papers.csv."""
+"""From papers to rows of papers.parquet."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import pandas as pd
 
 from arxiv_hybrid.data.schema import COLUMNS
+
+_TOKEN = re.compile(r"[a-z0-9-]", re.IGNORECASE)  # what tokens consist of, see text.tokenize
 
 
 class Paper(NamedTuple):
@@ -39,3 +42,9 @@ def _table(rows: Iterable[tuple[Paper, str]]) -> pd.DataFrame:
         return *text, category, paper.categories[0], listing, paper.published
 
     return pd.DataFrame([row(*pair) for pair in rows], columns=list(COLUMNS))
+
+
+def count_without_tokens(papers: pd.DataFrame) -> int:
+    """How many papers have no token in title and abstract."""
+    texts = zip(papers["title"], papers["abstract"], strict=True)
+    return sum(not (_TOKEN.search(title) or _TOKEN.search(abstract)) for title, abstract in texts)

@@ -7,9 +7,9 @@ is taken with `BLANK` in the place of the digest.
 from __future__ import annotations
 
 import hashlib
-import mmap
 import os
 from collections.abc import Iterable
+from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
 
@@ -33,20 +33,43 @@ def binding(path: Path, others: Iterable[Path]) -> Digests:
 
 
 def seal(path: Path) -> None:
-    """Replace the last `BLANK` in a file by the file's digest."""
+    """Replace the last `BLANK` in a file, which need not fit into memory, by the file's digest."""
     with path.open("r+b") as file:
-        with _mapped(file) as content:
-            place, digest = content.rfind(BLANK.encode()), of(content)
+        place = _last(file, BLANK.encode())
+        digest = _with_blank(file, place)
         file.seek(place)
         file.write(digest.encode())
 
 
-def _mapped(file: IO[bytes]) -> mmap.mmap:
-    """The content of a file, which need not fit into memory; a private map works everywhere."""
-    return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+def _last(file: IO[bytes], text: bytes) -> int:
+    """Where `text` occurs last in a file, which is read from its end; -1 if nowhere."""
+    end = file.seek(0, os.SEEK_END)
+    while end > 0:
+        start = max(end - _PART, 0)
+        file.seek(start)
+        found = file.read(end - start + len(text) - 1).rfind(text)
+        if found >= 0:
+            return start + found
+        end = start
+    return -1
 
 
-def of(content: bytes | mmap.mmap) -> str:
+def _with_blank(file: IO[bytes], place: int) -> str:
+    """The SHA-256 of a file in which `BLANK` stands at `place`."""
+    digest = hashlib.sha256()
+    file.seek(0)
+    left = place
+    while left and (part := file.read(min(left, _PART))):
+        digest.update(part)
+        left -= len(part)
+    digest.update(BLANK.encode())
+    file.seek(place + len(BLANK))
+    while part := file.read(_PART):
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def of(content: bytes) -> str:
     """The SHA-256 of bytes, as 64 hex digits."""
     return hashlib.sha256(content).hexdigest()
 
@@ -74,24 +97,22 @@ def differing(lines: list[str], folder: Path) -> list[str]:
     ]
 
 
-def check_own(content: bytes | mmap.mmap, held: Any) -> Digests:
+def check_own(content: bytes, held: Any) -> Digests:
     """Return the digests `held` by a file with this content, after checking its own.
 
     Raises ValueError if the content has changed since it was sealed.
     """
+    return _check_own(BytesIO(content), held)
+
+
+def _check_own(file: IO[bytes], held: Any) -> Digests:
     if not (isinstance(held, dict) and all(isinstance(value, str) for value in held.values())):
         raise ValueError("its digests are damaged")
-    own = held.get(OWN, "").encode()
-    place = content.rfind(own)
-    if len(own) != len(BLANK) or place < 0:
+    own = held.get(OWN, "")
+    place = _last(file, own.encode()) if len(own) == len(BLANK) else -1
+    if place < 0:
         raise ValueError("its digests are damaged")
-    digest = hashlib.sha256()
-    end = place + len(own)
-    with memoryview(content) as view, view[:place] as before, view[end:] as after:
-        digest.update(before)
-        digest.update(BLANK.encode())
-        digest.update(after)
-    if digest.hexdigest().encode() != own:
+    if _with_blank(file, place) != own:
         raise ValueError("changed since it was written")
     return held
 
@@ -100,8 +121,8 @@ def check_file(path: Path, held: Any) -> None:
     """Raise ValueError unless a file, and those beside it, are what its digests `held` say."""
     if not isinstance(held, dict):
         raise ValueError("has no digests: written by an older version or another program")
-    with path.open("rb") as file, _mapped(file) as content:
-        check_own(content, held)
+    with path.open("rb") as file:
+        _check_own(file, held)
     for name in held.keys() - {OWN}:
         other = path.parent / name
         if not other.is_file() or of_file(other) != held[name]:

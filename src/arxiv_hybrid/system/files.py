@@ -13,6 +13,7 @@ import stat
 import sys
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +26,11 @@ from arxiv_hybrid.system.nested import DECIMALS, rounded
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    import pyarrow as pa
 
     Arrays = dict[str, npt.NDArray[np.float32]]
+
+ROW_GROUP = 1 << 14  # rows of a Parquet file that are read together
 
 
 @contextmanager
@@ -215,29 +219,58 @@ def write_csv(path: Path, frame: pd.DataFrame) -> None:
 
 def write_parquet(path: Path, frame: pd.DataFrame, *, bind: Iterable[Path] = ()) -> None:
     """Write a Parquet file without the index, for `read_parquet`; bind: files it belongs to."""
+    write_frames(path, [frame], bind=bind)
+
+
+def write_frames(path: Path, frames: Iterable[pd.DataFrame], *, bind: Iterable[Path] = ()) -> int:
+    """Write tables, one below the other, to a Parquet file; return the number of rows.
+
+    The first one, which has all columns with their types, is not empty unless all are.
+    """
     import pyarrow as pa
+
+    every = iter(frames)
+    first = pa.Table.from_pandas(next(every), preserve_index=False)
+    rest = (pa.Table.from_pandas(frame, first.schema, preserve_index=False) for frame in every)
+    return write_tables(path, chain([first], rest), first.schema, bind=bind)
+
+
+def write_tables(
+    path: Path, tables: Iterable[pa.Table], schema: pa.Schema, *, bind: Iterable[Path] = ()
+) -> int:
+    """Write a Parquet file from its parts, one after the other; return the number of rows.
+
+    schema: of each part. bind: files it belongs to. Only a few thousand rows are in memory.
+    """
     from pyarrow import parquet
 
-    table = pa.Table.from_pandas(frame, preserve_index=False)
     held = {digests.KEY: json.dumps(digests.binding(path, bind))}
+    schema = schema.with_metadata({**(schema.metadata or {}), **held})
+    rows = 0
     with atomic(path) as temporary:
-        metadata = {**(table.schema.metadata or {}), **held}
-        parquet.write_table(table.replace_schema_metadata(metadata), temporary)
+        with parquet.ParquetWriter(temporary, schema) as writer:
+            for table in tables:
+                writer.write_table(table, row_group_size=ROW_GROUP)
+                rows += len(table)
         digests.seal(temporary)
+    return rows
 
 
 def read_parquet(path: Path) -> pd.DataFrame:
-    """Read a Parquet file that an earlier stage wrote.
+    """Read a Parquet file that an earlier stage wrote; UserError as for `check_parquet`."""
+    check_parquet(path)
+    with _explain_damage(path):
+        return pd.read_parquet(path)
 
-    Raises UserError if the file, or one that it is bound to, is not as it was written.
-    """
+
+def check_parquet(path: Path) -> None:
+    """Raise UserError if a Parquet file, or one that it is bound to, is not as a stage wrote it."""
     from pyarrow import parquet
 
     require(path)
     with _explain_damage(path):
         metadata = parquet.read_metadata(path).metadata or {}
         digests.check_file(path, json.loads(metadata.get(digests.KEY.encode(), b"null")))
-        return pd.read_parquet(path)
 
 
 def write_arrays(path: Path, arrays: Arrays, *, bind: Iterable[Path] = ()) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import shutil
 import socket
 from collections.abc import Iterable
 from contextlib import suppress
@@ -62,11 +63,11 @@ class ProcessIdentity:
 
 
 def remove_leftovers(folders: Iterable[Path]) -> list[Path]:
-    """Remove temporary files of processes that were killed; return their paths.
+    """Remove temporary files and folders of processes that were killed; return their paths.
 
-    folders: searched with everything below them, except the folder `.`. Only files go that
-    `files.atomic` names, that are older than this process, and whose writer has ended: no process
-    has its pid, or one that started after the file was last written.
+    folders: searched with everything below them, except the folder `.`. Only what `files.atomic`
+    and `ordering` name goes, if it is older than this process and its writer has ended: no process
+    has its pid, or one that started after it was last written.
     """
     return [
         path
@@ -83,16 +84,19 @@ def remove_leftovers_of(target: Path) -> None:
 
 
 def _remove_if_dead(path: Path) -> bool:
-    """Remove a temporary file if its writer has provably ended; whether it is removed."""
+    """Remove a temporary file or folder if its writer has provably ended; whether it is removed."""
     match = _TEMPORARY.fullmatch(path.name)
-    if not match or path.is_symlink() or not path.is_file():
+    if not match or path.is_symlink() or not (path.is_file() or path.is_dir()):
         return False
     with suppress(FileNotFoundError, PermissionError):  # gone by now, or another user's
         written = path.stat().st_mtime
         writer = _started(int(match[1]))
         older = written < (_started(os.getpid()) or 0.0)
         if older and (writer is None or writer > written + _CLOCK):
-            path.unlink()
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
             return True
     return False
 
