@@ -6,11 +6,11 @@ from _stage import prepare, run
 
 prepare()
 
-from arxiv_hybrid.audit.drift import by_month, rising_words
+from arxiv_hybrid.audit.drift import by_month, rising_words, tokens_of
 from arxiv_hybrid.audit.duplicates import near_duplicates
 from arxiv_hybrid.audit.report import audit_report
 from arxiv_hybrid.data.label_set import LabelSet
-from arxiv_hybrid.data.table import read_papers
+from arxiv_hybrid.data.table import PaperFile, without_texts
 from arxiv_hybrid.params import Params
 from arxiv_hybrid.paths import (
     LABELS,
@@ -23,19 +23,21 @@ from arxiv_hybrid.paths import (
     SPLITS,
 )
 from arxiv_hybrid.reporting.audit_page import audit_page
-from arxiv_hybrid.system.files import read_json, read_parquet, write_csv, write_json, write_text
+from arxiv_hybrid.system.files import read_json, write_csv, write_json, write_text
 
 
 def main(params: Params) -> None:
-    papers, origin, label_set = read_papers(PAPERS), read_json(ORIGIN), LabelSet.read(LABELS)
-    splits = {name: read_parquet(SPLITS / f"{name}.parquet") for name in SPLIT_NAMES}
+    papers, origin, label_set = PaperFile(PAPERS), read_json(ORIGIN), LabelSet.read(LABELS)
+    splits = {name: PaperFile(SPLITS / f"{name}.parquet") for name in SPLIT_NAMES}
     pairs = near_duplicates(splits, multi_label=label_set.multi_label)
-    months, rising = by_month(splits), rising_words(splits["train"], splits["test"])
+    train, test = splits["train"], splits["test"]
+    tokens = tokens_of(train, test)
+    months, rising = by_month(splits, tokens), rising_words(train, test, tokens=tokens)
     ceiling = origin["ceiling"]
     report = audit_report(papers, splits, params.labels, label_set, ceiling=ceiling, pairs=pairs)
     page = audit_page(
         report,
-        splits,
+        {name: without_texts(part) for name, part in splits.items()},
         label_set,
         origin=origin,
         pairs=pairs,

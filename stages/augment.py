@@ -4,15 +4,16 @@ from _stage import prepare, run
 
 prepare()
 
+from arxiv_hybrid.data.table import PaperFile
 from arxiv_hybrid.params import Params
 from arxiv_hybrid.paths import AUGMENTED, LABELS, SPLITS, VECTORS
-from arxiv_hybrid.system.files import read_parquet, write_parquet
+from arxiv_hybrid.system.files import write_frames
 from arxiv_hybrid.text.augment import add_variants, neighbours
 from arxiv_hybrid.vectors.storage import load_vectors
 
 
 def main(params: Params) -> None:
-    train, settings = read_parquet(SPLITS / "train.parquet"), params.augment
+    train, settings = PaperFile(SPLITS / "train.parquet"), params.augment
     near = None
     if settings.fraction and settings.synonyms == "vectors":
         near = neighbours(*load_vectors(VECTORS))
@@ -23,8 +24,8 @@ def main(params: Params) -> None:
         seed=params.seed,
         extra_synonyms=near,
     )
-    write_parquet(AUGMENTED, augmented, bind=[LABELS])
-    print(f"{len(train):,} papers + {len(augmented) - len(train):,} EDA variants -> {AUGMENTED}")
+    rows = write_frames(AUGMENTED, augmented, bind=[LABELS])
+    print(f"{len(train):,} papers + {rows - len(train):,} EDA variants -> {AUGMENTED}")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from _stage import prepare, run
 
 prepare()
 
-from arxiv_hybrid.data.table import texts_of
+from arxiv_hybrid.data.table import PaperFile, Texts
 from arxiv_hybrid.inference.pretrained import load_pretrained
 from arxiv_hybrid.params import Params
 from arxiv_hybrid.paths import (
@@ -16,8 +16,8 @@ from arxiv_hybrid.paths import (
     VOCABULARY,
     repository_root,
 )
-from arxiv_hybrid.system.files import read_parquet, user_file, write_json, write_lines
-from arxiv_hybrid.text.tokenize import tokenize_all
+from arxiv_hybrid.system.files import user_file, write_json, write_lines
+from arxiv_hybrid.text.token_ids import TokenIds
 from arxiv_hybrid.text.vocabulary import Vocabulary
 from arxiv_hybrid.vectors.matrix import coverage, embedding_matrix, save_matrix
 from arxiv_hybrid.vectors.storage import load_vectors
@@ -25,8 +25,7 @@ from arxiv_hybrid.vectors.storage import load_vectors
 
 def main(params: Params) -> None:
     tokens = {
-        name: tokenize_all(texts_of(read_parquet(SPLITS / f"{name}.parquet")))
-        for name in SPLIT_NAMES
+        name: TokenIds.of(Texts(PaperFile(SPLITS / f"{name}.parquet"))) for name in SPLIT_NAMES
     }
     if params.pretrained:
         encoder = load_pretrained(user_file(repository_root(), params.pretrained))

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import CLASSES
+from conftest import CLASSES, SEVERAL
 from random_papers import PRIMARY, WORDS, random_papers, split_rows
 
+from arxiv_hybrid.audit.drift import by_month, rising_words
 from arxiv_hybrid.audit.duplicates import SIMILARITY_THRESHOLD, near_duplicates
 from arxiv_hybrid.audit.report import audit_report
+from arxiv_hybrid.data import table
+from arxiv_hybrid.data.table import PaperFile
+from arxiv_hybrid.params import Labels
+from arxiv_hybrid.system import files, number_file
+
+LISTED = Labels.model_validate({"from": "listed", "classes": 4})
 
 
 def jaccard(first: str, second: str) -> float:
@@ -127,3 +136,36 @@ def test_shingles_of_one_text_leave_the_prefix_of_the_filter_as_it_was() -> None
     pairs = near_duplicates(splits)
     found = {frozenset(pair) for pair in zip(pairs["first"], pairs["second"], strict=True)}
     assert found == {frozenset(pair) for pair in similar_pairs(splits)}
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_files_of_papers_give_what_tables_give(
+    multi_label: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The audit reads files some papers at a time, and sorts few shingles at a time."""
+    for module in (files, table):
+        monkeypatch.setattr(module, "ROW_GROUP", 7)
+    rows = random_papers()
+    rows.loc[100:104, "abstract"] = rows.loc[0:4, "abstract"].to_numpy()
+    rows.loc[105, "abstract"] = rows.loc[5, "abstract"] + " and two more words"
+    label_set = SEVERAL if multi_label else CLASSES
+    labels = LISTED if multi_label else PRIMARY
+    splits = split_rows(rows)
+    stored = {}
+    for name, part in {"papers": rows, **splits}.items():
+        files.write_parquet(tmp_path / f"{name}.parquet", part)
+        stored[name] = PaperFile(tmp_path / f"{name}.parquet")
+    papers = stored.pop("papers")
+
+    def audit(papers: Any, parts: Any) -> tuple[Any, ...]:
+        pairs = near_duplicates(parts, multi_label=multi_label)
+        report = audit_report(papers, parts, labels, label_set, ceiling=None, pairs=pairs)
+        return pairs, report, by_month(parts), rising_words(parts["train"], parts["test"]).table
+
+    expected = audit(rows, splits)
+    assert len(expected[0]) > 2
+    monkeypatch.setattr(number_file, "_SORTED", 1000)
+    found = audit(papers, stored)
+    assert found[1] == expected[1]
+    for place in (0, 2, 3):
+        pd.testing.assert_frame_equal(found[place], expected[place])

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from arxiv_hybrid.data import table
+from arxiv_hybrid.data.table import PaperFile
+from arxiv_hybrid.system import files
 from arxiv_hybrid.text import augment
 
 TEXT = "We propose a novel method that improves accurate parsing because results remain limited"
@@ -49,9 +55,13 @@ def test_neighbours_are_the_nearest_words_above_the_threshold() -> None:
     assert {"queen", "monarch"} <= replacements
 
 
+def with_variants(train: pd.DataFrame | PaperFile, **settings: Any) -> pd.DataFrame:
+    return pd.concat(augment.add_variants(train, **settings), ignore_index=True)
+
+
 def test_extra_synonyms_are_used_beside_the_thesaurus() -> None:
     train = pd.DataFrame({"id": ["a"] * 60, "abstract": ["zyx novel"] * 60, "label": 0})
-    augmented = augment.add_variants(
+    augmented = with_variants(
         train, fraction=1.0, alpha=0.5, seed=1, extra_synonyms={"zyx": ["abc"]}
     )
     texts = " ".join(augmented.loc[augmented["augmented"], "abstract"])
@@ -65,13 +75,24 @@ def test_single_word_is_unchanged() -> None:
 
 def test_variants_follow_the_originals_and_keep_their_labels() -> None:
     train = pd.DataFrame({"id": list("abcdefghij"), "abstract": [TEXT] * 10, "label": range(10)})
-    result = augment.add_variants(train, fraction=0.3, alpha=0.1, seed=5)
+    result = with_variants(train, fraction=0.3, alpha=0.1, seed=5)
     assert len(result) == 13
     assert result["augmented"].tolist() == [False] * 10 + [True] * 3
     variants = result[result["augmented"]]
     assert (variants["abstract"] != TEXT).all()
     assert (train.set_index("id")["label"].loc[variants["id"]].to_numpy() == variants.label).all()
-    pd.testing.assert_frame_equal(
-        result, augment.add_variants(train, fraction=0.3, alpha=0.1, seed=5)
-    )
-    assert len(augment.add_variants(train, fraction=0, alpha=0.1, seed=5)) == 10
+    pd.testing.assert_frame_equal(result, with_variants(train, fraction=0.3, alpha=0.1, seed=5))
+    assert len(with_variants(train, fraction=0, alpha=0.1, seed=5)) == 10
+
+
+def test_variants_of_a_file_are_those_of_a_table(tmp_path: Path, monkeypatch: Any) -> None:
+    texts = [f"word{n} we show that the model is good for task {n}" for n in range(100)]
+    train = pd.DataFrame({"id": map(str, range(100)), "title": "T", "abstract": texts})
+    monkeypatch.setattr(files, "ROW_GROUP", 16)
+    monkeypatch.setattr(table, "ROW_GROUP", 16)
+    files.write_parquet(tmp_path / "train.parquet", train)
+    settings = {"fraction": 0.4, "alpha": 0.2, "seed": 3}
+    stored = list(augment.add_variants(PaperFile(tmp_path / "train.parquet"), **settings))
+    assert len(stored) > 8, "some rows at a time"
+    expected = with_variants(train, **settings)
+    pd.testing.assert_frame_equal(pd.concat(stored, ignore_index=True), expected)

@@ -9,6 +9,9 @@ one among the rarer half of each, so no pair is missed.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, compress, islice
 
 import numpy as np
 import numpy.typing as npt
@@ -17,12 +20,14 @@ from scipy import sparse
 from sklearn.feature_extraction.text import HashingVectorizer
 
 from arxiv_hybrid.data.identifiers import text_key
-from arxiv_hybrid.data.table import texts_of
+from arxiv_hybrid.data.table import PaperTable, Texts
+from arxiv_hybrid.system.number_file import NumberFile, repeated
 from arxiv_hybrid.system.ticker import Progress
 
 SIMILARITY_THRESHOLD = 0.5  # edited copies reach it; two papers on one topic stay far below
 _SHINGLE_WORDS = 5
-_ROWS_PER_BLOCK, _PAIRS_PER_BLOCK, _VALUES_PER_BLOCK = 2048, 100_000, 4_000_000
+_HASHES = 1 << 30  # possible values of a shingle
+_ROWS_PER_BLOCK, _PAIRS_PER_BLOCK = 2048, 100_000
 _COLUMNS = ["first", "second", "first_splits", "second_splits", "similarity", "same_label"]
 
 _Ints = npt.NDArray[np.int64]
@@ -30,7 +35,7 @@ _Floats = npt.NDArray[np.float64]
 _Pairs = tuple[_Ints, _Ints, _Floats]  # row numbers of both texts, and their similarity
 
 
-def near_duplicates(splits: dict[str, pd.DataFrame], *, multi_label: bool = False) -> pd.DataFrame:
+def near_duplicates(splits: Mapping[str, PaperTable], *, multi_label: bool = False) -> pd.DataFrame:
     """Find pairs of papers with different ids and similar texts in different splits.
 
     splits: rows with id, title, abstract and label, or with several labels per paper `labels`, by
@@ -39,11 +44,13 @@ def near_duplicates(splits: dict[str, pd.DataFrame], *, multi_label: bool = Fals
     commas), similarity (from `SIMILARITY_THRESHOLD` to 1), and same_label (whether the papers share
     a label).
     """
-    rows = pd.concat(
-        [part[["id", "title", "abstract"]] for part in splits.values()], ignore_index=True
-    ).drop_duplicates("id")
-    first, second, similarity = _similar_texts(texts_of(rows))
-    ids = rows["id"].to_numpy()
+    ids_of = {name: part["id"].to_numpy() for name, part in splits.items()}
+    every = np.concatenate(list(ids_of.values()))
+    once = ~pd.Series(every).duplicated().to_numpy()
+    chosen = np.split(once, np.cumsum([len(part) for part in ids_of.values()])[:-1])
+    texts = [Texts(part, rows) for part, rows in zip(splits.values(), chosen, strict=True)]
+    first, second, similarity = _similar_texts(texts)
+    ids = every[once]
     pairs = pd.DataFrame({"first": ids[first], "second": ids[second], "similarity": similarity})
     names, labels = _places(splits, {*pairs["first"], *pairs["second"]}, multi_label)
     pairs["first_splits"] = pairs["first"].map(names).astype(str)
@@ -57,34 +64,55 @@ def near_duplicates(splits: dict[str, pd.DataFrame], *, multi_label: bool = Fals
 
 
 def _places(
-    splits: dict[str, pd.DataFrame], ids: set[str], multi_label: bool
+    splits: Mapping[str, PaperTable], ids: set[str], multi_label: bool
 ) -> tuple[dict[str, str], dict[str, set[int]]]:
     """The splits of each of these papers, joined by commas, and its labels."""
     names: dict[str, str] = {}
     labels: dict[str, set[int]] = {identifier: set() for identifier in ids}
     for name, part in splits.items():
-        chosen = part[part["id"].isin(ids)]
-        for identifier in chosen["id"].unique():
+        chosen = (found := part["id"]).isin(ids)
+        for identifier in found[chosen].unique():
             names[identifier] = f"{names[identifier]},{name}" if identifier in names else name
-        column = chosen["labels"] if multi_label else chosen["label"]
-        for identifier, numbers in zip(chosen["id"], column, strict=True):
+        column = part["labels"] if multi_label else part["label"]
+        for identifier, numbers in zip(found[chosen], column[chosen], strict=True):
             labels[identifier].update(np.atleast_1d(numbers).tolist())
     return names, labels
 
 
-def _similar_texts(texts: pd.Series) -> _Pairs:
+def _similar_texts(texts: Sequence[Texts]) -> _Pairs:
     """All pairs of similar texts; identical texts are compared with the others only once."""
-    keys = pd.Series([hashlib.md5(text_key(text).encode()).digest() for text in texts])  # noqa: S324
-    groups = keys.groupby(keys, sort=False).indices
-    members = [np.asarray(rows, dtype=np.int64) for rows in groups.values()]
-    representatives = np.array([rows[0] for rows in members], dtype=np.int64)
-    shingles = _shingles(texts.iloc[representatives])
-    sizes = np.diff(shingles.indptr)
-    pairs = [_all_pairs(rows) for rows, size in zip(members, sizes, strict=True) if size]
+    keys = np.fromiter(map(_text_hash, chain.from_iterable(texts)), np.uint64, sum(map(len, texts)))
+    _, first, groups = np.unique(keys, return_index=True, return_inverse=True)
+    members = _members(first[groups])
+    representative = np.zeros(len(keys), dtype=bool)
+    representative[first] = True
+    rows = np.flatnonzero(representative)
+    shingles = Shingles.of(compress(chain.from_iterable(texts), representative), len(rows))
+    pairs = [
+        _all_pairs(alike) for row, alike in members.items()
+        if shingles.sizes[np.searchsorted(rows, row)]
+    ]  # fmt: skip
     for a, b, similarity in zip(*_similar_rows(shingles), strict=True):
-        first, second = np.meshgrid(members[a], members[b])
-        pairs.append((first.ravel(), second.ravel(), np.full(first.size, similarity)))
+        alike = (members.get(int(rows[place]), rows[place : place + 1]) for place in (a, b))
+        one, other = np.meshgrid(*alike)
+        pairs.append((one.ravel(), other.ravel(), np.full(one.size, similarity)))
     return _concatenate(pairs)
+
+
+def _text_hash(text: str) -> int:
+    """64 bits of a text's words."""
+    digest = hashlib.blake2b(text_key(text).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little")
+
+
+def _members(representatives: _Ints) -> dict[int, _Ints]:
+    """The rows of each text that occurs several times; representatives: the first one of each."""
+    repeated = np.flatnonzero(representatives != np.arange(len(representatives)))
+    result: dict[int, list[int]] = {}
+    for row in repeated.tolist():
+        first = int(representatives[row])
+        result.setdefault(first, [first]).append(row)
+    return {first: np.array(rows, dtype=np.int64) for first, rows in result.items()}
 
 
 def _concatenate(pairs: list[_Pairs]) -> _Pairs:
@@ -100,64 +128,91 @@ def _all_pairs(rows: _Ints) -> _Pairs:
     return rows[a], rows[b], np.ones(len(a))
 
 
-def _shingles(texts: pd.Series) -> sparse.csr_matrix:
-    """Hashed shingles of each text: binary, shape (texts, 2**30)."""
-    hashing = HashingVectorizer(
-        token_pattern=r"[a-z0-9]+",  # noqa: S106 (not a password)
-        ngram_range=(_SHINGLE_WORDS, _SHINGLE_WORDS),
-        n_features=2**30,
-        binary=True,
-        norm=None,
-        alternate_sign=False,
-        dtype=np.float32,
-    )
-    starts = range(0, len(texts), _ROWS_PER_BLOCK)
-    blocks = [texts.iloc[start : start + _ROWS_PER_BLOCK] for start in starts]
-    progress = Progress(blocks, "near duplicates", unit="blocks of papers")
-    return sparse.vstack([hashing.transform(block) for block in progress], format="csr")
+@dataclass(frozen=True)
+class Shingles:
+    """The hashed shingles of N texts, each once and rising; they are in a file, not in memory.
+
+    hashes (T,): of all texts, one after the other. starts (N + 1,): where each text begins.
+    """
+
+    hashes: npt.NDArray[np.int32]
+    starts: _Ints
+
+    @classmethod
+    def of(cls, texts: Iterable[str], number: int) -> Shingles:
+        """number: of the texts."""
+        hashing = HashingVectorizer(
+            token_pattern=r"[a-z0-9]+",  # noqa: S106 (not a password)
+            ngram_range=(_SHINGLE_WORDS, _SHINGLE_WORDS),
+            n_features=_HASHES,
+            binary=True,
+            norm=None,
+            alternate_sign=False,
+            dtype=np.float32,
+        )
+        every = iter(texts)
+        sizes: list[_Ints] = [np.zeros(1, np.int64)]
+        hashes, blocks = NumberFile(np.int32), range(0, number, _ROWS_PER_BLOCK)
+        for _ in Progress(blocks, "near duplicates", unit="blocks of papers"):
+            block = hashing.transform(list(islice(every, _ROWS_PER_BLOCK)))
+            hashes.append(block.indices)
+            sizes.append(np.diff(block.indptr).astype(np.int64))
+        return cls(hashes.array(), np.cumsum(np.concatenate(sizes)))
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    @property
+    def sizes(self) -> _Ints:
+        """The number of shingles of each text, (N,)."""
+        return np.diff(self.starts)
+
+    def matrix(self, rows: _Ints) -> sparse.csr_matrix:
+        """The shingles of some texts: binary, (len(rows), 2**30)."""
+        sizes = self.sizes[rows]
+        ends = np.cumsum(sizes)
+        places = np.arange(sizes.sum()) + np.repeat(self.starts[rows] - (ends - sizes), sizes)
+        ones = np.ones(len(places), dtype=np.float32)
+        starts = np.concatenate([[0], ends])
+        return sparse.csr_matrix((ones, self.hashes[places], starts), (len(rows), _HASHES))
 
 
-def _rarest(shingles: sparse.csr_matrix) -> sparse.csr_matrix:
+def _rarest(shingles: Shingles) -> sparse.csr_matrix:
     """Keep only the rarest shingles of each text, as many as the prefix filter needs.
 
     Columns are renumbered. Most shingles occur in only one text and cannot form a pair: they are
-    dropped first, because sorting them would take most of the memory.
+    dropped first.
     """
-    sizes = np.diff(shingles.indptr)
+    hashes, counts = repeated(shingles.hashes)
+    shared = np.zeros(_HASHES // 8, dtype=np.uint8)  # a bit for each shingle
+    np.bitwise_or.at(shared, hashes >> 3, np.left_shift(1, hashes & 7).astype(np.uint8))
+    sizes = shingles.sizes
     needed = sizes - np.ceil(SIMILARITY_THRESHOLD * sizes).astype(np.int64) + 1
-    shared = _occurring_twice(shingles.indices)
-    rows = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)[shared]
-    column, counts = np.unique(shingles.indices[shared], return_inverse=True, return_counts=True)[
-        1:
-    ]
-    column = column[np.lexsort((column, counts[column], rows))]  # in every row, rarest first
-    left = np.bincount(rows, minlength=len(sizes))
-    rank = np.arange(len(column)) - np.repeat(np.cumsum(left) - left, left)
-    kept = rank < (needed - (sizes - left))[rows]  # the dropped ones are rarer
-    ones = np.ones(int(kept.sum()), dtype=np.float32)
-    return sparse.csr_matrix((ones, (rows[kept], column[kept])), (len(sizes), len(counts)))
+    kept_rows, kept_columns = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for first in range(0, len(shingles), _ROWS_PER_BLOCK):
+        end = min(first + _ROWS_PER_BLOCK, len(shingles))
+        values = shingles.hashes[shingles.starts[first] : shingles.starts[end]]
+        rows = np.repeat(np.arange(end - first), sizes[first:end])
+        common = (shared[values >> 3] >> (values & 7).astype(np.uint8) & 1).astype(bool)
+        rows, column = rows[common], np.searchsorted(hashes, values[common])
+        column = column[np.lexsort((column, counts[column], rows))]  # in every row, rarest first
+        left = np.bincount(rows, minlength=end - first)
+        rank = np.arange(len(column)) - np.repeat(np.cumsum(left) - left, left)
+        wanted = needed[first:end] - (sizes[first:end] - left)  # the dropped ones are rarer
+        kept = rank < wanted[rows]
+        kept_rows.append(first + rows[kept])
+        kept_columns.append(column[kept])
+    rows, columns = np.concatenate(kept_rows), np.concatenate(kept_columns)
+    ones = np.ones(len(rows), dtype=np.float32)
+    return sparse.csr_matrix((ones, (rows, columns)), (len(shingles), max(len(hashes), 1)))
 
 
-def _occurring_twice(values: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
-    """Whether each value occurs at least twice, in the order of the values."""
-    ordered = np.sort(values)
-    repeated = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
-    if not len(repeated):
-        return np.zeros(len(values), dtype=bool)
-    result = np.empty(len(values), dtype=bool)
-    for start in range(0, len(values), _VALUES_PER_BLOCK):
-        block = values[start : start + _VALUES_PER_BLOCK]
-        nearest = np.minimum(np.searchsorted(repeated, block), len(repeated) - 1)
-        result[start : start + _VALUES_PER_BLOCK] = repeated[nearest] == block
-    return result
-
-
-def _similar_rows(shingles: sparse.csr_matrix) -> _Pairs:
+def _similar_rows(shingles: Shingles) -> _Pairs:
     """All pairs of rows whose similarity reaches the threshold, each once."""
     rare = _rarest(shingles)
     transposed = rare.T.tocsr()
     pairs: list[_Pairs] = []
-    starts = range(0, shingles.shape[0], _ROWS_PER_BLOCK)
+    starts = range(0, len(shingles), _ROWS_PER_BLOCK)
     for start in Progress(starts, "similar papers", unit="blocks of papers"):
         common = (rare[start : start + _ROWS_PER_BLOCK] @ transposed).tocoo()
         a, b = start + common.row.astype(np.int64), common.col.astype(np.int64)
@@ -171,13 +226,14 @@ def _similar_rows(shingles: sparse.csr_matrix) -> _Pairs:
     return _concatenate(pairs)
 
 
-def _verify(shingles: sparse.csr_matrix, a: _Ints, b: _Ints) -> _Pairs:
+def _verify(shingles: Shingles, a: _Ints, b: _Ints) -> _Pairs:
     """Keep the candidate pairs whose Jaccard similarity reaches the threshold."""
-    sizes = np.diff(shingles.indptr)
+    sizes = shingles.sizes
     smaller, larger = np.minimum(sizes[a], sizes[b]), np.maximum(sizes[a], sizes[b])
     possible = smaller >= SIMILARITY_THRESHOLD * larger
     a, b = a[possible], b[possible]
-    common = np.asarray(shingles[a].multiply(shingles[b]).sum(1), dtype=np.float64).ravel()
+    product = shingles.matrix(a).multiply(shingles.matrix(b))
+    common = np.asarray(product.sum(1), dtype=np.float64).ravel()
     similarity = common / np.maximum(sizes[a] + sizes[b] - common, 1)
     similar = similarity >= SIMILARITY_THRESHOLD
     return a[similar], b[similar], similarity[similar]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import combinations
 from typing import Any
 
@@ -12,23 +13,26 @@ import pandas as pd
 from arxiv_hybrid.data.class_groups import FEW
 from arxiv_hybrid.data.identifiers import text_key
 from arxiv_hybrid.data.label_set import LabelSet, multi_hot
+from arxiv_hybrid.data.table import PaperTable, Texts, batches, without_texts
 from arxiv_hybrid.params import Labels
 from arxiv_hybrid.taxonomy.label_sets import CATEGORIES, PUBLISHED
 
 Hashes = npt.NDArray[np.int64]
+Documents = Mapping[str, pd.DataFrame]  # without their texts, by the name of the split
 PAIRS_KEPT = 12  # classes listed together most often
+_PAPERS_AT_ONCE = 1 << 16  # whose classes are a matrix in memory
 
 
 def audit_report(
-    papers: pd.DataFrame,
-    splits: dict[str, pd.DataFrame],
+    papers: PaperTable,
+    splits: Mapping[str, PaperTable],
     labels: Labels,
     label_set: LabelSet,
     *,
     ceiling: dict[str, float] | None,
     pairs: pd.DataFrame,
 ) -> dict[str, Any]:
-    """Describe papers.csv and its splits, for metrics/audit.json.
+    """Describe papers.parquet and its splits, for metrics/audit.json.
 
     papers: rows with the columns of `schema.COLUMNS`. splits: the same with `label` and `labels`,
     by name, none of them empty. ceiling: the label ceiling by the number of published classes, if
@@ -39,39 +43,41 @@ def audit_report(
     labels, they do not contradict each other, and the report counts them instead.
     """
     keys = {name: text_hashes(part) for name, part in splits.items()}
+    rows = without_texts(papers)
+    documents = {name: without_texts(part) for name, part in splits.items()}
     left_out = [name for name in labels.class_names or () if name not in label_set.names]
     return {
-        "papers_csv": _describe_rows(papers, labels),
+        "papers_csv": {**_describe_rows(rows, labels), **_median_words(papers)},
         "task": {
             "scheme": labels.from_,
-            **_describe_classes(splits, label_set),
+            **_describe_classes(documents, label_set),
             **({"classes_left_out": left_out} if left_out else {}),
-            "documents": sum(map(len, splits.values())),
-            "papers_left_out": _left_out(papers, splits),
+            "documents": sum(map(len, documents.values())),
+            "papers_left_out": _left_out(rows, documents),
             **(
-                _several_labels(splits, label_set)
+                _several_labels(documents, label_set)
                 if label_set.multi_label
-                else {**_one_label(splits), **_ceiling(ceiling, labels, label_set)}
+                else {**_one_label(documents), **_ceiling(ceiling, labels, label_set)}
             ),
         },
         "leakage": {
             f"{first}_and_{second}": {
-                **leakage(splits[first]["id"], splits[second]["id"], keys[first], keys[second]),
+                **leakage(
+                    documents[first]["id"], documents[second]["id"], keys[first], keys[second]
+                ),
                 "near_duplicates": _count_near_duplicates(pairs, first, second),
             }
-            for first, second in combinations(splits, 2)
+            for first, second in combinations(documents, 2)
         },
     }
 
 
 def _describe_rows(papers: pd.DataFrame, labels: Labels) -> dict[str, Any]:
-    """Counts of rows and texts, and of categories where there are any."""
+    """Counts of rows, and of categories where there are any."""
     report: dict[str, Any] = {
         "rows": len(papers),
         "papers": int(papers["id"].nunique()),
         "published": _range(papers["published"]),
-        "median_title_words": _median_words(papers["title"]),
-        "median_abstract_words": _median_words(papers["abstract"]),
     }
     if not labels.multi_label:
         column = papers["label"] if labels.from_ == "column" else papers["category"]
@@ -90,13 +96,13 @@ def _describe_rows(papers: pd.DataFrame, labels: Labels) -> dict[str, Any]:
     return report
 
 
-def _left_out(papers: pd.DataFrame, splits: dict[str, pd.DataFrame]) -> int:
+def _left_out(papers: pd.DataFrame, splits: Documents) -> int:
     """Number of papers that are in no split."""
     used = pd.concat([part["id"] for part in splits.values()]).nunique()
     return int(papers["id"].nunique() - used)
 
 
-def _one_label(splits: dict[str, pd.DataFrame]) -> dict[str, Any]:
+def _one_label(splits: Documents) -> dict[str, Any]:
     documents = pd.concat([part[["id", "label"]] for part in splits.values()], ignore_index=True)
     return {
         "documents_contradicting": contradicting_share(documents["id"], documents["label"]),
@@ -105,9 +111,8 @@ def _one_label(splits: dict[str, pd.DataFrame]) -> dict[str, Any]:
     }
 
 
-def _several_labels(splits: dict[str, pd.DataFrame], label_set: LabelSet) -> dict[str, Any]:
-    listed = {name: multi_hot(part["labels"], len(label_set)) for name, part in splits.items()}
-    per_paper = pd.Series(np.concatenate([part.sum(1) for part in listed.values()]))
+def _several_labels(splits: Documents, label_set: LabelSet) -> dict[str, Any]:
+    per_paper = pd.concat([part["labels"].map(len) for part in splits.values()], ignore_index=True)
     together = listed_together(splits, label_set)
     return {
         "labels_per_paper": float(per_paper.mean()),
@@ -120,7 +125,7 @@ def _several_labels(splits: dict[str, pd.DataFrame], label_set: LabelSet) -> dic
     }
 
 
-def class_sizes(splits: dict[str, pd.DataFrame], label_set: LabelSet) -> dict[str, dict[str, int]]:
+def class_sizes(splits: Documents, label_set: LabelSet) -> dict[str, dict[str, int]]:
     """Documents of each class in each split, by the names of both."""
     column = "labels" if label_set.multi_label else "label"
     counts = {part: frame[column].explode().value_counts() for part, frame in splits.items()}
@@ -130,7 +135,7 @@ def class_sizes(splits: dict[str, pd.DataFrame], label_set: LabelSet) -> dict[st
     }
 
 
-def _describe_classes(splits: dict[str, pd.DataFrame], label_set: LabelSet) -> dict[str, Any]:
+def _describe_classes(splits: Documents, label_set: LabelSet) -> dict[str, Any]:
     """The size of each class, or of many the largest and the smallest one."""
     sizes = class_sizes(splits, label_set)
     if len(label_set) <= FEW:
@@ -143,11 +148,14 @@ def _describe_classes(splits: dict[str, pd.DataFrame], label_set: LabelSet) -> d
     }
 
 
-def listed_together(splits: dict[str, pd.DataFrame], label_set: LabelSet) -> npt.NDArray[np.int64]:
+def listed_together(splits: Documents, label_set: LabelSet) -> npt.NDArray[np.int64]:
     """Number of papers that list both of two classes, (C, C); the diagonal counts one class."""
     papers = pd.concat([part[["id", "labels"]] for part in splits.values()]).drop_duplicates("id")
-    listed = multi_hot(papers["labels"], len(label_set)).astype(np.float32)  # exact up to 2**24
-    result: npt.NDArray[np.int64] = (listed.T @ listed).astype(np.int64)
+    result = np.zeros((len(label_set), len(label_set)), dtype=np.int64)
+    for start in range(0, len(papers), _PAPERS_AT_ONCE):
+        part = papers["labels"].iloc[start : start + _PAPERS_AT_ONCE]
+        listed = multi_hot(part, len(label_set)).astype(np.float32)  # counts exactly up to 2**24
+        result += (listed.T @ listed).astype(np.int64)
     return result
 
 
@@ -212,15 +220,20 @@ def leakage(
     }
 
 
-def text_hashes(papers: pd.DataFrame) -> Hashes:
+def text_hashes(papers: PaperTable) -> Hashes:
     """A hash of the words of each paper, (N,); the same within a process."""
-    texts = zip(papers["title"], papers["abstract"], strict=True)
-    hashes = (hash(text_key(f"{title} {abstract}")) for title, abstract in texts)
+    hashes = (hash(text_key(text)) for text in Texts(papers))
     return np.fromiter(hashes, dtype=np.int64, count=len(papers))
 
 
-def _median_words(texts: pd.Series) -> float:
-    return float(texts.map(lambda text: len(text.split())).median())
+def _median_words(papers: PaperTable) -> dict[str, float]:
+    """The median numbers of words of titles and of abstracts."""
+    counts: dict[str, list[npt.NDArray[np.int64]]] = {"title": [], "abstract": []}
+    for part in batches(papers):
+        for name, words in counts.items():
+            words.append(part[name].map(lambda text: len(text.split())).to_numpy())
+    return {f"median_{name}_words": float(np.median(np.concatenate(words)))
+            for name, words in counts.items()}  # fmt: skip
 
 
 def _count_near_duplicates(pairs: pd.DataFrame, first: str, second: str) -> int:

@@ -7,13 +7,15 @@ and, if word vectors are given, from their nearest neighbours.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from importlib import resources
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+
+from arxiv_hybrid.data.table import PaperTable, batches
 
 Synonyms = dict[str, list[str]]  # replacements by lower-case word
 Operation = Callable[[list[str], int, np.random.Generator, Synonyms], list[str]]
@@ -61,26 +63,30 @@ def neighbours(words: list[str], vectors: npt.NDArray[np.float32]) -> Synonyms:
 
 
 def add_variants(
-    train: pd.DataFrame,
+    train: PaperTable,
     *,
     fraction: float,
     alpha: float,
     seed: int,
     extra_synonyms: Synonyms | None = None,
-) -> pd.DataFrame:
-    """Append EDA variants of a random `fraction` of the training abstracts.
+) -> Iterator[pd.DataFrame]:
+    """The training papers, then EDA variants of a random `fraction` of them, in several tables.
 
-    Adds the column `augmented`; a variant keeps the title, label and id of its paper.
-    extra_synonyms: for words that the thesaurus lacks, see `neighbours`.
+    They have one more column `augmented`; a variant keeps the title, label and id of its paper, but
+    not the abstract. extra_synonyms: for words that the thesaurus lacks, see `neighbours`.
     """
+    for part in batches(train):
+        yield part.assign(augmented=False)
     synonyms = {**(extra_synonyms or {}), **thesaurus()}
     random = np.random.default_rng(seed)
     chosen = np.sort(random.permutation(len(train))[: round(fraction * len(train))])
-    variants = train.iloc[chosen].copy()
-    variants["abstract"] = [augment(text, alpha, random, synonyms) for text in variants["abstract"]]
-    return pd.concat(
-        [train.assign(augmented=False), variants.assign(augmented=True)], ignore_index=True
-    )
+    first = 0
+    for part in batches(train) if len(chosen) else ():
+        here = chosen[(chosen >= first) & (chosen < first + len(part))] - first
+        first += len(part)
+        variants = part.iloc[here]
+        texts = [augment(text, alpha, random, synonyms) for text in variants["abstract"]]
+        yield variants.assign(abstract=texts, augmented=True)
 
 
 def _replace_synonyms(

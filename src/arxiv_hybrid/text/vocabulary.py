@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from arxiv_hybrid.system.errors import UserError
+from arxiv_hybrid.text.token_ids import TokenIds
 
 PAD, UNK = 0, 1
 SPECIAL = ("<PAD>", "<UNK>")
@@ -47,10 +48,7 @@ class Vocabulary:
 
         Pass training documents only: words of validation or test papers must stay unknown.
         """
-        counts: Counter[str] = Counter()
-        for document in documents:
-            counts.update(document)
-        ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+        ranked = sorted(word_counts(documents).items(), key=lambda item: (-item[1], item[0]))
         kept = [word for word, count in ranked if count >= min_freq][: max_size - len(SPECIAL)]
         return cls((*SPECIAL, *kept))
 
@@ -66,6 +64,16 @@ class Vocabulary:
         mask = np.arange(length) < lengths[:, None]
         ids[mask] = np.fromiter(chain.from_iterable(rows), np.int32, int(lengths.sum()))
         return ids
+
+
+def word_counts(documents: Iterable[Iterable[str]]) -> Mapping[str, int]:
+    """How often each word occurs in documents."""
+    if isinstance(documents, TokenIds):
+        return documents.counts()
+    counts: Counter[str] = Counter()
+    for document in documents:
+        counts.update(document)
+    return counts
 
 
 class _IndexWithUnknown(dict[str, int]):

@@ -8,21 +8,20 @@ from pathlib import Path
 import pandas as pd
 
 from arxiv_hybrid.data.identifiers import text_key
-from arxiv_hybrid.data.table import texts_of
+from arxiv_hybrid.data.table import PaperTable, Texts, texts_of
 from arxiv_hybrid.sources import csv_source, snapshot_source
 from arxiv_hybrid.system.csv_rows import is_csv
 from arxiv_hybrid.taxonomy.label_sets import CATEGORIES
 
 
-def learnable_texts(papers: pd.DataFrame, held_out: set[str]) -> Iterator[str]:
-    """Yield title and abstract of each paper once, except for the ids in `held_out`."""
-    unique = papers.drop_duplicates("id")
-    texts = texts_of(unique)
-    yield from texts[~unique["id"].isin(held_out)]
+def learnable_texts(papers: PaperTable, held_out: set[str]) -> Texts:
+    """Title and abstract of each paper once, except for the ids in `held_out`."""
+    ids = papers["id"]
+    return Texts(papers, (~ids.duplicated() & ~ids.isin(held_out)).to_numpy())
 
 
 def extra_texts(
-    papers: pd.DataFrame, held_out: set[str], path: Path, *, categories: tuple[str, ...] | None
+    papers: PaperTable, held_out: set[str], path: Path, *, categories: tuple[str, ...] | None
 ) -> Iterator[str]:
     """Yield title and abstract of each paper in the file `path` once.
 
@@ -36,7 +35,7 @@ def extra_texts(
 
 
 def new_papers(
-    papers: pd.DataFrame,
+    papers: PaperTable,
     path: Path,
     *,
     option: str,
@@ -50,8 +49,8 @@ def new_papers(
     a dump, only papers that list one of these; None reads all. Returns the columns id, title,
     abstract.
     """
-    unique = papers.drop_duplicates("id")
-    ids, keys = {*held_out, *unique["id"]}, set(texts_of(unique).map(text_key))
+    ids = {*held_out, *papers["id"]}
+    keys = {text_key(text) for text in learnable_texts(papers, set())}
     rows = []
     for identifier, title, abstract in _read_texts(path, option, categories):
         key = text_key(f"{title} {abstract}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from arxiv_hybrid.system.files import read_arrays, write_arrays
-from arxiv_hybrid.text.vocabulary import PAD, SPECIAL, Vocabulary
+from arxiv_hybrid.text.vocabulary import PAD, SPECIAL, Vocabulary, word_counts
 
 FloatMatrix = npt.NDArray[np.float32]
 EMBEDDING_STD = 0.1  # of random rows; pre-trained vectors are scaled to it
@@ -37,17 +38,18 @@ def embedding_matrix(
 
 
 def coverage(
-    vocabulary: Vocabulary, tokens: dict[str, list[list[str]]], known: npt.NDArray[np.bool_]
-) -> dict[str, Any]:
+    vocabulary: Vocabulary, tokens: Mapping[str, Iterable[Iterable[str]]],
+    known: npt.NDArray[np.bool_],
+) -> dict[str, Any]:  # fmt: skip
     """Vocabulary size, share of its words with a vector, and out-of-vocabulary share per split.
 
     tokens: the documents of each split. known: mask of the words that have a vector.
     """
     out_of_vocabulary = {}
     for name, documents in tokens.items():
-        total = sum(len(document) for document in documents)
-        unknown = sum(token not in vocabulary.index for document in documents for token in document)
-        out_of_vocabulary[name] = unknown / max(total, 1)
+        counts = word_counts(documents)
+        unknown = sum(count for word, count in counts.items() if word not in vocabulary.index)
+        out_of_vocabulary[name] = unknown / max(sum(counts.values()), 1)
     return {
         "size": len(vocabulary),
         "words_with_vector": float(known[len(SPECIAL) :].mean()) if len(vocabulary) > 2 else 0.0,

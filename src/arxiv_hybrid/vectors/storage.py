@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ def load_vectors(folder: Path) -> tuple[list[str], FloatMatrix]:
 
 
 def select_words(
-    words: list[str], vectors: FloatMatrix, wanted: set[str]
+    words: list[str], vectors: FloatMatrix, wanted: Collection[str]
 ) -> tuple[list[str], FloatMatrix]:
     """Keep the wanted words, in their order, and their vectors."""
     rows = [row for row, word in enumerate(words) if word in wanted]

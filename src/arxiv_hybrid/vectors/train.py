@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from sklearn.utils.extmath import randomized_svd
 from arxiv_hybrid.params import Glove
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.ticker import Progress, pulse
-from arxiv_hybrid.text.vocabulary import SPECIAL, UNK, Vocabulary
+from arxiv_hybrid.text.vocabulary import SPECIAL, UNK, Vocabulary, word_counts
 from arxiv_hybrid.vectors.files import read_vectors
 
 FloatMatrix = npt.NDArray[np.float32]
@@ -26,11 +25,12 @@ NEGATIVE_SAMPLES, SUBSAMPLING = 10, 1e-4  # of word2vec
 MAX_CONTEXTS = 50_000  # of PPMI, whose matrix has a row and a column per word
 FEWEST_PASSES, MOST_PASSES = 5, 20
 READINGS = 300  # of a word, in all passes
+MOST_READ = 500_000_000  # words in all passes, if one pass has no more
 SMOOTHING = 0.75  # exponent of the context distribution (Levy, Goldberg and Dagan 2015)
 
 
 def word_vectors(
-    documents: Sequence[Sequence[str]], glove: Glove, *, seed: int, file: Path | None = None
+    documents: Iterable[Sequence[str]], glove: Glove, *, seed: int, file: Path | None = None
 ) -> tuple[list[str], FloatMatrix]:
     """Words and vectors (words, dim) from the source that `glove.source` names.
 
@@ -40,7 +40,7 @@ def word_vectors(
     if glove.source == "none":
         return [], np.zeros((0, glove.dim), dtype=np.float32)
     if file is not None:
-        wanted = {token for document in documents for token in document}
+        wanted = set(word_counts(documents))
         read = read_vectors(file, wanted, dim=glove.dim, option="glove.source")
         if not read.words:
             raise UserError(f"{file}: has none of the papers' {len(wanted):,} words (glove.source)")
@@ -54,16 +54,18 @@ def word_vectors(
     return ppmi_svd(documents, **settings)
 
 
-def passes(documents: Sequence[Sequence[str]]) -> int:
+def passes(documents: Iterable[Sequence[str]]) -> int:
     """Passes of word2vec over a corpus: `FEWEST_PASSES`, more if its words are rare in it.
 
     Each word is then read `READINGS` times on average, as in 5 passes over 7,000 papers. 5 passes
-    over 1,260 papers teach the vectors next to nothing.
+    over 1,260 papers teach the vectors next to nothing. From about half a million papers on,
+    passes get fewer, until all of arXiv is read once: `MOST_READ` words take a quarter of an hour.
     """
-    counts = Counter(chain.from_iterable(documents))
-    frequent = [count for count in counts.values() if count >= MIN_FREQ]
-    needed = math.ceil(READINGS * len(frequent) / max(sum(frequent), 1))
-    return min(max(needed, FEWEST_PASSES), MOST_PASSES)
+    frequent = [count for count in word_counts(documents).values() if count >= MIN_FREQ]
+    words = max(sum(frequent), 1)
+    needed = math.ceil(READINGS * len(frequent) / words)
+    affordable = max(MOST_READ // words, 1)
+    return min(max(needed, min(FEWEST_PASSES, affordable)), MOST_PASSES)
 
 
 def word2vec(
@@ -84,47 +86,47 @@ def word2vec(
     """
     from gensim.models import Word2Vec
 
-    if len(Vocabulary.build(documents, max_size=MAX_WORDS, min_freq=min_freq)) <= len(SPECIAL):
-        raise UserError(f"papers.csv: no word occurs {min_freq} times; use glove.source=none")
-    with _Counted(documents, passes=epochs + 1) as counted:  # gensim first counts the words
-        model = Word2Vec(
-            counted,
-            vector_size=dim,
-            window=window,
-            min_count=min_freq,
-            max_final_vocab=MAX_WORDS,
-            sg=1,
-            negative=negative,
-            sample=SUBSAMPLING,
+    counts = word_counts(documents)
+    if not any(count >= min_freq for count in counts.values()):
+        raise UserError(f"papers.parquet: no word occurs {min_freq} times; use glove.source=none")
+    model = Word2Vec(
+        vector_size=dim,
+        window=window,
+        min_count=min_freq,
+        max_final_vocab=MAX_WORDS,
+        sg=1,
+        negative=negative,
+        sample=SUBSAMPLING,
+        seed=seed,
+        workers=1,
+    )
+    texts = sum(1 for _ in documents) if not isinstance(documents, Sized) else len(documents)
+    model.build_vocab_from_freq(dict(counts), corpus_count=texts)
+    with Progress(what="word vectors", total=epochs * texts, unit="texts") as bar:
+        model.train(
+            _Counted(documents, bar),
+            total_examples=texts,
+            total_words=sum(counts.values()),
             epochs=epochs,
-            seed=seed,
-            workers=1,
         )
     return list(model.wv.index_to_key), np.asarray(model.wv.vectors, dtype=np.float32)
 
 
+@dataclass(frozen=True)
 class _Counted:
     """Texts that show how many of them are read, in several passes."""
 
-    def __init__(self, documents: Iterable[Sequence[str]], *, passes: int) -> None:
-        self._documents = documents
-        texts = passes * sum(1 for _ in documents)
-        self._bar = Progress(what="word vectors", total=texts, unit="texts")
-
-    def __enter__(self) -> _Counted:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
+    documents: Iterable[Sequence[str]]
+    bar: Progress
 
     def __iter__(self) -> Iterator[Sequence[str]]:
-        for document in self._documents:
+        for document in self.documents:
             yield document
-            self._bar.update()
+            self.bar.update()
 
 
 def ppmi_svd(
-    documents: Sequence[Sequence[str]],
+    documents: Iterable[Sequence[str]],
     *,
     dim: int,
     window: int,
@@ -140,7 +142,9 @@ def ppmi_svd(
     """
     vocabulary = Vocabulary.build(documents, max_size=MAX_CONTEXTS, min_freq=min_freq)
     if len(vocabulary) <= len(SPECIAL) + 1:
-        raise UserError(f"papers.csv: no two words occur {min_freq} times; use glove.source=none")
+        raise UserError(
+            f"papers.parquet: no two words occur {min_freq} times; use glove.source=none"
+        )
     with pulse("word vectors"):
         counts = _cooccurrences(documents, vocabulary, window)
         left, values, _ = randomized_svd(
@@ -152,7 +156,7 @@ def ppmi_svd(
 
 
 def _cooccurrences(
-    documents: Sequence[Sequence[str]], vocabulary: Vocabulary, window: int
+    documents: Iterable[Sequence[str]], vocabulary: Vocabulary, window: int
 ) -> sparse.csr_matrix:
     """Symmetric co-occurrence weights (V, V); unknown words keep their position in the text."""
     lookup = vocabulary.index

@@ -1,0 +1,84 @@
+"""Many numbers that are written one after the other, then mapped into memory, not read."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+_SORTED = 1 << 25  # numbers sorted at a time
+_SCANNED = 1 << 22  # numbers compared at a time
+_SAMPLE = 1 << 16
+
+
+class NumberFile:
+    """Numbers of one type in a file without a name, in the folder that `TMPDIR` names.
+
+    The file is gone once neither this object nor its array is in use.
+    """
+
+    def __init__(self, dtype: npt.DTypeLike) -> None:
+        self._dtype = np.dtype(dtype)
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as its object)
+        self._count = 0
+
+    def append(self, numbers: npt.ArrayLike) -> None:
+        """Write an array to the end."""
+        array = np.asarray(numbers, dtype=self._dtype)
+        array.tofile(self._file)
+        self._count += array.size
+
+    def __del__(self) -> None:
+        self._file.close()
+
+    def array(self, shape: tuple[int, ...] | None = None) -> npt.NDArray[Any]:
+        """All numbers so far; they can be changed in place."""
+        self._file.flush()
+        if not self._count:
+            return np.zeros(shape or (0,), self._dtype)
+        shape = shape or (self._count,)
+        return np.asarray(np.memmap(self._file, dtype=self._dtype, mode="r+", shape=shape))
+
+    def extend(self, count: int) -> None:
+        """Append zeros, which take no space on most disks before they are changed."""
+        self._count += count
+        self._file.truncate(self._count * self._dtype.itemsize)
+
+
+def repeated(
+    numbers: npt.NDArray[Any], least: int = 2
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.int32]]:
+    """The numbers that occur at least so often, rising, and how often each does.
+
+    They may be mapped from a file: some 30 million are sorted at a time.
+    """
+    found = [numbers[:0]]
+    counts: list[npt.NDArray[np.int32]] = [np.zeros(0, np.int32)]
+    for part in _in_ranges(numbers):
+        part.sort()
+        starts = np.flatnonzero(np.concatenate([[True], part[1:] != part[:-1]]))
+        lengths = np.diff(starts, append=len(part))
+        often = lengths >= least
+        found.append(part[starts[often]])
+        counts.append(lengths[often].astype(np.int32))
+    return np.concatenate(found), np.concatenate(counts)
+
+
+def _in_ranges(numbers: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
+    """Copies of the numbers in ranges of about equal size, the lowest first; none is empty."""
+    parts = -(-len(numbers) // _SORTED)
+    sample = np.sort(numbers[:: max(len(numbers) // _SAMPLE, 1)])
+    inner = np.unique(sample[np.arange(1, parts) * len(sample) // max(parts, 1)])
+    bounds = [None, *inner.tolist(), None]
+    for low, high in pairwise(bounds):
+        chosen = []
+        for start in range(0, len(numbers), _SCANNED):
+            block = numbers[start : start + _SCANNED]
+            block = block if low is None else block[block >= low]
+            chosen.append(block.copy() if high is None else block[block < high])
+        if any(map(len, chosen)):
+            yield np.concatenate(chosen)
