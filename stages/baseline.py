@@ -7,6 +7,7 @@ from _stage import prepare, run
 prepare()
 
 from arxiv_hybrid.data.label_set import LabelSet, multi_hot
+from arxiv_hybrid.data.table import PaperFile
 from arxiv_hybrid.evaluation.classes import class_rows, without_many
 from arxiv_hybrid.evaluation.linear import fit_linear, saved_model
 from arxiv_hybrid.evaluation.measures import headline, shown_measures
@@ -30,7 +31,8 @@ from arxiv_hybrid.training.provenance import origin_of
 
 
 def main(params: Params) -> None:
-    train, val, test = (read_parquet(SPLITS / f"{name}.parquet") for name in SPLIT_NAMES)
+    train = PaperFile(SPLITS / "train.parquet")
+    val, test = (read_parquet(SPLITS / f"{name}.parquet") for name in ("val", "test"))
     label_set = LabelSet.read(LABELS)
     names, thresholds = list(label_set.names), None
     with pulse("TF-IDF and logistic regression"):

@@ -9,13 +9,14 @@ from _stage import prepare, run
 prepare()
 
 from arxiv_hybrid.data.label_set import LabelSet
+from arxiv_hybrid.data.table import PaperFile
 from arxiv_hybrid.inference import checkpoint
 from arxiv_hybrid.inference.devices import choose_device
 from arxiv_hybrid.inference.pretrained import load_pretrained
 from arxiv_hybrid.params import Params, for_member, parse
 from arxiv_hybrid.paths import TrainingInputs, model_paths, repository_root
 from arxiv_hybrid.system.agreement import failing_together, variable
-from arxiv_hybrid.system.files import read_lines, read_parquet, user_file, write_csv, write_json
+from arxiv_hybrid.system.files import read_lines, user_file, write_csv, write_json
 from arxiv_hybrid.text.vocabulary import Vocabulary
 from arxiv_hybrid.tracking import track
 from arxiv_hybrid.training.classifier import curves, report, train_classifier
@@ -41,7 +42,7 @@ def main(params: Params, member: str | None) -> None:
 def train(params: Params, member: str | None, encoder: Path | None, group: Group) -> None:
     root, paths, quiet = repository_root(), model_paths(member), not group.is_main
     inputs = TrainingInputs()
-    papers, val = read_parquet(inputs.train), read_parquet(inputs.val)
+    papers, val = PaperFile(inputs.train), PaperFile(inputs.val)
     vectors = load_matrix(inputs.embeddings)  # first: it checks the words, too
     vocabulary = Vocabulary(tuple(read_lines(inputs.vocabulary)))
     pretrained = load_pretrained(encoder) if encoder else None
@@ -57,7 +58,7 @@ def train(params: Params, member: str | None, encoder: Path | None, group: Group
             params, papers, val, vocabulary, vectors, LabelSet.read(inputs.labels),
             pretrained=pretrained, group=group, on_epoch=on_epoch, resume=paths.unfinished,
         )  # fmt: skip
-        best = report(classifier, history)
+        best, config = report(classifier, history), classifier.config
         if group.is_main:  # all processes have the same model; one writes it
             classifier.save(paths.folder, origin_of(papers, params, pretrained))
             write_csv(paths.curves, curves(history))
@@ -67,7 +68,6 @@ def train(params: Params, member: str | None, encoder: Path | None, group: Group
         mlrun.training(best, model=checkpoint.digest(paths.folder), main=not member)
         mlrun.learning_curves(curves(history))
         if params.tracking.log_model:
-            config = classifier.config
             mlrun.model(paths.folder, config.classes, multi_label=config.multi_label)
     discard(paths.unfinished)
     if group.is_main:

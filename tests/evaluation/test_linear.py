@@ -12,7 +12,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from arxiv_hybrid.data.label_set import multi_hot
-from arxiv_hybrid.evaluation import linear
+from arxiv_hybrid.evaluation import descent, linear
 from arxiv_hybrid.evaluation.linear import document_text, fit_linear, saved_model
 from arxiv_hybrid.inference import checkpoint
 
@@ -77,7 +77,7 @@ def test_many_weights_are_fitted_by_descent_as_well(
     exact = fit_linear(*parts, classes)
     monkeypatch.setattr(linear, "MANY_WEIGHTS", 1)
     result, again = fit_linear(*parts, classes), fit_linear(*parts, classes)
-    assert result.c == linear.MANY_C
+    assert result.c == descent.MANY_C
     assert np.array_equal(result.test, again.test), "the threads' order does not matter"
     if not multi_label:
         np.testing.assert_allclose(result.test.sum(1), 1)
@@ -135,9 +135,9 @@ def test_small_ones_of_many_weights_are_dropped_and_their_loss_is_small(
 ) -> None:
     names = label_set(CLASSES, multi_label=True)
     monkeypatch.setattr(linear, "MANY_WEIGHTS", 1)
-    monkeypatch.setattr(linear, "SMALL", 0.0)
+    monkeypatch.setattr(descent, "SMALL", 0.0)
     whole = fit_linear(*parts, names)
-    monkeypatch.setattr(linear, "SMALL", 0.05)
+    monkeypatch.setattr(descent, "SMALL", 0.05)
     rounded = fit_linear(*parts, names)
     assert len(rounded.weights.factors) < len(whole.weights.factors)
     assert np.abs(rounded.weights.factors).min() > 0.0499

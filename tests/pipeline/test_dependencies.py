@@ -42,6 +42,7 @@ WITHOUT_EFFECT = {
     "system.git": "describes the repository",
     "system.identity": "removes temporary files of killed processes",
     "system.nested": "rounds and merges mappings, the same for all stages",
+    "system.number_file": "keeps numbers on disk",
     "system.process": "settings for speed",
     "system.redaction": "messages",
     "system.runtime": "settings for speed",

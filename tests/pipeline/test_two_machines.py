@@ -101,7 +101,7 @@ def ip(*command: str) -> subprocess.CompletedProcess[str]:
 def documented() -> tuple[str, str, str]:
     """The commands for the first machine, for the others, and for all."""
     text = (ROOT / "docs/gpu-box.md").read_text(encoding="utf-8")
-    section = text[text.index("## Several machines") : text.index("## MLflow on")]
+    section = text[text.index("## Several machines") : text.index("## Work from")]
     scripts = [b.text for b in blocks(ROOT / "docs/gpu-box.md") if b.text in section]
     first, others, every = (script for script in scripts if re.search(r"dvc|torchrun", script))
     assert "--nproc-per-node=4" in every

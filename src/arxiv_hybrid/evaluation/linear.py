@@ -2,37 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy import sparse
-from scipy.special import expit
 from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression, SGDClassifier
+from sklearn.linear_model import LogisticRegression
 from sklearn.utils.parallel import Parallel, delayed
 from tqdm import tqdm
 
 from arxiv_hybrid.data.label_set import LabelSet, multi_hot
+from arxiv_hybrid.data.table import PaperTable, batches
+from arxiv_hybrid.evaluation.descent import CERTAIN, MANY_C, MIN_DF, fit_tfidf, fit_weights
 from arxiv_hybrid.inference.familiarity import fit_familiarity
 from arxiv_hybrid.inference.linear import LinearClassifier, Weights
 from arxiv_hybrid.inference.model_config import LinearConfig
-from arxiv_hybrid.inference.tfidf import TOKEN_PATTERN, Tfidf
+from arxiv_hybrid.inference.tfidf import TOKEN_PATTERN, Tfidf, WordIds
 from arxiv_hybrid.system.runtime import cores
 from arxiv_hybrid.text.vocabulary import SPECIAL
 
 CANDIDATES = (0.5, 2.0, 5.0)  # inverse regularization strengths C, chosen on validation papers
 # 150 classes of 100,000 papers have 150 million weights, and the solver of logistic regression
 # keeps some twenty copies of them. From this many weights on, stochastic gradient descent minimizes
-# the same loss class by class, with one C and a few passes over the training papers.
+# the same loss class by class, see `descent`.
 MANY_WEIGHTS = 5_000_000
-MANY_C, PASSES = 10.0, 5
-# Of so many weights those below SMALL are dropped and the others rounded to 16 bits. Of 253 million
-# weights (143 classes) 12 % stay, 120 MB; no probability of 9,165 test papers moves by more than
-# 0.019, and micro-F1 by 0.1 points.
-SMALL = 0.05
-CERTAIN = 40.0  # the bias of a class that all papers have: its probability is 1
 
 Floats = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.bool_]
@@ -68,13 +64,14 @@ class _Fitted:
     biases: Floats
 
 
-def document_text(papers: pd.DataFrame) -> pd.Series:
+def document_text(papers: PaperTable) -> Iterator[str]:
     """Title and abstract of each paper as one text, joined by a full stop."""
-    return papers["title"] + ". " + papers["abstract"]
+    for part in batches(papers):
+        yield from part["title"] + ". " + part["abstract"]
 
 
 def fit_linear(
-    train: pd.DataFrame, val: pd.DataFrame, test: pd.DataFrame, label_set: LabelSet
+    train: PaperTable, val: pd.DataFrame, test: pd.DataFrame, label_set: LabelSet
 ) -> LinearResult:
     """Fit TF-IDF (1-2-grams, sublinear) and logistic regression to the training papers.
 
@@ -82,43 +79,68 @@ def fit_linear(
     (one-vs-rest). C is chosen by the share of validation papers whose likeliest class is right; on
     a tie the smaller C wins. Raises ValueError if `train` lacks a class.
     """
+    classes = _classes(train, label_set)
+    if absent := int((~classes.any(0)).sum()):
+        raise ValueError(f"{absent} of {len(label_set)} classes have no training paper")
+    # a word or pair is in two papers, so that there are at most as many of both as words in all
+    if sum(len(text.split()) for text in document_text(train)) * len(label_set) >= MANY_WEIGHTS:
+        tfidf, words = fit_tfidf(train)
+        if len(tfidf.idf) * len(label_set) >= MANY_WEIGHTS:
+            return _by_descent(tfidf, words, classes, val, test, label_set)
+        del words
+    return _exactly(train, classes, val, test, label_set)
+
+
+def _by_descent(
+    tfidf: Tfidf,
+    words: WordIds,
+    classes: Labels,
+    val: pd.DataFrame,
+    test: pd.DataFrame,
+    label_set: LabelSet,
+) -> LinearResult:
+    weights = fit_weights(words, tfidf, classes)
+    config = LinearConfig(
+        list(label_set.names), "sigmoid", TOKEN_PATTERN, label_set.multi_label, [], {}
+    )
+    model = LinearClassifier(config, tfidf, weights)
+    on_val, on_test = (
+        model.encoded_probabilities(model.encode(papers)).numpy() for papers in (val, test)
+    )
+    features = len(tfidf.idf) - len(SPECIAL)
+    return LinearResult(on_val, on_test, MANY_C, features, tfidf, weights, "sigmoid")
+
+
+def _exactly(
+    train: PaperTable,
+    classes: Labels,
+    val: pd.DataFrame,
+    test: pd.DataFrame,
+    label_set: LabelSet,
+) -> LinearResult:
     vectorizer = TfidfVectorizer(
-        ngram_range=(1, 2), sublinear_tf=True, min_df=2, token_pattern=TOKEN_PATTERN
+        ngram_range=(1, 2), sublinear_tf=True, min_df=MIN_DF, token_pattern=TOKEN_PATTERN
     )
     features = vectorizer.fit_transform(document_text(train))
     held_out = [vectorizer.transform(document_text(papers)) for papers in (val, test)]
-    classes, right = _classes(train, label_set), _classes(val, label_set)
-    if absent := int((~classes.any(0)).sum()):
-        raise ValueError(f"{absent} of {len(label_set)} classes have no training paper")
-    many = features.shape[1] * len(label_set) >= MANY_WEIGHTS
-    one_vs_rest = label_set.multi_label or many
+    right, rows = _classes(val, label_set), np.arange(len(val))
     fits: list[_Fitted] = []
-    candidates = (MANY_C,) if many else CANDIDATES
-    for c in tqdm(candidates, desc="linear baseline", unit="fit", disable=None, leave=False):
-        if one_vs_rest:
-            fits.append(_one_vs_rest(c, features, classes, held_out, many=many))
+    for c in tqdm(CANDIDATES, desc="linear baseline", unit="fit", disable=None, leave=False):
+        if label_set.multi_label:
+            fits.append(_one_vs_rest(c, features, classes, held_out))
         else:
             fits.append(_softmax(c, features, train["label"], held_out))
-    rows = np.arange(len(val))
     best = max(fits, key=lambda fitted: right[rows, fitted.probabilities[0].argmax(1)].mean())
-    val_fitted, test_fitted = best.probabilities
-    if many and not label_set.multi_label:
-        val_fitted, test_fitted = (p / p.sum(1, keepdims=True) for p in (val_fitted, test_fitted))
     tfidf, numbers = Tfidf.of(vectorizer.vocabulary_, vectorizer.idf_)
-    return LinearResult(
-        val_fitted,
-        test_fitted,
-        best.c,
-        features.shape[1],
-        tfidf=tfidf,
-        weights=_by_column(best, numbers, many=many),
-        link="sigmoid" if one_vs_rest else "softmax",
-    )
+    link = "sigmoid" if label_set.multi_label else "softmax"
+    weights = _by_column(best, numbers)
+    on_val, on_test = best.probabilities
+    return LinearResult(on_val, on_test, best.c, features.shape[1], tfidf, weights, link)
 
 
 def saved_model(
     result: LinearResult,
-    train: pd.DataFrame,
+    train: PaperTable,
     val: pd.DataFrame,
     label_set: LabelSet,
     *,
@@ -142,7 +164,7 @@ def saved_model(
     return LinearClassifier(config, result.tfidf, result.weights, known)
 
 
-def _classes(papers: pd.DataFrame, label_set: LabelSet) -> Labels:
+def _classes(papers: PaperTable, label_set: LabelSet) -> Labels:
     """The class or classes of each paper, (N, C)."""
     if label_set.multi_label:
         return multi_hot(papers["labels"], len(label_set))
@@ -152,13 +174,6 @@ def _classes(papers: pd.DataFrame, label_set: LabelSet) -> Labels:
 
 def _regression(c: float) -> LogisticRegression:
     return LogisticRegression(C=c, max_iter=300, tol=1e-3)
-
-
-def _descent(c: float, papers: int) -> SGDClassifier:
-    alpha = 1 / (c * papers)
-    return SGDClassifier(
-        loss="log_loss", alpha=alpha, max_iter=PASSES, tol=None, average=True, random_state=0
-    )
 
 
 def _softmax(
@@ -176,27 +191,17 @@ def _softmax(
 
 
 def _one_vs_rest(
-    c: float,
-    features: sparse.csr_matrix,
-    classes: Labels,
-    held_out: list[sparse.csr_matrix],
-    *,
-    many: bool,
+    c: float, features: sparse.csr_matrix, classes: Labels, held_out: list[sparse.csr_matrix]
 ) -> _Fitted:
-    """One binary model per class; of many weights each model's small ones are dropped at once."""
+    """One binary model per class."""
 
     def fit(column: Labels) -> tuple[list[Floats], sparse.csc_matrix, float]:
         if column.all():  # nothing to learn
             nothing = sparse.csc_matrix((features.shape[1], 1))
             return [np.ones(papers.shape[0]) for papers in held_out], nothing, CERTAIN
-        model = (_descent(c, features.shape[0]) if many else _regression(c)).fit(features, column)
-        weights, bias = model.coef_[0], float(model.intercept_[0])
-        if many:
-            weights = _rounded(weights)
-            found = [expit(papers @ weights + bias) for papers in held_out]
-        else:
-            found = [model.predict_proba(papers)[:, 1] for papers in held_out]
-        return found, sparse.csc_matrix(weights[:, None]), bias
+        model = _regression(c).fit(features, column)
+        found = [model.predict_proba(papers)[:, 1] for papers in held_out]
+        return found, sparse.csc_matrix(model.coef_.T), float(model.intercept_[0])
 
     parallel = Parallel(n_jobs=cores(), prefer="threads", return_as="generator")
     done = parallel(delayed(fit)(column) for column in classes.T)
@@ -207,13 +212,7 @@ def _one_vs_rest(
     return _Fitted(c, probabilities, sparse.hstack(weights, format="csc"), np.array(biases))
 
 
-def _rounded(weights: Floats) -> Floats:
-    """The weights (V,) in half precision; those below `SMALL` are 0."""
-    halves = weights.astype(np.float16).astype(np.float64)
-    return np.where(np.abs(weights) < SMALL, 0.0, halves)
-
-
-def _by_column(fitted: _Fitted, numbers: npt.NDArray[np.int64], *, many: bool) -> Weights:
+def _by_column(fitted: _Fitted, numbers: npt.NDArray[np.int64]) -> Weights:
     """The weights in the order of `Tfidf`; numbers: scikit-learn's feature of each column."""
     ordered = fitted.weights.tocsr()[numbers]
     ordered.sort_indices()
@@ -221,6 +220,6 @@ def _by_column(fitted: _Fitted, numbers: npt.NDArray[np.int64], *, many: bool) -
     return Weights(
         counts.astype(np.uint16),
         ordered.indices.astype(np.uint16),
-        ordered.data.astype(np.float16 if many else np.float32),
+        ordered.data.astype(np.float32),
         fitted.biases.astype(np.float32),
     )

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from arxiv_hybrid.data.label_set import LabelSet, multi_hot
+from arxiv_hybrid.data.table import PaperTable
 from arxiv_hybrid.evaluation import metrics, multi_label
 from arxiv_hybrid.evaluation.predictions import Floats, Labels, Predictions
 
@@ -85,9 +86,7 @@ def reliability_rows(
     return pd.DataFrame(metrics.reliability(papers["label"].to_numpy(), p, bins))
 
 
-def majority_scores(
-    train: pd.DataFrame, test: pd.DataFrame, label_set: LabelSet
-) -> dict[str, float]:
+def majority_scores(train: PaperTable, test: pd.DataFrame, label_set: LabelSet) -> dict[str, float]:
     """The measures of always assigning the class that most training papers list, and no other."""
     listed = [multi_hot(papers["labels"], len(label_set)) for papers in (train, test)]
     shares = np.tile(listed[0].mean(0), (len(test), 1))

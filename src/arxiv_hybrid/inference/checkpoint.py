@@ -13,12 +13,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from arxiv_hybrid.data.table import PaperTable
 from arxiv_hybrid.inference import calibration, familiarity, linear, paper_ids, weights
 from arxiv_hybrid.inference.classifier import NOT_FINITE, TextClassifier
 from arxiv_hybrid.inference.devices import DeviceConfig, choose_device
@@ -79,7 +79,7 @@ class Classifier(TextClassifier):
         """The name of the network."""
         return self.config.model
 
-    def encode(self, papers: pd.DataFrame) -> EncodedPapers:
+    def encode(self, papers: PaperTable) -> EncodedPapers:
         """Encode the columns title and abstract (and label, if there is one).
 
         Raises UserError unless all texts are strings; see `encode_papers`.

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 from torch import Tensor
 
+from arxiv_hybrid.data.table import PaperTable
 from arxiv_hybrid.inference.familiarity import Familiarity, Tokenized
 from arxiv_hybrid.inference.model_config import (
     CATEGORIES,
@@ -50,7 +51,7 @@ class TextClassifier(ABC):
         """What kind of model it is, in a word or two."""
 
     @abstractmethod
-    def encode(self, papers: pd.DataFrame) -> Any:
+    def encode(self, papers: PaperTable) -> Any:
         """Encode titles and abstracts; UserError unless all are strings."""
 
     @abstractmethod

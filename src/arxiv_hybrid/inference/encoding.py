@@ -11,18 +11,20 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from arxiv_hybrid.data.table import PaperTable, batches
 from arxiv_hybrid.inference.texts import texts
 from arxiv_hybrid.models.base import TextName
 from arxiv_hybrid.ops import known_token_counts
 from arxiv_hybrid.system.errors import UserError
+from arxiv_hybrid.system.number_file import NumberFile
 from arxiv_hybrid.text.tokenize import tokenize
 from arxiv_hybrid.text.vocabulary import PAD, UNK, Vocabulary
 
 INFERENCE_BATCH = 256
+MOST_IN_MEMORY = 1 << 29  # bytes of the ids of all titles, or of all abstracts
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ def _to_device(rows: npt.NDArray[np.int64], device: torch.device) -> Tensor:
 
 
 def encode_papers(
-    papers: pd.DataFrame,
+    papers: PaperTable,
     vocabulary: Vocabulary,
     *,
     title_length: int,
@@ -125,20 +127,36 @@ def encode_papers(
 ) -> EncodedPapers:
     """Tokenize and encode the columns title, abstract and label (0 where it is absent).
 
-    Raises UserError unless every title and abstract is a string and every label a whole number.
+    Ids of more than `MOST_IN_MEMORY` bytes are in a file where `TMPDIR` says, mapped into memory,
+    until they are on a GPU. Raises UserError unless every title and abstract is a string and every
+    label a whole number.
     """
-    titles = vocabulary.encode(map(tokenize, texts(papers, "title")), title_length)
-    abstracts = vocabulary.encode(map(tokenize, texts(papers, "abstract")), abstract_length)
+    titles, abstracts = (_ids(len(papers), width) for width in (title_length, abstract_length))
+    first = 0
+    for part in batches(papers):
+        rows = slice(first, first + len(part))
+        titles[rows] = vocabulary.encode(map(tokenize, texts(part, "title")), title_length)
+        abstracts[rows] = vocabulary.encode(map(tokenize, texts(part, "abstract")), abstract_length)
+        first += len(part)
     return EncodedPapers(
         title_ids=torch.from_numpy(titles).to(device),
         abstract_ids=torch.from_numpy(abstracts).to(device),
         labels=torch.from_numpy(_labels(papers)).to(device),
-        title_lengths=(titles != PAD).sum(1),
-        abstract_lengths=(abstracts != PAD).sum(1),
+        title_lengths=np.count_nonzero(titles, axis=1),
+        abstract_lengths=np.count_nonzero(abstracts, axis=1),
     )
 
 
-def _labels(papers: pd.DataFrame) -> npt.NDArray[np.int64]:
+def _ids(papers: int, length: int) -> npt.NDArray[np.int32]:
+    """An array of padding, (papers, length)."""
+    if 4 * papers * length <= MOST_IN_MEMORY:
+        return np.full((papers, length), PAD, np.int32)
+    file = NumberFile(np.int32)
+    file.extend(papers * length)
+    return file.array((papers, length))
+
+
+def _labels(papers: PaperTable) -> npt.NDArray[np.int64]:
     """The numbers of the papers' classes, (N,); 0 without the column label."""
     if "label" not in papers:
         return np.zeros(len(papers), dtype=np.int64)

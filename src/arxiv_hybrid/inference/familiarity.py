@@ -175,19 +175,21 @@ def _class_means(
         matrix = csr_array((vectors.weights, (vectors.rows, vectors.words)), shape=shape)
         members = csr_array(classes[first : first + tokens.papers].astype(np.float32))
         first += tokens.papers
-        total += (matrix.T @ members).toarray()
+        found = (matrix.T @ members).tocoo()
+        total[found.coords] += found.data
     if classes.shape[1] > MOST_CLASSES:
         rows, largest = _largest(total)
         total[:] = 0
         np.put_along_axis(total, rows, largest, axis=0)
-    means = total / np.maximum(np.linalg.norm(total, axis=0), 1e-12)
-    return np.asarray(means.astype(np.float16), dtype=np.float32)
+    total /= np.maximum(np.linalg.norm(total, axis=0), 1e-12)
+    return np.asarray(total.astype(np.float16), dtype=np.float32)
 
 
 def _largest(columns: npt.NDArray[Any]) -> tuple[Integers, npt.NDArray[Any]]:
     """The rows (K, C) of the K largest values of each column (V, C), rising, and these values."""
     kept = min(LARGEST, len(columns))
-    rows = np.sort(np.argpartition(-columns, kept - 1, axis=0)[:kept], axis=0)
+    largest = [np.argpartition(-column, kept - 1)[:kept] for column in columns.T]
+    rows = np.sort(np.stack(largest, axis=1), axis=0)
     return rows, np.take_along_axis(columns, rows, axis=0)
 
 

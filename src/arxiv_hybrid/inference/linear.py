@@ -13,24 +13,23 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import torch
 from torch import Tensor
 
+from arxiv_hybrid.data.table import PaperTable
 from arxiv_hybrid.inference import familiarity
 from arxiv_hybrid.inference.classifier import NOT_FINITE, TextClassifier
 from arxiv_hybrid.inference.familiarity import Familiarity
 from arxiv_hybrid.inference.model_config import FAMILIARITY, PAPERS, WEIGHTS, WORDS, LinearConfig
 from arxiv_hybrid.inference.model_folder import write_model
 from arxiv_hybrid.inference.origin import Origin
-from arxiv_hybrid.inference.tfidf import TOKEN_PATTERN, Tfidf, WordIds, words_of
+from arxiv_hybrid.inference.tfidf import LEAST, TOKEN_PATTERN, Tfidf, WordIds, words_of
 from arxiv_hybrid.inference.weights import from_bytes, to_bytes
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.files import lines_of
 from arxiv_hybrid.text.vocabulary import UNK, Vocabulary
 
 _PRODUCTS = 1 << 20  # of weights and values, in memory
-_LEAST = 1e-12  # the square of a vector's length
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -115,7 +114,7 @@ class LinearClassifier(TextClassifier):
         """What kind of model it is."""
         return "linear model"
 
-    def encode(self, papers: pd.DataFrame) -> WordIds:
+    def encode(self, papers: PaperTable) -> WordIds:
         """The words of papers; UserError unless every title and abstract is a string."""
         return self.tfidf.encode(papers)
 
@@ -140,7 +139,7 @@ class LinearClassifier(TextClassifier):
         left = len(columns) - np.bincount(hidden, minlength=len(words))
         rest = np.where(left[:, None] > 0, whole - lost, 0.0)
         length = np.concatenate([[(values**2).sum()], (values**2).sum() - squares])
-        sums = np.concatenate([whole, rest]) / np.sqrt(np.maximum(length, _LEAST))[:, None]
+        sums = np.concatenate([whole, rest]) / np.sqrt(np.maximum(length, LEAST))[:, None]
         return [self.vocabulary.words[number] for number in words], self._linked(sums)
 
     def save(self, folder: Path, origin: Origin | None = None) -> None:
@@ -161,10 +160,7 @@ class LinearClassifier(TextClassifier):
 
     def _sums(self, papers: WordIds) -> Floats:
         """The sums of weights of unit vectors, without biases, (N, C)."""
-        entries = self.tfidf.entries(papers)
-        values = self.tfidf.values(entries)
-        squares = np.bincount(entries.rows, values**2, len(papers))
-        values /= np.sqrt(np.maximum(squares, _LEAST))[entries.rows]
+        entries, values = self.tfidf.unit_entries(papers)
         return self.weights.sums(entries.rows, entries.columns, values, len(papers))
 
     def _linked(self, sums: Floats) -> Tensor:

@@ -17,18 +17,27 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from arxiv_hybrid.data.table import PaperFile, PaperTable
 from arxiv_hybrid.inference.familiarity import Tokens
 from arxiv_hybrid.inference.texts import texts
+from arxiv_hybrid.system.number_file import NumberFile
 from arxiv_hybrid.text.vocabulary import SPECIAL, UNK, Vocabulary
 
 TOKEN_PATTERN = r"(?u)\b\w\w+\b"  # noqa: S105 (no password): scikit-learn's default
 _BLOCK = 1 << 17  # tokens whose features are in memory
+LEAST = 1e-12  # the square of a vector's length
 _CHUNK = 1 << 20  # tokens that are compared with the training papers at a time
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 words_of = re.compile(TOKEN_PATTERN).findall  # of a text in lower case
+
+
+def paper_words(papers: pd.DataFrame) -> Iterator[list[str]]:
+    """The words of each paper; UserError unless every title and abstract is a string."""
+    for title, abstract in zip(texts(papers, "title"), texts(papers, "abstract"), strict=True):
+        yield words_of(f"{title}. {abstract}".lower())
 
 
 @dataclass(frozen=True)
@@ -118,14 +127,21 @@ class Tfidf:
         if not (self.idf > 0).all():
             raise ValueError("idf must be positive")
 
-    def encode(self, papers: pd.DataFrame) -> WordIds:
-        """The words of papers; UserError unless every title and abstract is a string."""
+    def encode(self, papers: PaperTable) -> WordIds:
+        """The words of papers; UserError unless every title and abstract is a string.
+
+        Those of a file of papers are in a file as well, mapped into memory.
+        """
+        if isinstance(papers, PaperFile):
+            ids = NumberFile(np.int32)
+            lengths: list[Integers] = [np.zeros(1, np.int64)]
+            for part in papers.batches():
+                encoded = self.encode(part)
+                ids.append(encoded.ids)
+                lengths.append(np.diff(encoded.starts))
+            return WordIds(ids.array(), np.cumsum(np.concatenate(lengths)))
         id_of = self.vocabulary.index.get
-        both = zip(texts(papers, "title"), texts(papers, "abstract"), strict=True)
-        rows = [
-            [id_of(word, UNK) for word in words_of(f"{title}. {abstract}".lower())]
-            for title, abstract in both
-        ]
+        rows = [[id_of(word, UNK) for word in words] for words in paper_words(papers)]
         starts = np.zeros(len(rows) + 1, np.int64)
         np.cumsum([len(row) for row in rows], out=starts[1:])
         return WordIds(np.fromiter(chain.from_iterable(rows), np.int32, int(starts[-1])), starts)
@@ -150,6 +166,14 @@ class Tfidf:
         """The weight of each entry (E,), before its text's vector is scaled to length 1."""
         result: Floats = (1 + np.log(entries.counts)) * self.idf[entries.columns]
         return result
+
+    def unit_entries(self, papers: WordIds) -> tuple[Entries, Floats]:
+        """The entries of each text, and their weights in a vector of length 1."""
+        entries = self.entries(papers)
+        values = self.values(entries)
+        squares = np.bincount(entries.rows, values**2, len(papers))
+        values /= np.sqrt(np.maximum(squares, LEAST))[entries.rows]
+        return entries, values
 
     def words_in(self, columns: Integers) -> Integers:
         """The two words of each column (E, 2); twice the same for a single word."""

@@ -34,6 +34,7 @@ from arxiv_hybrid.tracking.worker import Worker
 if TYPE_CHECKING:
     import pandas as pd
 
+    from arxiv_hybrid.data.table import PaperTable
     from arxiv_hybrid.params import Params
     from arxiv_hybrid.params.pretraining import PretrainingParams
 
@@ -182,11 +183,14 @@ class Run:
 
         self._log(log)
 
-    def dataset(self, papers: pd.DataFrame, name: str, context: str) -> None:
-        """Log a dataset as an input of the run, with a digest of its rows."""
+    def dataset(self, papers: PaperTable, name: str, context: str) -> None:
+        """Log a dataset as an input of the run, with a digest of its rows; texts stay out of it."""
+        from arxiv_hybrid.data.table import without_texts  # loads pandas
+
+        table = without_texts(papers)
 
         def log(mlflow: Any) -> None:
-            data = mlflow.data.from_pandas(papers, name=name, targets="label")
+            data = mlflow.data.from_pandas(table, name=name, targets="label")
             mlflow.log_input(data, context=context)
 
         self._log(log)

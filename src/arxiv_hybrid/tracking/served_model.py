@@ -12,7 +12,7 @@ import pandas as pd
 
 # what predicting needs: libraries, and packages of arxiv_hybrid
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "safetensors", "torch", "tqdm")
-PACKAGES = ("inference", "models", "ops", "system", "text")
+PACKAGES = ("data", "inference", "models", "ops", "system", "text")
 EXAMPLE = {
     "title": "Speech recognition for small languages",
     "abstract": "We present a corpus of read speech and a recogniser trained on it.",

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from arxiv_hybrid.data.label_set import LabelSet, multi_hot
+from arxiv_hybrid.data.table import PaperTable
 from arxiv_hybrid.inference.calibration import (
     fit_sigmoids,
     fit_temperature,
@@ -198,8 +199,8 @@ def trainer_config(params: Params, papers: int) -> TrainerConfig:
 
 def train_classifier(
     params: Params,
-    train: pd.DataFrame,
-    val: pd.DataFrame,
+    train: PaperTable,
+    val: PaperTable,
     vocabulary: Vocabulary,
     embeddings: npt.NDArray[np.float32] | None,
     label_set: LabelSet,
@@ -245,7 +246,7 @@ def train_classifier(
     return replace(classifier, config=config, familiarity=known), history
 
 
-def _encode(classifier: Classifier, papers: pd.DataFrame, label_set: LabelSet) -> EncodedPapers:
+def _encode(classifier: Classifier, papers: PaperTable, label_set: LabelSet) -> EncodedPapers:
     """Papers with their targets: class numbers (N,), or with several labels (N, C) bool."""
     encoded = classifier.encode(papers)
     if not label_set.multi_label:

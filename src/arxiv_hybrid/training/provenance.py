@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pandas as pd
-
 from arxiv_hybrid.data.identifiers import UNKNOWN_MONTH, month_of
+from arxiv_hybrid.data.table import PaperTable
 from arxiv_hybrid.inference.origin import SYNTHETIC, Origin, one_line, today
 from arxiv_hybrid.inference.pretrained import Pretrained
 from arxiv_hybrid.params import PRETRAINABLE, Params
 
 
-def origin_of(papers: pd.DataFrame, params: Params, encoder: Pretrained | None) -> Origin:
+def origin_of(papers: PaperTable, params: Params, encoder: Pretrained | None) -> Origin:
     """The origin of a classifier trained on these papers, which started from `encoder`.
 
     papers: columns id and published; copies of a paper count once. Models of generated papers do
