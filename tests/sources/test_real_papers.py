@@ -16,6 +16,7 @@ from arxiv_hybrid.audit.report import audit_report
 from arxiv_hybrid.data.labels import LabelledPapers, label_papers
 from arxiv_hybrid.data.schema import COLUMNS
 from arxiv_hybrid.data.splits import split_documents
+from arxiv_hybrid.data.table import Texts
 from arxiv_hybrid.params import Params, parse
 from arxiv_hybrid.sources.fetch import SOURCES, FetchResult, Workspace
 from arxiv_hybrid.taxonomy.categories import parse_listing
@@ -68,7 +69,7 @@ def test_audit_of_the_rebuilt_published_dataset(tmp_path: Path) -> None:
     assert audit["task"]["documents"] == 7_580
     assert audit["leakage"]["train_and_test"]["rows"] == 0
     assert pairs.empty, "with this seed, each near-duplicate pair is within one split"
-    similarity = duplicates._similar_texts(documents["title"] + " " + documents["abstract"])[2]
+    similarity = duplicates._similar_texts([Texts(documents)])[2]
     assert sorted(similarity) == pytest.approx([0.776, 0.886], abs=1e-3)
 
 
@@ -104,12 +105,13 @@ def test_all_of_arxiv(tmp_path: Path) -> None:
     settings = params("arxiv_149_categories.json.xz", {"classes": "all", "from": "listed"})
     result = fetched(settings, tmp_path)
     assert (len(result.papers), result.origin["lines"]) == (121_725, 121_725)
-    assert result.papers["id"].is_unique
-    assert tuple(result.papers.columns) == COLUMNS
+    papers = result.table()
+    assert len(papers) == papers["id"].nunique() == 121_725
+    assert tuple(papers.columns) == COLUMNS
     assert result.origin["first_unknown_category"] == "acmart in line 31,737"
     assert "1 unknown category ignored, the first acmart" in result.remark
-    labelled = label_papers(result.papers, settings.labels, minimum=14)
+    labelled = label_papers(papers, settings.labels, minimum=14)
     assert len(labelled.label_set) == 149
     assert labelled.outside < 200, "old papers that list only astro-ph, cond-mat or q-bio"
-    names = {name for cell in result.papers["all_categories"] for name in parse_listing(cell)[0]}
+    names = {name for cell in papers["all_categories"] for name in parse_listing(cell)[0]}
     assert {"cs.NA", "math.NA"} <= names, "second names are kept"
