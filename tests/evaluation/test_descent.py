@@ -70,14 +70,16 @@ def test_features_and_vectors_are_those_of_scikit_learn(
     assert np.array_equal(encoded.ids, words.ids)
     assert np.array_equal(encoded.ids, tfidf.encode(papers).ids)
     found = _Vectors.of(words, tfidf)
-    matrix = sparse.csr_matrix((found.weights, found.columns, found.starts), (601, found.width))
+    matrix = sparse.csr_matrix(
+        (found.weights.array(), found.columns.array(), found.starts), (601, found.width)
+    )
     assert abs(matrix[:, len(SPECIAL) :] - vectors).max() < 1e-6
 
 
 def test_every_pass_reads_each_paper_once_in_another_order(stored: PaperFile) -> None:
     tfidf, words = fit_tfidf(stored)
     vectors = _Vectors.of(words, tfidf)
-    whole = sparse.csr_matrix((vectors.weights, vectors.columns, vectors.starts))
+    whole = sparse.csr_matrix((vectors.weights.array(), vectors.columns.array(), vectors.starts))
     orders = []
     for seed in (0, 1):
         parts = list(vectors.in_random_order(seed))

@@ -35,6 +35,15 @@ def test_parts_are_one_array_that_can_be_changed() -> None:
     assert file.array((2, 4))[0].tolist() == [3, 7, 2**31 - 1, 0]
 
 
+def test_some_numbers_are_read_while_others_are_written() -> None:
+    file = NumberFile(np.float32)
+    file.append(np.arange(10))
+    assert file.read(2, 5).tolist() == [2, 3, 4]
+    file.append([99])
+    assert file.read(9, 11).tolist() == [9, 99]
+    assert file.read(3, 3).tolist() == []
+
+
 def test_none_and_zeros() -> None:
     assert NumberFile(np.float32).array().shape == (0,)
     assert NumberFile(np.float32).array((0, 3)).shape == (0, 3)

@@ -106,8 +106,8 @@ def _least(counts: Integers) -> int:
 class _Vectors:
     """Unit TF-IDF vectors of N papers in files: paper n has the entries starts[n]:starts[n + 1]."""
 
-    columns: npt.NDArray[np.int32]
-    weights: npt.NDArray[np.float32]
+    columns: NumberFile
+    weights: NumberFile
     starts: Integers
     width: int
 
@@ -121,7 +121,7 @@ class _Vectors:
             values.append(weights)
             lengths.append(np.bincount(entries.rows, minlength=len(part)))
         starts = np.cumsum(np.concatenate(lengths))
-        return cls(columns.array(), values.array(), starts, len(tfidf.idf))
+        return cls(columns, values, starts, len(tfidf.idf))
 
     def in_random_order(self, seed: int) -> Iterator[tuple[Integers, sparse.csr_matrix]]:
         """All papers in some pass: the numbers of some thousand, and their vectors."""
@@ -131,10 +131,10 @@ class _Vectors:
             chunks = [(n * _CHUNK, min((n + 1) * _CHUNK, papers))
                       for n in order[first : first + _CHUNKS].tolist()]  # fmt: skip
             rows = np.concatenate([np.arange(*chunk) for chunk in chunks])
-            spans = [slice(self.starts[start], self.starts[end]) for start, end in chunks]
+            spans = [(int(self.starts[start]), int(self.starts[end])) for start, end in chunks]
             columns, values = (
-                np.concatenate([array[span] for span in spans])
-                for array in (self.columns, self.weights)
+                np.concatenate([file.read(*span) for span in spans])
+                for file in (self.columns, self.weights)
             )
             starts = np.concatenate([[0], np.cumsum(np.diff(self.starts)[rows])])
             yield rows, sparse.csr_matrix((values, columns, starts), (len(rows), self.width))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from itertools import pairwise
@@ -42,6 +43,13 @@ class NumberFile:
             return np.zeros(shape or (0,), self._dtype)
         shape = shape or (self._count,)
         return np.asarray(np.memmap(self._file, dtype=self._dtype, mode="r+", shape=shape))
+
+    def read(self, start: int, end: int) -> npt.NDArray[Any]:
+        """Some of the numbers, in memory; unlike what is mapped, they count as used only once."""
+        self._file.flush()
+        size = self._dtype.itemsize
+        content = os.pread(self._file.fileno(), (end - start) * size, start * size)
+        return np.frombuffer(content, dtype=self._dtype)
 
     def extend(self, count: int) -> None:
         """Append zeros, which take no space on most disks before they are changed."""
