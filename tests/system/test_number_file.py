@@ -82,5 +82,10 @@ def test_repeated_numbers_are_counted_some_at_a_time(
         before = numbers.copy()
         found, often = repeated(numbers, least)
         assert np.array_equal(numbers, before)
+        file = NumberFile(dtype)
+        file.append(numbers)
+        for one, other in zip(repeated(file, least), (found, often), strict=True):
+            assert one.dtype == other.dtype
+            assert np.array_equal(one, other)
         assert found.tolist() == values[counts >= least].tolist()
         assert often.tolist() == counts[counts >= least].tolist()

@@ -83,7 +83,7 @@ def _renumbered(words: WordIds, kept: list[int], number: int) -> WordIds:
     return words
 
 
-def _pairs(words: WordIds, width: int) -> Integers:
+def _pairs(words: WordIds, width: int) -> NumberFile:
     """The pairs of neighbouring words of each text, each once: first * width + second."""
     keys = NumberFile(np.int64)
     for part in words.blocks(_TOKENS):
@@ -92,7 +92,7 @@ def _pairs(words: WordIds, width: int) -> Integers:
         first = np.flatnonzero(known[:-1] & known[1:] & (rows[:-1] == rows[1:]))
         pairs = ids[first] * width + ids[first + 1]
         keys.append(np.unique(rows[first] * width**2 + pairs) % width**2)
-    return keys.array()
+    return keys
 
 
 def _least(counts: Integers) -> int:

@@ -44,6 +44,9 @@ class NumberFile:
         shape = shape or (self._count,)
         return np.asarray(np.memmap(self._file, dtype=self._dtype, mode="r+", shape=shape))
 
+    def __len__(self) -> int:
+        return self._count
+
     def read(self, start: int, end: int) -> npt.NDArray[Any]:
         """Some of the numbers, in memory; unlike what is mapped, they count as used only once."""
         self._file.flush()
@@ -58,13 +61,13 @@ class NumberFile:
 
 
 def repeated(
-    numbers: npt.NDArray[Any], least: int = 2
+    numbers: NumberFile | npt.NDArray[Any], least: int = 2
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.int32]]:
     """The numbers that occur at least so often, rising, and how often each does.
 
-    They may be mapped from a file: some 30 million are sorted at a time.
+    They may be in a file: some 30 million are sorted at a time.
     """
-    found = [numbers[:0]]
+    found = [next(_blocks(numbers))[:0]]
     counts: list[npt.NDArray[np.int32]] = [np.zeros(0, np.int32)]
     for part in _in_ranges(numbers):
         part.sort()
@@ -76,17 +79,23 @@ def repeated(
     return np.concatenate(found), np.concatenate(counts)
 
 
-def _in_ranges(numbers: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
+def _blocks(numbers: NumberFile | npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
+    """All numbers, some at a time; of none one empty block."""
+    part = numbers.read if isinstance(numbers, NumberFile) else lambda a, b: numbers[a:b]
+    for start in range(0, max(len(numbers), 1), _SCANNED):
+        yield part(start, min(start + _SCANNED, len(numbers)))
+
+
+def _in_ranges(numbers: NumberFile | npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
     """Copies of the numbers in ranges of about equal size, the lowest first; none is empty."""
     parts = -(-len(numbers) // _SORTED)
-    sample = np.sort(numbers[:: max(len(numbers) // _SAMPLE, 1)])
+    step = max(len(numbers) // _SAMPLE, 1)
+    sample = np.sort(np.concatenate([block[::step] for block in _blocks(numbers)]))
     inner = np.unique(sample[np.arange(1, parts) * len(sample) // max(parts, 1)])
-    bounds = [None, *inner.tolist(), None]
-    for low, high in pairwise(bounds):
+    for low, high in pairwise([None, *inner.tolist(), None]):
         chosen = []
-        for start in range(0, len(numbers), _SCANNED):
-            block = numbers[start : start + _SCANNED]
-            block = block if low is None else block[block >= low]
-            chosen.append(block.copy() if high is None else block[block < high])
+        for block in _blocks(numbers):
+            inside = block if low is None else block[block >= low]
+            chosen.append(inside.copy() if high is None else inside[inside < high])
         if any(map(len, chosen)):
             yield np.concatenate(chosen)
