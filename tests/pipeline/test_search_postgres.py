@@ -12,7 +12,7 @@ from typing import Any
 
 import optuna
 import pytest
-from clones import environment
+from clones import environment, wait_for_mlflow
 from postgres import running_postgres
 from search_worker import wait_for, workspaces
 
@@ -55,6 +55,7 @@ def test_a_killed_workers_trial_is_taken_up_again(
 ) -> None:
     root = tmp_path / "project"
     shutil.copytree(repo, root, symlinks=True)
+    wait_for_mlflow(root)
     (root / "space.yaml").write_text(SPACE, encoding="utf-8")
     with running_postgres() as server:
         for name, value in {**environment(), **server.environment}.items():
