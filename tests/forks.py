@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 import torch._dynamo  # every optimizer loads it: once here, not in each copy
+from ports import free_port
 
 from arxiv_hybrid.system.errors import exit_on_user_error
 
@@ -74,11 +75,3 @@ def machines(
         texts = {name: str(value) for name, value in variables.items()}
         started.append(Fork(folder / f"{name}-{rank}.log", run, **texts))
     return started
-
-
-def free_port() -> int:
-    """A port at which nothing listens."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port

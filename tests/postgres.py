@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from ports import free_port
 
 USER, PASSWORD = "team", "not-a-secret"  # of servers that live as long as a test
 
@@ -56,7 +56,7 @@ def running_postgres() -> Iterator[Postgres]:
     secret = folder / "password"
     secret.write_text(PASSWORD, encoding="utf-8")
     secret.chmod(0o644)
-    port = _free_port()
+    port = free_port()
     options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder}"
 
     def run(name: str, *arguments: str) -> None:
@@ -88,9 +88,3 @@ def _binaries() -> Path:
         if all((folder / name).exists() for name in ("initdb", "pg_ctl", "postgres", "createdb")):
             return folder
     pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import DEFAULTS
+from ports import free_port
 
 from arxiv_hybrid.__main__ import main
 from arxiv_hybrid.paths import repository_root
@@ -95,12 +96,6 @@ def test_ui_opens_the_database_of_the_repository(
     assert command[1:4] == ["-m", "mlflow", "ui"]
     assert command[-1] == str(port)
     assert store == f"sqlite:///{workspace.resolve() / 'mlflow.db'}"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port: int = closed.getsockname()[1]
-    return port
 
 
 def test_the_repository_is_dvc_root_or_the_working_directory(

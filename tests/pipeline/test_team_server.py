@@ -12,7 +12,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -27,6 +26,7 @@ import requests
 from clones import environment, set_params, sh
 from conftest import ROOT
 from object_store import ObjectStore, running_object_store
+from ports import free_port
 from postgres import PASSWORD, USER, Postgres, running_postgres
 from test_docs import blocks
 
@@ -120,12 +120,6 @@ class Team:
             os.killpg(self.server.pid, signal.SIGKILL)
             self.server.wait()
             self.server = None
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -17,7 +17,8 @@ import pandas as pd
 import pytest
 import torch
 from conftest import CLASSES, SEVERAL, merged
-from forks import Fork, free_port
+from forks import Fork
+from ports import free_port
 from safetensors.torch import save as serialize
 
 from arxiv_hybrid.params import parse

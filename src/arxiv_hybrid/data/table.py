@@ -18,7 +18,8 @@ from arxiv_hybrid.system.files import ROW_GROUP, check_parquet
 if TYPE_CHECKING:
     from pyarrow import parquet
 
-_NEEDED = ("id", "title", "abstract")
+_TEXTS = ("title", "abstract")
+_NEEDED = ("id", *_TEXTS)
 
 
 class PaperFile:
@@ -64,12 +65,11 @@ class PaperFile:
     @property
     def without_texts(self) -> pd.DataFrame:
         """All columns but title and abstract."""
-        return self.frame(*(name for name in self.columns if name not in ("title", "abstract")))
+        return self.frame(*(name for name in self.columns if name not in _TEXTS))
 
-    def batches(self, *names: str) -> Iterator[pd.DataFrame]:
-        """Some thousand rows at a time, in their order; names: of the columns, all if none."""
-        columns = list(names or self.columns)
-        for batch in self._file.iter_batches(ROW_GROUP, columns=columns, use_threads=False):
+    def batches(self) -> Iterator[pd.DataFrame]:
+        """Some thousand rows at a time, in their order."""
+        for batch in self._file.iter_batches(ROW_GROUP, use_threads=False):
             yield batch.to_pandas()
 
 
@@ -88,7 +88,7 @@ def without_texts(papers: PaperTable) -> pd.DataFrame:
     """A table of all columns but title and abstract, with its rows numbered from 0."""
     if isinstance(papers, PaperFile):
         return papers.without_texts
-    return papers.drop(columns=["title", "abstract"], errors="ignore").reset_index(drop=True)
+    return papers.drop(columns=list(_TEXTS), errors="ignore").reset_index(drop=True)
 
 
 class Texts:

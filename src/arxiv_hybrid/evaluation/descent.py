@@ -48,8 +48,7 @@ def fit_tfidf(papers: PaperTable) -> tuple[Tfidf, WordIds]:
     Words and pairs are those in at least `MIN_DF` papers, or in more if there were more than
     `MOST_COLUMNS`.
     """
-    found = (" ".join(words) for part in batches(papers) for words in paper_words(part))
-    tokens = TokenIds.of(found, str.split)
+    tokens = TokenIds.of_tokens(words for part in batches(papers) for words in paper_words(part))
     frequency = tokens.papers_with()
     frequent = sorted(np.flatnonzero(frequency >= MIN_DF).tolist(), key=tokens.words.__getitem__)
     names = [tokens.words[number] for number in frequent]

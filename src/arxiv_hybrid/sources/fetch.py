@@ -21,7 +21,7 @@ from arxiv_hybrid.sources.tables import count_without_tokens
 from arxiv_hybrid.system.files import read_parquet, user_file, write_parquet
 from arxiv_hybrid.taxonomy.categories import split_categories, unaliased
 
-NO_TOKENS = "paper{s} without Latin letters or digits, which models cannot read"
+_NO_TOKENS = "paper{s} without Latin letters or digits, which models cannot read"
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def fetch_csv(params: Params, workspace: Workspace) -> FetchResult:
         repeated_rows="row{s} of an earlier paper left out",
         relabelled_rows="of these with another label",
         papers_outside="paper{s} of no wanted category",
-        papers_without_tokens=NO_TOKENS,
+        papers_without_tokens=_NO_TOKENS,
     )
     if file.lost_zeros:
         remarks.append(str(file.lost_zeros))
@@ -195,7 +195,7 @@ def _found(read: snapshot_source.Counts, without_tokens: int, *, beyond: int = 0
         ids_without_zeros=f"id{{s}} without the last zero, the first {read.first_lost}: a "
         "program read ids as numbers, and the paper may be there twice",
         unknown_categories=f"unknown categor{{y}} ignored, the first {read.first_unknown}",
-        papers_without_tokens=NO_TOKENS,
+        papers_without_tokens=_NO_TOKENS,
     )
     first = {"first_unknown_category": read.first_unknown} if read.unknown else {}
     return _Found({"source": "snapshot", "ceiling": None, **counts, **first}, remarks)
@@ -235,7 +235,7 @@ def fetch_arxiv(params: Params, workspace: Workspace) -> FetchResult:
         unasked="paper{s} of no wanted category left out",
         uncategorized="paper{s} without a category left out",
         unknown_categories=f"unknown categor{{y}} ignored, the first {fetched.first_unknown}",
-        papers_without_tokens=NO_TOKENS,
+        papers_without_tokens=_NO_TOKENS,
     )
     remarks = [
         f"newest papers up to {fetched.until}, {fetched.requests} requests",

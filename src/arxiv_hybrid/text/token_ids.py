@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain, count, islice
 
 import numpy as np
@@ -28,14 +28,19 @@ class TokenIds:
         self.words, self.ids, self.starts = words, ids, starts
 
     @classmethod
-    def of(cls, texts: Iterable[str], split: Callable[[str], list[str]] = tokenize) -> TokenIds:
-        """Tokenize texts; split: gives the tokens of one."""
+    def of(cls, texts: Iterable[str]) -> TokenIds:
+        """Tokenize texts."""
+        return cls.of_tokens(map(tokenize, texts))
+
+    @classmethod
+    def of_tokens(cls, documents: Iterable[list[str]]) -> TokenIds:
+        """The tokens of each text, from another tokenizer."""
         numbers: defaultdict[str, int] = defaultdict(count().__next__)  # looks up in C
         lengths: list[Integers] = [np.zeros(1, np.int64)]
-        every, ids = iter(texts), NumberFile(np.int32)
-        while documents := [split(text) for text in islice(every, _TEXTS_AT_ONCE)]:
-            lengths.append(np.fromiter(map(len, documents), np.int64, len(documents)))
-            found = map(numbers.__getitem__, chain.from_iterable(documents))
+        every, ids = iter(documents), NumberFile(np.int32)
+        while some := list(islice(every, _TEXTS_AT_ONCE)):
+            lengths.append(np.fromiter(map(len, some), np.int64, len(some)))
+            found = map(numbers.__getitem__, chain.from_iterable(some))
             ids.append(np.fromiter(found, np.int32, int(lengths[-1].sum())))
         return cls(list(numbers), ids.array(), np.cumsum(np.concatenate(lengths)))
 
