@@ -13,7 +13,8 @@ from arxiv_hybrid.data.label_set import LabelSet
 from arxiv_hybrid.params import parse
 from arxiv_hybrid.text.vocabulary import Vocabulary
 from arxiv_hybrid.training.classifier import train_classifier
-from arxiv_hybrid.training.trainer import StepResult, Trainer
+from arxiv_hybrid.training.task import StepResult
+from arxiv_hybrid.training.trainer import Trainer
 
 # ten steps with every regularizer on, in fp32
 GOLDEN = {

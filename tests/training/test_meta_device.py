@@ -29,6 +29,7 @@ from arxiv_hybrid.params import Params, parse
 from arxiv_hybrid.text.vocabulary import Vocabulary
 from arxiv_hybrid.training import classifier
 from arxiv_hybrid.training.classifier import Classification, trainer_config
+from arxiv_hybrid.training.graphs import GraphedSteps
 from arxiv_hybrid.training.trainer import Trainer
 
 META = DeviceConfig(torch.device("meta"), "fp32")
@@ -66,15 +67,21 @@ def trainer(params: Params, label_set: LabelSet) -> Trainer:
     return Trainer(task, papers, trainer_config(params, PAPERS), META)
 
 
-def step(model: str, label_set: LabelSet, content: dict[str, Any]) -> None:
-    labels: dict[str, Any] = {"mixup": 1.0}
+def step(model: str, label_set: LabelSet, content: dict[str, Any], *, graphed: bool) -> None:
+    labels: dict[str, Any] = {} if graphed else {"mixup": 1.0}
     if label_set.multi_label:
         labels = {"labels": {"from": "listed", "classes": 4}}
     weights = {"class_weights": [1.0, 2.0, 0.5, 1.0][: len(label_set)]}
     content = with_model(content, model, **labels, **weights, **REGULARIZED)
     built = trainer(parse(content, "params"), label_set)
     built.task.model.train()
-    result = built.step(np.arange(16), last=True)
+    rows = np.arange(16)
+    if graphed:  # with filler, as in a CUDA graph; the captured step has more tokens
+        batches = [rows, np.arange(24)]
+        steps = GraphedSteps(built.task, built.train, built.optimizer, batches)  # type: ignore[arg-type]
+        result = steps.step(rows)
+    else:
+        result = built.step(rows, last=True)
     assert result.loss.device.type == result.correct.device.type == "meta"
     trained = [value for value in built.task.model.parameters() if value.requires_grad]
     states = [part["state"] for part in built.optimizer.state_dict()["optimizers"]]
@@ -91,7 +98,8 @@ def test_a_step_of_every_model_waits_for_no_value_and_mixes_no_devices(
         for model in MODELS:
             for label_set in (CLASSES, SEVERAL):
                 print(model, label_set.multi_label, file=sys.stderr, flush=True)
-                step(model, label_set, tiny_content)
+                for graphed in (False, True):
+                    step(model, label_set, tiny_content, graphed=graphed)
 
     process = Fork(tmp_path / "log", steps)
     assert process.wait() == 0, process.printed

@@ -23,7 +23,7 @@ from arxiv_hybrid.system.number_file import NumberFile
 from arxiv_hybrid.text.tokenize import tokenize
 from arxiv_hybrid.text.vocabulary import PAD, UNK, Vocabulary
 
-INFERENCE_BATCH = 256
+INFERENCE_BATCH, ON_A_GPU = 256, 1024  # papers; a GPU waits for the host with fewer
 MOST_IN_MEMORY = 1 << 29  # bytes of the ids of all titles, or of all abstracts
 
 
@@ -33,7 +33,7 @@ class Batch:
 
     Ids are padded with 0 on the right, to the longest text of the batch. token_counts: real tokens
     of all titles and of all abstracts. primary (B,): the one class that counts most among several,
-    -1 for none; only where it is known.
+    -1 for none; only where it is known. filler: more rows of ids, which only fill the batch up.
     """
 
     title_ids: Tensor
@@ -41,13 +41,14 @@ class Batch:
     labels: Tensor
     token_counts: tuple[int, int]
     primary: Tensor | None = None
+    filler: int = 0
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def feed(self, model: nn.Module) -> Any:
         """What the model returns for the two texts; a GPU need not count their tokens."""
-        with known_token_counts(*self.token_counts):
+        with known_token_counts(*self.token_counts, filler=self.filler):
             return model(self.title_ids, self.abstract_ids)
 
 
@@ -171,8 +172,13 @@ def _labels(papers: PaperTable) -> npt.NDArray[np.int64]:
     return numbers
 
 
+def inference_batch(device: torch.device) -> int:
+    """How many papers to classify at once."""
+    return INFERENCE_BATCH if device.type == "cpu" else ON_A_GPU
+
+
 def sorted_batches(
-    lengths: npt.NDArray[np.int64], batch_size: int = INFERENCE_BATCH
+    lengths: npt.NDArray[np.int64], batch_size: int
 ) -> Iterator[npt.NDArray[np.int64]]:
     """Row numbers in batches from short to long papers, for inference."""
     order = np.argsort(lengths, kind="stable")

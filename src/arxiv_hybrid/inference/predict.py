@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from arxiv_hybrid.inference.devices import DeviceConfig
-from arxiv_hybrid.inference.encoding import Papers, sorted_batches
+from arxiv_hybrid.inference.encoding import Papers, inference_batch, sorted_batches
 from arxiv_hybrid.models.base import PaperClassifier
 from arxiv_hybrid.system.ticker import Progress
 
@@ -18,7 +18,9 @@ def predict(model: PaperClassifier, papers: Papers, device_config: DeviceConfig)
     """Logits (N, C) in float32, in the order of the papers, with dropout off."""
     model.eval()
     parts, orders = [], []
-    batches = list(sorted_batches(papers.lengths(model.bucket_by)))
+    batches = list(
+        sorted_batches(papers.lengths(model.bucket_by), inference_batch(device_config.device))
+    )
     few = len(batches) < SHOWN
     for rows in Progress(batches, "predicting", unit="batches", quiet=few):
         with device_config.autocast():

@@ -16,7 +16,7 @@ import torch
 from numpy.lib import format as npy
 
 from arxiv_hybrid.inference.checkpoint import Classifier, TextClassifier
-from arxiv_hybrid.inference.encoding import EncodedPapers, sorted_batches
+from arxiv_hybrid.inference.encoding import EncodedPapers, inference_batch, sorted_batches
 from arxiv_hybrid.inference.texts import TEXTS
 from arxiv_hybrid.ops import known_token_counts
 from arxiv_hybrid.system.errors import UserError
@@ -47,7 +47,7 @@ def paper_vectors(classifier: TextClassifier, papers: pd.DataFrame) -> Floats:
     known = [_has_known_words(ids).to(device) for ids in (encoded.title_ids, encoded.abstract_ids)]
     parts: list[torch.Tensor] = []
     orders: list[torch.Tensor] = []
-    for rows in sorted_batches(encoded.lengths(model.bucket_by)):
+    for rows in sorted_batches(encoded.lengths(model.bucket_by), inference_batch(device)):
         order = torch.from_numpy(rows).to(device)
         titles, abstracts = _text_vectors(classifier, encoded, rows)
         both = titles * known[0][order, None] + abstracts * known[1][order, None]

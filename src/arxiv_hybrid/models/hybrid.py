@@ -38,6 +38,7 @@ from arxiv_hybrid.ops import (
     Dropout,
     Ragged,
     TokenEmbedding,
+    batch_norm,
     convolve_unique,
     masked_mean,
 )
@@ -206,10 +207,13 @@ class BaselineCNNLSTM(PaperClassifier):
         title_vector, title_weights = self.title_attention(tokens)
 
         convolved = convolve_unique(abstract, cast(Sequence[nn.Conv1d], self.convs))
-        activated = [
-            Ragged(F.relu(norm(part.values.float())), part.layout)  # norm in float32
-            for norm, part in zip(self.norms, convolved, strict=True)
+        normalized = [
+            batch_norm(Ragged(part.values.float(), part.layout), norm)
+            for norm, part in zip(
+                cast(Sequence[nn.BatchNorm1d], self.norms), convolved, strict=True
+            )
         ]
+        activated = [Ragged(F.relu(values), abstract.layout) for values in normalized]
         abstract_vector, abstract_weights = self.abstract_attention(Ragged.cat(activated))
 
         fused, weights = self.fusion(title_vector, abstract_vector)

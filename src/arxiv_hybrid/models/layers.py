@@ -19,6 +19,7 @@ from arxiv_hybrid.ops import (
     Ragged,
     UniqueTokens,
     attention_pool,
+    batch_norm,
     convolve,
     convolve_unique,
     masked_softmax,
@@ -55,8 +56,8 @@ class ResidualConvBlock(nn.Module):
         """An embedded text to features with `filters` channels."""
         convs = [self.conv1, self.skip] if self.skip else [self.conv1]
         hidden, *skipped = convolve_unique(text, convs)
-        activated = relu_dropout(self.norm1(hidden.values), self.dropout, self.training)
-        out = self.norm2(convolve(Ragged(activated, text.layout), self.conv2).values)
+        activated = relu_dropout(batch_norm(hidden, self.norm1), self.dropout, self.training)
+        out = batch_norm(convolve(Ragged(activated, text.layout), self.conv2), self.norm2)
         return Ragged(F.relu(out + skipped[0].values if skipped else out), text.layout)
 
 

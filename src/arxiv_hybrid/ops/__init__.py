@@ -8,6 +8,7 @@ from arxiv_hybrid.ops.embedding import (
     UniqueTokens,
     unique_with_inverse,
 )
+from arxiv_hybrid.ops.normalization import batch_norm
 from arxiv_hybrid.ops.pooling import attention_pool, masked_mean, masked_softmax
 from arxiv_hybrid.ops.ragged import Layout, Ragged, host_knows_sizes, known_token_counts
 from arxiv_hybrid.ops.recurrent import BiLSTM
@@ -21,6 +22,7 @@ __all__ = [
     "TokenEmbedding",
     "UniqueTokens",
     "attention_pool",
+    "batch_norm",
     "convolve",
     "convolve_and_pool",
     "convolve_unique",

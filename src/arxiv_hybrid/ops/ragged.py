@@ -23,20 +23,23 @@ from torch import Tensor
 SEQUENCE_STEP = 512
 
 _token_counts: ContextVar[tuple[int, ...]] = ContextVar("token_counts", default=())
+_filler: ContextVar[int] = ContextVar("filler", default=0)
 
 
 @contextmanager
-def known_token_counts(*counts: int) -> Iterator[None]:
+def known_token_counts(*counts: int, filler: int = 0) -> Iterator[None]:
     """Within this block, models know the number of real tokens of each text of the batch.
 
     counts: one number per text, as the host knows them. Only a hint for speed: without it the host
-    waits for the GPU to count.
+    waits for the GPU to count. filler: so many documents at the end of the batch only fill it up to
+    a fixed number of tokens; batch statistics leave them out.
     """
-    previous = _token_counts.set(counts)
+    previous = _token_counts.set(counts), _filler.set(filler)
     try:
         yield
     finally:
-        _token_counts.reset(previous)
+        _token_counts.reset(previous[0])
+        _filler.reset(previous[1])
 
 
 def token_counts(texts: int) -> Sequence[int | None]:
@@ -60,7 +63,7 @@ class Layout:
 
     mask (B, T): True at real tokens. positions (N,): indices into `mask.flatten()`. rows (N,):
     indices into the flat, gapped sequence of `length` rows. documents (N,): each token's document.
-    gap: empty rows before each document.
+    gap: empty rows before each document. filler: documents at the end that only fill the batch up.
     """
 
     mask: Tensor
@@ -69,6 +72,7 @@ class Layout:
     documents: Tensor
     length: int
     gap: int
+    filler: int = 0
 
     @classmethod
     def of(cls, mask: Tensor, gap: int, count: int | None = None) -> Layout:
@@ -82,7 +86,8 @@ class Layout:
         documents = positions.div(mask.shape[1], rounding_mode="floor")
         rows = torch.arange(tokens, device=mask.device) + gap * (documents + 1)
         length = tokens + gap * (mask.shape[0] + 1)
-        return cls(mask, positions, rows, documents, length + -length % SEQUENCE_STEP, gap)
+        length += -length % SEQUENCE_STEP
+        return cls(mask, positions, rows, documents, length, gap, _filler.get())
 
     @cached_property
     def lengths(self) -> Tensor:

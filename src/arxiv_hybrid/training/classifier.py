@@ -46,14 +46,8 @@ from arxiv_hybrid.training.optimizers import OptimizerConfig
 from arxiv_hybrid.training.progress import Progress, run_identity
 from arxiv_hybrid.training.regularizer import Regularizer
 from arxiv_hybrid.training.seed import seed_everything
-from arxiv_hybrid.training.trainer import (
-    Epoch,
-    History,
-    StepResult,
-    Task,
-    Trainer,
-    TrainerConfig,
-)
+from arxiv_hybrid.training.task import StepResult, Task
+from arxiv_hybrid.training.trainer import Epoch, History, Trainer, TrainerConfig
 from arxiv_hybrid.vectors.matrix import EMBEDDING_STD
 
 
@@ -81,6 +75,7 @@ class Classification(Task):
         self.loss = self._smoothed(params.label_smoothing)
         self.random = np.random.default_rng([params.seed, group.rank])
         self.regularizer = Regularizer(params.word_dropout, params.mixup, self.random)
+        self.has_fixed_steps = not params.mixup  # which some batches have
 
     @property
     def plain_loss(self) -> Loss:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from arxiv_hybrid.data.label_set import LabelSet
 from arxiv_hybrid.inference.devices import DeviceConfig
-from arxiv_hybrid.inference.encoding import EncodedPapers, sorted_batches
+from arxiv_hybrid.inference.encoding import EncodedPapers, inference_batch, sorted_batches
 from arxiv_hybrid.inference.pretrained import Pretrained
 from arxiv_hybrid.models.pooled import PooledCNN
 from arxiv_hybrid.ops import known_token_counts
@@ -114,7 +114,7 @@ def features_of(model: PooledCNN, papers: EncodedPapers, device_config: DeviceCo
     """The head's input (N, F) for each paper, in float32, with dropout off."""
     model.eval()
     features = torch.empty(len(papers), model.head.in_features, device=papers.labels.device)
-    for rows in sorted_batches(papers.lengths(model.bucket_by)):
+    for rows in sorted_batches(papers.lengths(model.bucket_by), inference_batch(features.device)):
         batch = papers.batch(rows)
         with device_config.autocast(), known_token_counts(*batch.token_counts):
             part = model.features(batch.title_ids, batch.abstract_ids)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -60,7 +61,11 @@ class ModelOptimizer:
         patience: int,
         mixed_fp16: bool = False,
     ) -> None:
-        """patience: of early stopping, in epochs; the plateau schedule acts two epochs earlier."""
+        """patience: of early stopping, in epochs; the plateau schedule acts two epochs earlier.
+
+        waits_for_values: whether the host reads results of a GPU during an update; it then cannot
+        be captured in a CUDA graph.
+        """
         embeddings = [module for module in model.modules() if isinstance(module, nn.Embedding)]
         for module in embeddings:
             module.sparse = True
@@ -87,6 +92,10 @@ class ModelOptimizer:
                 self._per_step.append(schedule)
         self._accumulate, self._waiting = config.accumulate, 0
         self._scaler = torch.amp.GradScaler("cuda") if mixed_fp16 else None
+        self.waits_for_values = mixed_fp16 or config.name == "sgd"
+        # a captured update reads its rate from here
+        on_gpu = bool(dense) and dense[0].is_cuda and not self.waits_for_values
+        self._rate = torch.zeros((), device=dense[0].device) if on_gpu else None
 
     @property
     def learning_rate(self) -> float:
@@ -111,6 +120,20 @@ class ModelOptimizer:
         if is_accumulating:
             return
         self._waiting = 0
+        self.begin_update()
+        self.update()
+        self.end_update()
+
+    def begin_update(self) -> None:
+        """The host's part before an update: what it computes with rates and numbers of steps."""
+        if self._rate is not None:
+            self._rate.fill_(self.learning_rate)
+        for optimizer in self._optimizers:
+            if isinstance(optimizer, RowAdam) and not self._scaler:
+                optimizer.begin_step()
+
+    def update(self) -> None:
+        """Clip the gradients, update the weights, reset the gradients."""
         to_sparse_rows(self._sparse)
         for embedding in self._lookups:
             embedding.mark_unique_rows()
@@ -118,14 +141,20 @@ class ModelOptimizer:
             for optimizer in self._optimizers:
                 self._scaler.unscale_(optimizer)
         norm = clip_gradients(self._parameters, self._clip)
-        for optimizer in self._optimizers:
-            if not self._scaler:
-                optimizer.step()
-            elif norm.isfinite():  # an fp16 overflow anywhere spoils all gradients
-                self._scaler.step(optimizer)
-            optimizer.zero_grad(set_to_none=True)
+        with rate_on_device(self._optimizers[0], self._rate):
+            for optimizer in self._optimizers:
+                if not self._scaler:
+                    optimizer.step()
+                elif norm.isfinite():  # an fp16 overflow anywhere spoils all gradients
+                    if isinstance(optimizer, RowAdam):
+                        optimizer.begin_step()
+                    self._scaler.step(optimizer)
+                optimizer.zero_grad(set_to_none=True)
         if self._scaler:
             self._scaler.update()
+
+    def end_update(self) -> None:
+        """The host's part after an update: the schedules."""
         for schedule in self._per_step:
             schedule.step()
 
@@ -223,7 +252,19 @@ def _dense_optimizer(
     if config.name == "sgd":
         return torch.optim.SGD(parameters, momentum=0.9, **arguments)
     kind = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam
-    return kind(parameters, fused=True, **arguments)
+    return kind(parameters, fused=True, capturable=parameters[0].is_cuda, **arguments)
+
+
+@contextmanager
+def rate_on_device(optimizer: torch.optim.Optimizer, rate: Tensor | None) -> Iterator[None]:
+    """Within the block, the optimizer reads its learning rate from a tensor, if there is one."""
+    group = optimizer.param_groups[0]
+    number = group["lr"]
+    group["lr"] = number if rate is None else rate
+    try:
+        yield
+    finally:
+        group["lr"] = number
 
 
 def _sparse_optimizer(
@@ -250,10 +291,32 @@ class RowAdam(torch.optim.Optimizer):
         eps: float = 1e-8,
     ) -> None:
         super().__init__(parameters, {"lr": lr, "betas": betas, "eps": eps})
+        # the factor of each parameter's next update; on a GPU where a captured update reads it
+        self._factors: dict[Tensor, Any] = {}
+
+    @torch.no_grad()
+    def begin_step(self) -> None:
+        """Count the step of each parameter, and compute the factor of its update."""
+        for group in self.param_groups:
+            first, second = group["betas"]
+            for parameter in group["params"]:
+                state = self.state[parameter]
+                if not state:
+                    state["step"] = 0
+                    state["mean"], state["square"] = (torch.zeros_like(parameter) for _ in range(2))
+                state["step"] += 1
+                unbiased = math.sqrt(1 - second ** state["step"]) / (1 - first ** state["step"])
+                factor = -group["lr"] * unbiased
+                if not parameter.is_cuda:
+                    self._factors[parameter] = factor
+                elif parameter in self._factors:
+                    self._factors[parameter].fill_(factor)
+                else:
+                    self._factors[parameter] = torch.full((), factor, device=parameter.device)
 
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]
-        """Update the rows in each parameter's gradient."""
+        """Update the rows in each parameter's gradient; `begin_step` comes first."""
         for group in self.param_groups:
             first, second = group["betas"]
             for parameter in group["params"]:
@@ -262,16 +325,12 @@ class RowAdam(torch.optim.Optimizer):
                 gradient = parameter.grad.coalesce()
                 rows, values = gradient.indices()[0], gradient.values()
                 state = self.state[parameter]
-                if not state:
-                    state["step"] = 0
-                    state["mean"], state["square"] = (torch.zeros_like(parameter) for _ in range(2))
-                state["step"] += 1
                 mean = state["mean"].index_select(0, rows).lerp_(values, 1 - first)
                 square = state["square"].index_select(0, rows)
                 square.mul_(second).addcmul_(values, values, value=1 - second)
                 state["mean"].index_copy_(0, rows, mean)
                 state["square"].index_copy_(0, rows, square)
-                unbiased = math.sqrt(1 - second ** state["step"]) / (1 - first ** state["step"])
                 # like SparseAdam, eps is not corrected for bias
-                update = mean.div_(square.sqrt_().add_(group["eps"])).mul_(-group["lr"] * unbiased)
+                update = mean.div_(square.sqrt_().add_(group["eps"]))
+                update.mul_(self._factors[parameter])
                 parameter.index_add_(0, rows, update)

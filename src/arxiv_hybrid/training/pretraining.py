@@ -28,7 +28,8 @@ from arxiv_hybrid.training.optimizers import OptimizerConfig
 from arxiv_hybrid.training.progress import Progress, run_identity
 from arxiv_hybrid.training.regularizer import Regularizer
 from arxiv_hybrid.training.stored_papers import StoredPapers
-from arxiv_hybrid.training.trainer import Epoch, History, StepResult, Task, Trainer, TrainerConfig
+from arxiv_hybrid.training.task import StepResult, Task
+from arxiv_hybrid.training.trainer import Epoch, History, Trainer, TrainerConfig
 
 CATEGORIES, PRIMARY, TITLES = "categories", "primary", "titles"
 UNKNOWN = -1  # a paper's primary category is no class

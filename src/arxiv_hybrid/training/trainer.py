@@ -10,7 +10,6 @@ import json
 import math
 import sys
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -21,56 +20,20 @@ import torch
 from torch import Tensor, nn
 
 from arxiv_hybrid.inference.devices import DeviceConfig
-from arxiv_hybrid.inference.encoding import Batch, Papers
+from arxiv_hybrid.inference.encoding import EncodedPapers, Papers
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.ticker import Progress as Shown
 from arxiv_hybrid.system.ticker import Ticker
 from arxiv_hybrid.system.watched import report_epoch
 from arxiv_hybrid.training.batches import shuffled_batches
 from arxiv_hybrid.training.distributed import SINGLE, Group, keep_gradients_local
+from arxiv_hybrid.training.graphs import FEWEST_STEPS, GraphedSteps
 from arxiv_hybrid.training.optimizers import ModelOptimizer, OptimizerConfig
 from arxiv_hybrid.training.progress import Progress, State
 from arxiv_hybrid.training.seed import random_state, restore_random_state
+from arxiv_hybrid.training.task import StepResult, Task
 
 OVERFITTING = 0.05  # accuracy on training papers above that on validation papers
-
-
-@dataclass(frozen=True)
-class StepResult:
-    """The mean loss of a batch, which is differentiated, and how many predictions were correct."""
-
-    loss: Tensor
-    correct: Tensor
-
-
-class Task(ABC):
-    """What is learned: a model and what one step of training computes.
-
-    parallel: what `training_step` calls instead of `model`; the trainer wraps the model for several
-    processes. random: what a step draws from besides PyTorch. score: the name of the share of
-    correct predictions.
-    """
-
-    model: nn.Module
-    parallel: nn.Module
-    random: np.random.Generator
-    score: str = "accuracy"
-
-    @abstractmethod
-    def training_step(self, batch: Batch) -> StepResult:
-        """The loss of a batch, and its number of correct predictions."""
-
-    @abstractmethod
-    def lengths(self, papers: Papers) -> npt.NDArray[np.int64]:
-        """Token counts (N,) by which papers are batched."""
-
-    def weight(self, labels: Tensor) -> Tensor | float:
-        """The total weight of papers with `labels` in the mean loss of a batch."""
-        return float(len(labels))
-
-    def validate(self, papers: Papers, group: Group) -> tuple[float, float]:
-        """Loss and accuracy on held-out papers, each process of the group taking its shard."""
-        raise NotImplementedError(f"{type(self).__name__} has no validation")
 
 
 @dataclass(frozen=True)
@@ -235,6 +198,24 @@ class Trainer:
             mixed_fp16=device_config.precision == "fp16",
         )
         task.parallel = group.parallel(task.model)
+        self._graphed = self._graphed_steps() if self.device.type == "cuda" else None
+
+    def _graphed_steps(self) -> GraphedSteps | None:
+        """The steps as a CUDA graph, where that is possible and worth it."""
+        batches = shuffled_batches(
+            self._lengths, self.config.batch_size, np.random.default_rng(self.config.seed)
+        )
+        full = [rows for rows in batches if len(rows) == self.config.batch_size]
+        if (
+            not isinstance(self.train, EncodedPapers)
+            or not self.task.has_fixed_steps
+            or self.group.size > 1
+            or self.config.optimizer.accumulate > 1
+            or self.optimizer.waits_for_values
+            or self.config.epochs * len(full) < FEWEST_STEPS
+        ):
+            return None
+        return GraphedSteps(self.task, self.train, self.optimizer, full)
 
     def fit(
         self,
@@ -342,6 +323,8 @@ class Trainer:
 
     def step(self, rows: npt.NDArray[np.int64], *, last: bool = False) -> StepResult:
         """Train on this process's shard of one batch; `last` marks the end of the epoch."""
+        if self._graphed and self._graphed.fits(rows):
+            return self._graphed.step(rows)
         shard, size = self.group.shard(rows), self.group.size
         with keep_gradients_local(
             self.task.parallel, when=self.optimizer.is_accumulating(last=last)
