@@ -22,7 +22,7 @@ from arxiv_hybrid.data.labels import label_papers
 from arxiv_hybrid.data.splits import split_documents
 from arxiv_hybrid.data.table import texts_of
 from arxiv_hybrid.models import characters
-from arxiv_hybrid.ops import embedding, ragged
+from arxiv_hybrid.ops import convolution, embedding, pooling, ragged
 from arxiv_hybrid.params import Params, parse
 from arxiv_hybrid.sources import synthetic
 from arxiv_hybrid.system import ticker
@@ -94,7 +94,7 @@ def pretend_gpu(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """After this is called, models behave as if their ids were on a GPU."""
 
     def pretend() -> None:
-        for module in (characters, embedding, ragged):
+        for module in (characters, convolution, embedding, pooling, ragged):
             monkeypatch.setattr(module, "host_knows_sizes", lambda _: False)
 
     return pretend
@@ -104,6 +104,13 @@ def pretend_gpu(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 def on_a_gpu(pretend_gpu: Callable[[], None]) -> None:
     """Models behave as if their ids were on a GPU."""
     pretend_gpu()
+
+
+@pytest.fixture(params=["as on a CPU", "as on a GPU"])
+def both_forms(request: pytest.FixtureRequest, pretend_gpu: Callable[[], None]) -> None:
+    """The test runs twice: kernels as they are on a CPU, and as on a GPU."""
+    if request.param == "as on a GPU":
+        pretend_gpu()
 
 
 @pytest.fixture(scope="session")

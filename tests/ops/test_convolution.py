@@ -18,6 +18,8 @@ from arxiv_hybrid.ops import (
     convolve_unique,
 )
 
+pytestmark = pytest.mark.usefixtures("both_forms")
+
 
 def one_by_one(x: Tensor, conv: nn.Conv1d) -> Tensor:
     """The plain twin: each document through PyTorch's convolution, zeros on both sides."""

@@ -9,6 +9,8 @@ from padded_batch import LENGTHS, padded_batch
 from arxiv_hybrid.models.layers import AttentionPooling, MultiHeadSelfAttention
 from arxiv_hybrid.ops import Layout, Ragged, attention_pool, masked_softmax
 
+pytestmark = pytest.mark.usefixtures("both_forms")
+
 
 @pytest.mark.parametrize("heads", [1, 4])
 def test_it_equals_a_plain_softmax_in_values_and_gradients(heads: int) -> None:

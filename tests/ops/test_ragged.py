@@ -9,6 +9,8 @@ from padded_batch import LENGTHS, padded_batch
 from arxiv_hybrid.ops import Layout, Ragged, known_token_counts
 from arxiv_hybrid.ops.ragged import SEQUENCE_STEP, token_counts
 
+pytestmark = pytest.mark.usefixtures("both_forms")
+
 
 def test_padding_and_gathering_are_inverse() -> None:
     x, mask = padded_batch(3)

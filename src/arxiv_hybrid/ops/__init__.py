@@ -10,7 +10,13 @@ from arxiv_hybrid.ops.embedding import (
 )
 from arxiv_hybrid.ops.normalization import batch_norm
 from arxiv_hybrid.ops.pooling import attention_pool, masked_mean, masked_softmax
-from arxiv_hybrid.ops.ragged import Layout, Ragged, host_knows_sizes, known_token_counts
+from arxiv_hybrid.ops.ragged import (
+    Layout,
+    Ragged,
+    host_knows_sizes,
+    known_token_counts,
+    unique_places,
+)
 from arxiv_hybrid.ops.recurrent import BiLSTM
 
 __all__ = [
@@ -33,5 +39,6 @@ __all__ = [
     "masked_mean",
     "masked_softmax",
     "relu_dropout",
+    "unique_places",
     "unique_with_inverse",
 ]

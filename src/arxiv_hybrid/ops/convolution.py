@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from arxiv_hybrid.ops.embedding import UniqueTokens
 from arxiv_hybrid.ops.pooling import masked_softmax
 from arxiv_hybrid.ops.precision import to_autocast
-from arxiv_hybrid.ops.ragged import SEQUENCE_STEP, Layout, Ragged
+from arxiv_hybrid.ops.ragged import SEQUENCE_STEP, Layout, Ragged, host_knows_sizes, put_rows
 
 
 def convolve(text: Ragged, conv: nn.Conv1d) -> Ragged:
@@ -35,8 +35,12 @@ def convolve_unique(text: UniqueTokens, convs: Sequence[nn.Conv1d]) -> tuple[Rag
     """`convolve` an embedded text with several convolutions of equally many filters.
 
     One product multiplies each unique token with all kernel positions of all `convs`. The result
-    at a position is then the sum of the contributions of the tokens around it.
+    at a position is then the sum of the contributions of the tokens around it. On a GPU, where
+    products are cheap and such sums are slow, every occurrence is convolved.
     """
+    if not host_knows_sizes(text.table):
+        tokens = F.embedding(text.index.index_select(0, text.layout.rows), text.table)
+        return tuple(convolve(Ragged(tokens, text.layout), conv) for conv in convs)
     sums = _SumOfNeighbours.apply(_contributions(text.table, convs), text, convs)
     return tuple(Ragged(values, text.layout) for values in sums)
 
@@ -48,12 +52,19 @@ def convolve_and_pool(
 
     scores (U, n): of each unique token, for each of the n `convs`, which have equally many filters
     F. The weights are the softmax of the scores over a text. Returns (B, n * F) and the weights
-    (B, n, T). Equals `convolve_unique`, ReLU and a weighted sum, in half the time: features stay
-    in the gapped sequence, and one pass over their gradients serves ReLU and weights.
+    (B, n, T). Equals `convolve_unique`, ReLU and a weighted sum, in half the time on a CPU:
+    features stay in the gapped sequence, and one pass over their gradients serves ReLU and weights.
     """
     layout = text.layout
-    by_token = scores.index_select(0, text.index.index_select(0, layout.rows))
+    words = text.index.index_select(0, layout.rows)
+    on_cpu = host_knows_sizes(scores)
+    by_token = scores.index_select(0, words) if on_cpu else F.embedding(words, scores)
     weights = masked_softmax(layout.pad(by_token).transpose(1, 2), layout.mask.unsqueeze(1))
+    if not on_cpu:
+        features = [layout.pad(F.relu(part.values)) for part in convolve_unique(text, convs)]
+        rows = weights.to(features[0].dtype).split(1, dim=1)
+        sums = [row @ part for row, part in zip(rows, features, strict=True)]
+        return torch.cat(sums, dim=-1).squeeze(1), weights
     shares = layout.gather(weights.transpose(1, 2)).T  # (n, N)
     contributions = _contributions(text.table, convs)
     spread = shares.new_zeros(len(convs), layout.length).index_copy(1, layout.rows, shares)
@@ -209,6 +220,8 @@ def _spread(values: Tensor, rows: Tensor, length: int) -> Tensor:
 
     Computed as sums of one value or none, in a fifth of the time of `index_copy` on a CPU.
     """
+    if not host_knows_sizes(values):
+        return put_rows(values, rows, length)
     present = rows.new_zeros(length).index_fill_(0, rows, 1)
     every = torch.arange(len(rows), device=rows.device)
     return F.embedding_bag(every, values, present.cumsum(0) - present, mode="sum")

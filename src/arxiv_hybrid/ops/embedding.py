@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from arxiv_hybrid.ops.dropout import dropout
 from arxiv_hybrid.ops.precision import to_autocast
-from arxiv_hybrid.ops.ragged import Layout, host_knows_sizes, token_counts
+from arxiv_hybrid.ops.ragged import Layout, host_knows_sizes, token_counts, unique_places
 
 PADDING = 0
 TABLE_STEP = 256  # see SEQUENCE_STEP
@@ -65,8 +65,9 @@ def unique_with_inverse(ids: Tensor) -> tuple[Tensor, Tensor]:
     is_new = torch.ones_like(ascending)
     is_new[1:] = ascending[1:] != ascending[:-1]
     place = is_new.cumsum(0) - 1
-    unique = torch.zeros_like(ids).scatter_(0, place, ascending)  # equal ids write equal values
-    return unique, torch.empty_like(place).scatter_(0, order, place)
+    with unique_places(ids.device):  # equal ids write equal values
+        unique = torch.zeros_like(ids).scatter_(0, place, ascending)
+        return unique, torch.empty_like(place).scatter_(0, order, place)
 
 
 class TokenEmbedding(nn.Embedding):

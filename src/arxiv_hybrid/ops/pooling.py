@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from arxiv_hybrid.ops.ragged import SEQUENCE_STEP, Layout, Ragged
+from arxiv_hybrid.ops.ragged import SEQUENCE_STEP, Layout, Ragged, host_knows_sizes
 
 
 def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
@@ -53,11 +53,11 @@ class _AttentionPool(torch.autograd.Function):
         scores = (filled @ wide.T)[:tokens, :heads] + bias
         weights = masked_softmax(layout.pad(scores).transpose(1, 2), layout.mask.unsqueeze(1))
         shares = layout.gather(weights.transpose(1, 2))
-        ctx.starts = layout.starts
+        ctx.layout = layout
         ctx.save_for_backward(filled, wide, shares, layout.documents)
         ctx.mark_non_differentiable(weights)
         share = shares.mean(1).to(values.dtype)
-        return _sum_by_document(values, ctx.starts, share), weights
+        return _sum_by_document(values, layout, share), weights
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
@@ -66,7 +66,7 @@ class _AttentionPool(torch.autograd.Function):
         column = documents.unsqueeze(1)
         d_share = (filled @ gradient.T)[:tokens].gather(1, column) / heads
         moved = shares * d_share
-        d_scores = moved - shares * _sum_by_document(moved, ctx.starts).index_select(0, documents)
+        d_scores = moved - shares * _sum_by_document(moved, ctx.layout).index_select(0, documents)
         both = filled.new_zeros(len(filled), batch + len(wide))
         both[:tokens].scatter_(1, column, shares.mean(1, keepdim=True).to(filled.dtype))
         both[:tokens, batch : batch + heads] = d_scores
@@ -75,7 +75,11 @@ class _AttentionPool(torch.autograd.Function):
         return d_values, d_weight, d_scores.sum(0), None
 
 
-def _sum_by_document(values: Tensor, starts: Tensor, weights: Tensor | None = None) -> Tensor:
+def _sum_by_document(values: Tensor, layout: Layout, weights: Tensor | None = None) -> Tensor:
     """Sums (B, C) of the tokens (N, C) of each document, weighted by `weights` (N,)."""
+    if not host_knows_sizes(values):  # a GPU sums a document's tokens one after the other
+        if weights is None:
+            return layout.pad(values).sum(1)
+        return (layout.pad(weights).unsqueeze(1) @ layout.pad(values)).squeeze(1)
     every = torch.arange(len(values), device=values.device)
-    return F.embedding_bag(every, values, starts, mode="sum", per_sample_weights=weights)
+    return F.embedding_bag(every, values, layout.starts, mode="sum", per_sample_weights=weights)

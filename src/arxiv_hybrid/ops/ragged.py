@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -55,6 +56,59 @@ def token_counts(texts: int) -> Sequence[int | None]:
 def host_knows_sizes(values: Tensor) -> bool:
     """Whether sizes that depend on values are at hand; on a GPU the host would wait for them."""
     return values.device.type == "cpu"
+
+
+@contextmanager
+def unique_places(device: torch.device) -> Iterator[None]:
+    """Within this block, no two different values are written to one place.
+
+    The order of writes then does not matter. A GPU would sort them first, if deterministic
+    algorithms are asked for.
+    """
+    deterministic = torch.are_deterministic_algorithms_enabled() and device.type == "cuda"
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    if deterministic:
+        torch.use_deterministic_algorithms(mode=False)
+    try:
+        yield
+    finally:
+        if deterministic:
+            torch.use_deterministic_algorithms(mode=True, warn_only=warn_only)
+
+
+class _Take(torch.autograd.Function):
+    """Rows (N, ...) at unique places of a matrix."""
+
+    @staticmethod
+    def forward(ctx: Any, matrix: Tensor, places: Tensor) -> Tensor:
+        ctx.save_for_backward(places)
+        ctx.length = len(matrix)
+        return matrix.index_select(0, places)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (places,) = ctx.saved_tensors
+        return put_rows(gradient, places, ctx.length), None
+
+
+class _Put(torch.autograd.Function):
+    """See `put_rows`."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, places: Tensor, length: int) -> Tensor:
+        ctx.save_for_backward(places)
+        return put_rows(values, places, length)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (places,) = ctx.saved_tensors
+        return gradient.index_select(0, places), None, None
+
+
+def put_rows(values: Tensor, places: Tensor, length: int) -> Tensor:
+    """Rows of `length` with the values (N, ...) at their unique places, zeros elsewhere."""
+    with unique_places(values.device):
+        return values.new_zeros(length, *values.shape[1:]).index_copy_(0, places, values)
 
 
 @dataclass(frozen=True)
@@ -106,17 +160,25 @@ class Layout:
 
     def gather(self, padded: Tensor) -> Tensor:
         """Values of real tokens (N, ...) from a padded batch (B, T, ...)."""
-        return padded.flatten(0, 1).index_select(0, self.positions)
+        flat = padded.flatten(0, 1)
+        if host_knows_sizes(flat):
+            return flat.index_select(0, self.positions)
+        taken: Tensor = _Take.apply(flat, self.positions)
+        return taken
 
     def pad(self, values: Tensor) -> Tensor:
         """Values (N, ...) at their positions in a padded batch (B, T, ...), zeros elsewhere."""
         batch, steps = self.mask.shape
-        flat = values.new_zeros(batch * steps, *values.shape[1:])
-        return flat.index_copy_(0, self.positions, values).view(batch, steps, *values.shape[1:])
+        shape = batch, steps, *values.shape[1:]
+        if host_knows_sizes(values):
+            flat = values.new_zeros(batch * steps, *values.shape[1:])
+            return flat.index_copy_(0, self.positions, values).view(shape)
+        put: Tensor = _Put.apply(values, self.positions, batch * steps)
+        return put.view(shape)
 
     def spread(self, values: Tensor) -> Tensor:
         """Values (N,) at their rows of the flat sequence (length,), zeros in the gaps."""
-        return values.new_zeros(self.length).index_copy(0, self.rows, values)
+        return put_rows(values, self.rows, self.length)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from torch.optim.lr_scheduler import (
     ReduceLROnPlateau,
 )
 
-from arxiv_hybrid.ops import TokenEmbedding
+from arxiv_hybrid.ops import TokenEmbedding, unique_places
 
 WARMUP_EPOCHS = 3  # of the published v4
 
@@ -325,12 +325,13 @@ class RowAdam(torch.optim.Optimizer):
                 gradient = parameter.grad.coalesce()
                 rows, values = gradient.indices()[0], gradient.values()
                 state = self.state[parameter]
-                mean = state["mean"].index_select(0, rows).lerp_(values, 1 - first)
-                square = state["square"].index_select(0, rows)
-                square.mul_(second).addcmul_(values, values, value=1 - second)
-                state["mean"].index_copy_(0, rows, mean)
-                state["square"].index_copy_(0, rows, square)
-                # like SparseAdam, eps is not corrected for bias
-                update = mean.div_(square.sqrt_().add_(group["eps"]))
-                update.mul_(self._factors[parameter])
-                parameter.index_add_(0, rows, update)
+                with unique_places(parameter.device):
+                    mean = state["mean"].index_select(0, rows).lerp_(values, 1 - first)
+                    square = state["square"].index_select(0, rows)
+                    square.mul_(second).addcmul_(values, values, value=1 - second)
+                    state["mean"].index_copy_(0, rows, mean)
+                    state["square"].index_copy_(0, rows, square)
+                    # like SparseAdam, eps is not corrected for bias
+                    update = mean.div_(square.sqrt_().add_(group["eps"]))
+                    update.mul_(self._factors[parameter])
+                    parameter.index_add_(0, rows, update)
