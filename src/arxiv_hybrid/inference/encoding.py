@@ -23,7 +23,7 @@ from arxiv_hybrid.system.number_file import NumberFile
 from arxiv_hybrid.text.tokenize import tokenize
 from arxiv_hybrid.text.vocabulary import PAD, UNK, Vocabulary
 
-INFERENCE_BATCH, ON_A_GPU = 256, 1024  # papers; a GPU waits for the host with fewer
+INFERENCE_BATCH, ON_A_GPU = 256, 2048  # papers; a GPU waits for the host with fewer
 MOST_IN_MEMORY = 1 << 29  # bytes of the ids of all titles, or of all abstracts
 
 
