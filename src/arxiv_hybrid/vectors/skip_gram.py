@@ -50,7 +50,9 @@ def skip_gram(
     keep, noise = keep_probabilities(counts), noise_table(counts)
 
     random = np.random.default_rng(seed)
-    vectors = random.uniform(-1 / dim, 1 / dim, (len(words), dim)).astype(np.float32)
+    vectors = random.random((len(words), dim), np.float32)
+    vectors -= 0.5
+    vectors *= 2 / dim  # uniform from -1 / dim to 1 / dim
     contexts = np.zeros_like(vectors)
     read, slope = 0, (LAST_RATE - FIRST_RATE) / (epochs * len(tokens.ids))
     for _ in range(epochs):
