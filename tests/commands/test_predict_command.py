@@ -250,7 +250,7 @@ def test_what_a_linear_model_cannot_do_is_one_line(
 
 # what one prediction does without, a tenth of a second or more each
 HEAVY = (
-    "dvc", "gensim", "jinja2", "lxml", "matplotlib", "mlflow", "pandera", "pydantic", "requests",
+    "dvc", "jinja2", "lxml", "matplotlib", "mlflow", "numba", "pandera", "pydantic", "requests",
     "scipy", "sklearn", "sympy", "torch._dynamo", "torch._inductor", "torch.distributed.nn",
 )  # fmt: skip
 ONE_PREDICTION = """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, count, islice
 
 import numpy as np
@@ -33,7 +33,7 @@ class TokenIds:
         return cls.of_tokens(map(tokenize, texts))
 
     @classmethod
-    def of_tokens(cls, documents: Iterable[list[str]]) -> TokenIds:
+    def of_tokens(cls, documents: Iterable[Sequence[str]]) -> TokenIds:
         """The tokens of each text, from another tokenizer."""
         numbers: defaultdict[str, int] = defaultdict(count().__next__)  # looks up in C
         lengths: list[Integers] = [np.zeros(1, np.int64)]

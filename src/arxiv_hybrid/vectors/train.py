@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence, Sized
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +14,14 @@ from sklearn.utils.extmath import randomized_svd
 from arxiv_hybrid.params import Glove
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.ticker import Progress, pulse
+from arxiv_hybrid.text.token_ids import TokenIds
 from arxiv_hybrid.text.vocabulary import SPECIAL, UNK, Vocabulary, word_counts
 from arxiv_hybrid.vectors.files import read_vectors
 
 FloatMatrix = npt.NDArray[np.float32]
 MIN_FREQ = 2
 MAX_WORDS = 200_000  # of word2vec; a few hundred thousand papers have more
-NEGATIVE_SAMPLES, SUBSAMPLING = 10, 1e-4  # of word2vec
+NEGATIVE_SAMPLES = 10  # of word2vec
 MAX_CONTEXTS = 50_000  # of PPMI, whose matrix has a row and a column per word
 FEWEST_PASSES, MOST_PASSES = 5, 20
 READINGS = 300  # of a word, in all passes
@@ -78,51 +78,31 @@ def word2vec(
     seed: int,
     negative: int = NEGATIVE_SAMPLES,
 ) -> tuple[list[str], FloatMatrix]:
-    """Skip-gram vectors with negative sampling (Mikolov et al. 2013), by gensim.
+    """Skip-gram vectors with negative sampling (Mikolov et al. 2013); see `skip_gram`.
 
-    documents: tokens of each text, iterated several times. negative: words that each true
-    neighbour is told from. Uses one worker thread, because several would give
-    different vectors in every run. Returns words and vectors (words, dim).
+    documents: tokens of each text. negative: words that each word is told from. The vectors are
+    the same, byte for byte, in every run on one machine. Returns words, the most frequent first,
+    and vectors (words, dim).
     """
-    from gensim.models import Word2Vec
+    from arxiv_hybrid.vectors.skip_gram import skip_gram  # loads numba, which nothing else needs
 
-    counts = word_counts(documents)
-    if not any(count >= min_freq for count in counts.values()):
+    tokens = documents if isinstance(documents, TokenIds) else TokenIds.of_tokens(documents)
+    kept = Vocabulary.build(tokens, max_size=MAX_WORDS + len(SPECIAL), min_freq=min_freq)
+    words = list(kept.words[len(SPECIAL) :])
+    if not words:
         raise UserError(f"papers.parquet: no word occurs {min_freq} times; use glove.source=none")
-    model = Word2Vec(
-        vector_size=dim,
-        window=window,
-        min_count=min_freq,
-        max_final_vocab=MAX_WORDS,
-        sg=1,
-        negative=negative,
-        sample=SUBSAMPLING,
-        seed=seed,
-        workers=1,
-    )
-    texts = sum(1 for _ in documents) if not isinstance(documents, Sized) else len(documents)
-    model.build_vocab_from_freq(dict(counts), corpus_count=texts)
-    with Progress(what="word vectors", total=epochs * texts, unit="texts") as bar:
-        model.train(
-            _Counted(documents, bar),
-            total_examples=texts,
-            total_words=sum(counts.values()),
+    with Progress(what="word vectors", total=epochs * len(tokens), unit="texts") as bar:
+        vectors = skip_gram(
+            tokens,
+            words,
+            dim=dim,
+            window=window,
+            negative=negative,
             epochs=epochs,
+            seed=seed,
+            advance=bar.update,
         )
-    return list(model.wv.index_to_key), np.asarray(model.wv.vectors, dtype=np.float32)
-
-
-@dataclass(frozen=True)
-class _Counted:
-    """Texts that show how many of them are read, in several passes."""
-
-    documents: Iterable[Sequence[str]]
-    bar: Progress
-
-    def __iter__(self) -> Iterator[Sequence[str]]:
-        for document in self.documents:
-            yield document
-            self.bar.update()
+    return words, vectors
 
 
 def ppmi_svd(
