@@ -16,7 +16,7 @@ from arxiv_hybrid.commands import labels as command
 from arxiv_hybrid.evaluation import out_of_fold
 
 Capture = pytest.CaptureFixture[str]
-TOPICS = {"=sums": ("proof", "ring", "lemma"), "robots": ("robot", "arm", "grasp")}
+TOPICS = {"=sums": ("proof", "ring", "lemma"), "@robots": ("robot", "arm", "grasp")}
 FLIPPED = ("id 3", "id 40")
 
 
@@ -34,7 +34,7 @@ def rows(*, several: bool = False) -> pd.DataFrame:
         text = " ".join(random.choice(TOPICS[topic], 6)) + f" word{number}"
         if f"id {number}" in FLIPPED:
             topic = list(TOPICS)[(number + 1) % 2]
-        both = "=sums; robots" if several and number % 10 == 0 else topic
+        both = "=sums; @robots" if several and number % 10 == 0 else topic
         lines.append((f"id {number}", f'@title "{number}"', text, both))
     return pd.DataFrame(lines, columns=["id", "Title", "Abstract", "subject"])
 
@@ -62,8 +62,8 @@ def test_the_wrong_labels_of_a_file_come_first(
     assert set(table["id"][:2]) == set(FLIPPED)
     assert sorted(table["id"]) == sorted(rows()["id"])
     assert list(table) == ["rank", "id", "title", "label", "suggested", "label_quality",
-                           "'=sums", "robots"]  # fmt: skip
-    assert set(table["label"]) == {"'=sums", "robots"}, "no formula"
+                           "'=sums", "'@robots"]  # fmt: skip
+    assert set(table["label"]) == {"'=sums", "'@robots"}, "no formula"
     assert table["title"].str.startswith("'@title").all()
 
 
@@ -88,8 +88,8 @@ def test_cleanlab_reads_several_labels(papers: Path, monkeypatch: pytest.MonkeyP
     rows(several=True).to_csv(papers, index=False)
     run("papers.csv", "--label", "subject", "--separator", ";", "--output", "reports/labels.csv")
     table = pd.read_csv("reports/labels.csv").set_index("id")
-    assert table.loc["id 0", "label"] == "'=sums;robots"
-    assert set(table.loc[list(FLIPPED), "in_doubt"]) <= {"'=sums", "robots"}
+    assert table.loc["id 0", "label"] == "'=sums;'@robots"
+    assert set(table.loc[list(FLIPPED), "in_doubt"]) <= {"'=sums", "'@robots"}
     assert {*FLIPPED} <= {*read_as_documented(1)}
 
 

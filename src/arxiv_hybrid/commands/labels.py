@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,9 @@ def run(options: Namespace) -> None:
     groups = groups_of_copies(papers)
     folds = deal(papers, groups, label_set, seed=0)
     result = out_of_fold(papers, label_set, folds, _encoder(folder))
-    table = review_table(papers, label_set, result.predictions)
+    # names are made harmless one by one: cells that join several must have those of the columns
+    safe = spreadsheet_safe(pd.DataFrame(columns=list(label_set.names))).columns
+    table = review_table(papers, replace(label_set, names=tuple(safe)), result.predictions)
     write_csv(options.output, spreadsheet_safe(table))
     copies = len(groups) - len(np.unique(groups))
     _print_summary(papers, label_set, result, copies)
