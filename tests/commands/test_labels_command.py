@@ -10,10 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT
+from saved_encoder import save_encoder
 
 from arxiv_hybrid.__main__ import main
 from arxiv_hybrid.commands import labels as command
 from arxiv_hybrid.evaluation import out_of_fold
+from arxiv_hybrid.text.vocabulary import SPECIAL, Vocabulary
 
 Capture = pytest.CaptureFixture[str]
 TOPICS = {"=sums": ("proof", "ring", "lemma"), "@robots": ("robot", "arm", "grasp")}
@@ -142,3 +144,26 @@ def test_too_many_papers(papers: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     assert run(papers, "--label", "subject", "--output", papers.parent / "out.csv") == 2
     assert "60 papers and 2 classes are too many: at most 50 papers" in capsys.readouterr().err
     assert not (papers.parent / "out.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("read", "line"),
+    [
+        (range(0), "TF-IDF + linear and the encoder's vectors, a vote"),
+        (range(7), "TF-IDF + linear and the encoder's vectors, a vote; for 7 papers that the "
+         "encoder has read, TF-IDF + linear alone"),
+        (range(60), "TF-IDF + linear alone, as the encoder has read nearly all of these papers"),
+    ],
+)  # fmt: skip
+def test_what_the_encoder_has_read_is_said(
+    read: range, line: str, papers: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    table, folder = rows(), papers.parent / "encoder"
+    table["id"] = [f"2505.{number:05}" for number in range(60)]
+    table.to_csv(papers, index=False)
+    words = Vocabulary((*SPECIAL, *TOPICS["=sums"], *TOPICS["@robots"]))
+    save_encoder(folder, words, papers=[f"2505.{number:05}" for number in read])
+    monkeypatch.setattr(command, "is_shipped", lambda: True)
+    monkeypatch.setattr(command, "shipped_model", lambda: folder)
+    assert run(papers, "--label", "subject", "--output", papers.parent / "out.csv") == 0
+    assert capsys.readouterr().out.splitlines()[1] == f"probabilities: {line}"

@@ -52,21 +52,22 @@ def run(options: Namespace) -> None:
         if options.label or options.separator or options.columns:
             raise UserError("--label, --separator and --columns need a FILE of papers")
         papers, label_set = _of_the_last_run()
-        encoder = load(PARAMS).pretrained
-        folder = user_file(repository_root(), encoder) if encoder else None
+        started_from = load(PARAMS).pretrained
+        folder = user_file(repository_root(), started_from) if started_from else None
     else:
         papers, label_set = _of_a_file(options)
         folder = shipped_model() if is_shipped() else None
     check_size(len(papers), len(label_set))
     groups = groups_of_copies(papers)
     folds = deal(papers, groups, label_set, seed=0)
-    result = out_of_fold(papers, label_set, folds, _encoder(folder))
+    encoder = _encoder(folder)
+    result = out_of_fold(papers, label_set, folds, encoder)
     # names are made harmless one by one: cells that join several must have those of the columns
     safe = spreadsheet_safe(pd.DataFrame(columns=list(label_set.names))).columns
     table = review_table(papers, replace(label_set, names=tuple(safe)), result.predictions)
     write_csv(options.output, spreadsheet_safe(table))
     copies = len(groups) - len(np.unique(groups))
-    _print_summary(papers, label_set, result, copies)
+    _print_summary(papers, label_set, result, encoder, copies)
     print(f"{options.output}: the most doubtful labels first; at the top")
     _print_first(table.head(SHOWN))
 
@@ -104,7 +105,11 @@ def _encoder(folder: Path | None) -> Encoder | None:
 
 
 def _print_summary(
-    papers: pd.DataFrame, label_set: LabelSet, result: OutOfFold, copies: int
+    papers: pd.DataFrame,
+    label_set: LabelSet,
+    result: OutOfFold,
+    encoder: Encoder | None,
+    copies: int,
 ) -> None:
     p, encoded = result.predictions.probabilities, int(result.encoded.sum())
     rows = f"{counted(len(papers), 'paper')}, {len(label_set)} classes, {FOLDS} folds"
@@ -116,6 +121,8 @@ def _print_summary(
             members += f"; for {read:,} papers that the encoder has read, TF-IDF + linear alone"
         if not any(map(is_arxiv_id, papers["id"])):
             members += "; without ids of arXiv, none can be recognized as read before"
+    elif encoder:
+        members += " alone, as the encoder has read nearly all of these papers"
     print(f"probabilities: {members}")
     if label_set.multi_label:
         classes = multi_hot(papers["labels"], len(label_set))
