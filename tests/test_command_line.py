@@ -14,7 +14,7 @@ from arxiv_hybrid import __version__
 from arxiv_hybrid.__main__ import main, parser
 from arxiv_hybrid.commands.terminal import coloured
 
-COMMANDS = [["data", "inspect"], ["predict"], ["explain"], ["next-word"],
+COMMANDS = [["data", "inspect"], ["data", "labels"], ["predict"], ["explain"], ["next-word"],
             ["summary"], ["report"], ["serve"], ["similar"], ["embed"], ["experiments"],
             ["plots"]]  # fmt: skip
 LIBRARY = ["--input", "library.csv"]
@@ -30,7 +30,17 @@ def test_help(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    [[], ["predict"], ["explain"], ["serve"], ["similar"], ["embed"], ["experiments"], ["plots"]],
+    [
+        [],
+        ["predict"],
+        ["explain"],
+        ["serve"],
+        ["similar"],
+        ["embed"],
+        ["experiments"],
+        ["plots"],
+        ["data", "labels"],
+    ],
 )
 def test_examples_in_the_help_can_be_parsed(
     command: list[str], capsys: pytest.CaptureFixture[str]
@@ -39,8 +49,8 @@ def test_examples_in_the_help_can_be_parsed(
         main([*command, "--help"])
     text = capsys.readouterr().out.split("examples:")[1]
     examples = re.findall(
-        r"\b(?:predict|explain|data inspect|serve|similar|embed|(?<=  )experiments|(?<=  )plots)\b"
-        r"[^\n|]*",
+        r"\b(?:predict|explain|data inspect|(?<=  )data labels|serve|similar|embed"
+        r"|(?<=  )experiments|(?<=  )plots)\b[^\n|]*",
         text,
     )
     assert examples
@@ -55,6 +65,7 @@ def test_examples_in_the_help_can_be_parsed(
         COMMANDS,
         [
             ["x"],
+            ["x", "--label", "y"],
             [],
             [],
             ["x"],

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from arxiv_hybrid import __version__
-from arxiv_hybrid.paths import EXPLAINED, MODEL, NEXT_WORD_MODEL, PAPERS
+from arxiv_hybrid.paths import EXPLAINED, MODEL, NEXT_WORD_MODEL, PAPERS, REVIEW
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.process import prepare_process
 from arxiv_hybrid.system.redaction import redact
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 SURE_THRESHOLD = 0.5
 ANSWERS = f"a model folder, such as {MODEL} (the shipped model, or {MODEL} if there is none)"
 PAPERS_FILE = "a file of papers: .csv or .jsonl, also .gz; - reads JSON lines"
+PAPERS_TABLE = "a .csv or .tsv of papers, also .gz, or a metadata dump"
 HOST, PORT, UI_PORT = "127.0.0.1", 5001, 5000
 
 EXAMPLES = """\
@@ -71,6 +72,14 @@ EXPLAIN = """\
 examples:
   explain --id 2511.00001
   explain --title "Speech recognition" --abstract "We present a corpus ..."
+"""
+DATA_LABELS = """\
+examples:
+  data labels
+  data labels papers.csv --label subject --output review.csv
+
+Without FILE, the papers of the last run. The table has all papers, the most doubtful label first,
+and a probability for each class, by models that have not learned from that paper or a copy of it.
 """
 EXPERIMENTS = """\
 examples:
@@ -234,18 +243,31 @@ def _add_explain(commands: Commands) -> None:
 
 
 def _add_data(commands: Commands) -> None:
-    data = commands.add_parser("data", help="look at a file of papers")
-    command = data.add_subparsers(required=True).add_parser(
+    data = commands.add_parser("data", help="look at papers and their labels")
+    commands = data.add_subparsers(required=True)
+    command = commands.add_parser(
         "inspect", help="print counts, lengths, dates, cross-listing and duplicates"
     )
-    _add_path(command, "file", "a .csv or .tsv of papers, also .gz, or a metadata dump")
+    _add_path(command, "file", PAPERS_TABLE)
+    _add_columns(command)
+    command.set_defaults(command="inspect_data")
+    command = commands.add_parser(
+        "labels", help="write a table of labels to look at again", epilog=DATA_LABELS
+    )
+    command.add_argument("file", type=Path, nargs="?", help=PAPERS_TABLE)
+    _add_columns(command)
+    _add_path(command, "--output", f"the .csv to write ({REVIEW})", REVIEW)
+    command.set_defaults(command="labels")
+
+
+def _add_columns(command: ArgumentParser) -> None:
+    """Options of commands that read labels from a table."""
     command.add_argument("--label", metavar="COLUMN", help="a column of labels of your own")
     command.add_argument("--separator", help="what separates several labels in a cell")
     command.add_argument(
         "--columns", nargs="+", default=[], metavar="WHAT=NAME",
         help="names of other columns: title=Titel abstract=Text",
     )  # fmt: skip
-    command.set_defaults(command="inspect_data")
 
 
 def _add_run_commands(commands: Commands) -> None:

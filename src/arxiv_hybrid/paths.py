@@ -34,6 +34,7 @@ PLOTS = Path("metrics/plots")
 REPORTS = Path("reports")
 CHECKPOINTS = Path("checkpoints")  # outside the outputs: DVC deletes those before a stage runs
 EXPLAINED = Path("reports/explained")
+REVIEW = Path("reports/labels.csv")
 WRITTEN = (Path(), Path("data"), Path("models"), METRICS, REPORTS)  # where stages write
 NEXT_WORD_MODEL = Path("examples/next_word/models/cnn_lstm")
 

@@ -13,7 +13,7 @@ from conftest import CLASSES, SEVERAL
 from random_papers import PRIMARY, WORDS, random_papers, split_rows
 
 from arxiv_hybrid.audit.drift import by_month, rising_words
-from arxiv_hybrid.audit.duplicates import SIMILARITY_THRESHOLD, near_duplicates
+from arxiv_hybrid.audit.duplicates import SIMILARITY_THRESHOLD, groups_of_copies, near_duplicates
 from arxiv_hybrid.audit.report import audit_report
 from arxiv_hybrid.data import table
 from arxiv_hybrid.data.table import PaperFile
@@ -169,3 +169,16 @@ def test_files_of_papers_give_what_tables_give(
     assert found[1] == expected[1]
     for place in (0, 2, 3):
         pd.testing.assert_frame_equal(found[place], expected[place])
+
+
+def test_copies_of_a_paper_are_one_group() -> None:
+    rows = random_papers().head(8).reset_index(drop=True)
+    words = rows.loc[0, "abstract"].split()
+    words[5:8] = ["other", "words", "here"]
+    rows.loc[1, "abstract"], rows.loc[1, "title"] = " ".join(words), rows.loc[0, "title"]  # similar
+    rows.loc[3, ["title", "abstract"]] = ["Too short!", ""]
+    rows.loc[4, ["title", "abstract"]] = ["too", "short"]  # the same words, too few for shingles
+    rows.loc[6, "id"] = rows.loc[5, "id"]
+    rows.loc[7, ["title", "abstract"]] = rows.loc[6, ["title", "abstract"]].to_numpy()
+    groups = groups_of_copies(rows).tolist()
+    assert [groups.index(group) for group in groups] == [0, 0, 2, 3, 3, 5, 5, 5]

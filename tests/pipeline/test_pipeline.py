@@ -43,6 +43,26 @@ def runs(repo: Path) -> list[Any]:
     return list(client.search_runs([experiment.experiment_id]))
 
 
+def test_a_tagged_model_is_fetched_by_its_name(repo: Path, tmp_path: Path) -> None:
+    papers = tmp_path / "papers"
+    sh(tmp_path, "git", "clone", "-q", str(repo), "papers")
+    sh(papers, "dvc", "remote", "add", "-q", "-d", "shared", str(tmp_path / "remote"))
+    sh(papers, "git", "commit", "-qam", "remote")
+    sh(papers, "git", "remote", "set-url", "origin", str(papers))
+    sh(papers, "dvc", "cache", "dir", "--local", str(repo / ".dvc/cache"))
+    text = (ROOT / "docs/serving.md").read_text(encoding="utf-8")
+    section = text.split("## A model from another machine")[1].split("\n## ")[0]
+    publish, fetch = re.findall(r"^```sh network\n(.*?)^```$", section, re.M | re.S)
+    sh(papers, "bash", "-euc", publish)
+    (papers / ".dvc/config.local").unlink()  # the model is in the remote only
+    command = fetch.splitlines()[0]
+    assert "https://git.example.org/papers.git" in command
+    sh(tmp_path, "bash", "-euc", command.replace("https://git.example.org/papers.git", "papers"))
+    assert digests(tmp_path / "main") == digests(repo / "models/main")
+    described = yaml.safe_load((repo / "dvc.yaml").read_text())["artifacts"]["classifier"]
+    assert {"type", "desc", "labels"} < set(described)
+
+
 def test_all_stages_left_their_outputs(repo: Path) -> None:
     metrics = {path.stem for path in (repo / "metrics").glob("*.json")}
     assert metrics == {"audit", "vocab", "baseline", "train", "evaluate", "ensemble"}

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy import sparse
+from scipy.sparse import csgraph
 from sklearn.feature_extraction.text import HashingVectorizer
 
 from arxiv_hybrid.data.identifiers import text_key
@@ -61,6 +62,25 @@ def near_duplicates(splits: Mapping[str, PaperTable], *, multi_label: bool = Fal
     across = pairs[~(in_one_split & (pairs["first_splits"] == pairs["second_splits"]))]
     order = ["similarity", "first", "second"]
     return across.sort_values(order, ascending=[False, True, True], ignore_index=True)[_COLUMNS]
+
+
+def groups_of_copies(papers: PaperTable) -> _Ints:
+    """A number (N,) for each of N rows; rows that are, or may be, one paper have the same.
+
+    Rows are one paper if they have the same id, the same words in title and abstract, or similar
+    texts (see `near_duplicates`), directly or by way of other rows.
+    """
+    texts = Texts(papers)
+    words = np.fromiter(map(_text_hash, texts), np.uint64, len(papers))
+    first, second, _ = _similar_texts([texts])
+    edges = [np.stack([first, second])]
+    for keys in (papers["id"].to_numpy(dtype=object), words):
+        _, once, places = np.unique(pd.factorize(keys)[0], return_index=True, return_inverse=True)
+        edges.append(np.stack([np.arange(len(papers)), once[places]]))
+    rows, columns = np.concatenate(edges, axis=1)
+    graph = sparse.coo_matrix((np.ones(len(rows), bool), (rows, columns)), (len(papers),) * 2)
+    groups: _Ints = csgraph.connected_components(graph, directed=False)[1].astype(np.int64)
+    return groups
 
 
 def _places(

@@ -21,11 +21,21 @@ from arxiv_hybrid.system.errors import UserError
 
 def run(options: Namespace) -> None:
     """Print summary tables of a file of papers."""
-    if is_csv(options.file):
-        papers = _read_csv(options.file, _columns(options.columns), options.label)
-    else:
-        papers = _read_dump(options.file)
+    papers = read_papers(options.file, options.columns, options.label)
     print(render(inspect(papers, separator=options.separator)))
+
+
+def read_papers(path: Path, columns: list[str], label: str | None) -> pd.DataFrame:
+    """The rows of a CSV or a dump, checked.
+
+    columns: names of columns, such as `title=Titel`. label: the column of labels. UserError for a
+    dump with either of them.
+    """
+    if is_csv(path):
+        return _read_csv(path, _columns(columns), label)
+    if label or columns:
+        raise UserError(f"{path}: a metadata dump has no columns; --label and --columns need a CSV")
+    return _read_dump(path)
 
 
 def _read_csv(path: Path, columns: Columns, label: str | None) -> pd.DataFrame:

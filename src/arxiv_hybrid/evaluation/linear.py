@@ -22,6 +22,7 @@ from arxiv_hybrid.inference.linear import LinearClassifier, Weights
 from arxiv_hybrid.inference.model_config import LinearConfig
 from arxiv_hybrid.inference.tfidf import TOKEN_PATTERN, Tfidf, WordIds
 from arxiv_hybrid.system.runtime import cores
+from arxiv_hybrid.system.ticker import Progress
 from arxiv_hybrid.text.vocabulary import SPECIAL
 
 CANDIDATES = (0.5, 2.0, 5.0)  # inverse regularization strengths C, chosen on validation papers
@@ -29,6 +30,7 @@ CANDIDATES = (0.5, 2.0, 5.0)  # inverse regularization strengths C, chosen on va
 # keeps some twenty copies of them. From this many weights on, stochastic gradient descent minimizes
 # the same loss class by class, see `descent`.
 MANY_WEIGHTS = 5_000_000
+OUT_OF_FOLD_C = 5.0  # of the candidates, it had the least loss on flipped labels of six fields
 
 Floats = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.bool_]
@@ -82,13 +84,55 @@ def fit_linear(
     classes = _classes(train, label_set)
     if absent := int((~classes.any(0)).sum()):
         raise ValueError(f"{absent} of {len(label_set)} classes have no training paper")
-    # a word or pair is in two papers, so that there are at most as many of both as words in all
-    if sum(len(text.split()) for text in document_text(train)) * len(label_set) >= MANY_WEIGHTS:
-        tfidf, words = fit_tfidf(train)
-        if len(tfidf.idf) * len(label_set) >= MANY_WEIGHTS:
-            return _by_descent(tfidf, words, classes, val, test, label_set)
-        del words
+    if many := _many_features(train, label_set):
+        return _by_descent(*many, classes, val, test, label_set)
     return _exactly(train, classes, val, test, label_set)
+
+
+def out_of_fold_linear(
+    papers: pd.DataFrame, folds: npt.NDArray[np.int64], label_set: LabelSet
+) -> Floats:
+    """Probabilities (N, C) of each paper by a model of the papers in the other folds.
+
+    folds (N,): the fold of each paper. The model is that of `fit_linear` with C = `OUT_OF_FOLD_C`.
+    TF-IDF reads no labels, so all papers share it, unless there are `MANY_WEIGHTS`. Each class
+    needs papers in two folds.
+    """
+    result = np.empty((len(papers), len(label_set)))
+    rounds = Progress(np.unique(folds), "linear models", unit="folds")
+    if _many_features(papers, label_set):
+        for fold in rounds:
+            rest, held_out = papers[folds != fold], papers[folds == fold]
+            words, classes = fit_tfidf(rest), _classes(rest, label_set)
+            model = _by_descent(*words, classes, papers[:0], held_out, label_set)
+            result[folds == fold] = model.test
+        return result
+    features = _vectorizer().fit_transform(document_text(papers))
+    numbers, classes = papers["label"].to_numpy(), _classes(papers, label_set)
+    for fold in rounds:
+        rest, held_out = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+        learned, asked = features[rest], [features[held_out]]
+        if label_set.multi_label:
+            fitted = _one_vs_rest(OUT_OF_FOLD_C, learned, classes[rest], asked)
+        else:
+            fitted = _softmax(OUT_OF_FOLD_C, learned, numbers[rest], asked)
+        result[held_out] = fitted.probabilities[0]
+    return result
+
+
+def _many_features(papers: PaperTable, label_set: LabelSet) -> tuple[Tfidf, WordIds] | None:
+    """The features of papers, if they have `MANY_WEIGHTS`; else None."""
+    # a word or pair is in two papers, so that there are at most as many of both as words in all
+    if sum(len(text.split()) for text in document_text(papers)) * len(label_set) < MANY_WEIGHTS:
+        return None
+    tfidf, words = fit_tfidf(papers)
+    return (tfidf, words) if len(tfidf.idf) * len(label_set) >= MANY_WEIGHTS else None
+
+
+def _vectorizer() -> TfidfVectorizer:
+    return TfidfVectorizer(
+        ngram_range=(1, 2), sublinear_tf=True, min_df=MIN_DF, token_pattern=TOKEN_PATTERN
+    )
 
 
 def _by_descent(
@@ -118,9 +162,7 @@ def _exactly(
     test: pd.DataFrame,
     label_set: LabelSet,
 ) -> LinearResult:
-    vectorizer = TfidfVectorizer(
-        ngram_range=(1, 2), sublinear_tf=True, min_df=MIN_DF, token_pattern=TOKEN_PATTERN
-    )
+    vectorizer = _vectorizer()
     features = vectorizer.fit_transform(document_text(train))
     held_out = [vectorizer.transform(document_text(papers)) for papers in (val, test)]
     right, rows = _classes(val, label_set), np.arange(len(val))
@@ -129,7 +171,7 @@ def _exactly(
         if label_set.multi_label:
             fits.append(_one_vs_rest(c, features, classes, held_out))
         else:
-            fits.append(_softmax(c, features, train["label"], held_out))
+            fits.append(_softmax(c, features, train["label"].to_numpy(), held_out))
     best = max(fits, key=lambda fitted: right[rows, fitted.probabilities[0].argmax(1)].mean())
     tfidf, numbers = Tfidf.of(vectorizer.vocabulary_, vectorizer.idf_)
     link = "sigmoid" if label_set.multi_label else "softmax"
@@ -177,7 +219,10 @@ def _regression(c: float) -> LogisticRegression:
 
 
 def _softmax(
-    c: float, features: sparse.csr_matrix, labels: pd.Series, held_out: list[sparse.csr_matrix]
+    c: float,
+    features: sparse.csr_matrix,
+    labels: npt.NDArray[np.int64],
+    held_out: list[sparse.csr_matrix],
 ) -> _Fitted:
     """One model of all classes."""
     model = _regression(c).fit(features, labels)

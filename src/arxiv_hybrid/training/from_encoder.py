@@ -99,7 +99,7 @@ def fit_head(
     for start, penalty in Progress(fits, "first weights of the head", unit="fits"):
         if penalty == PENALTIES[0]:  # from strong to weak: the others start from the one before
             fitted = start
-        fitted = _regression(features, papers.labels, loss, penalty, start[0], fitted)
+        fitted = regression(features, papers.labels, loss, penalty, start[0], fitted)
         val_loss = float(loss(held_out @ fitted[0].T + fitted[1], val.labels))
         if val_loss < best:
             best, chosen = val_loss, fitted
@@ -122,7 +122,7 @@ def features_of(model: PooledCNN, papers: EncodedPapers, device_config: DeviceCo
     return features
 
 
-def _regression(
+def regression(
     features: Tensor,
     labels: Tensor,
     loss: Loss,
@@ -130,7 +130,10 @@ def _regression(
     centre: Tensor,
     start: tuple[Tensor, Tensor],
 ) -> tuple[Tensor, Tensor]:
-    """Minimize loss + penalty / 2 * |weight - centre|^2 by L-BFGS, from a start (C, F), (C,)."""
+    """Minimize loss + penalty / 2 * |weight - centre|^2 by L-BFGS, from a start (C, F), (C,).
+
+    features (N, F): standardized. loss: logits (N, C) and labels to a scalar mean.
+    """
     weight, bias = (value.detach().clone().requires_grad_() for value in start)
     optimizer = torch.optim.LBFGS(
         [weight, bias], max_iter=MAX_STEPS, line_search_fn="strong_wolfe", tolerance_change=1e-6
