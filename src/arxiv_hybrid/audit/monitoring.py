@@ -1,9 +1,11 @@
 """Alarms: whether a model does on new papers as it did on its test papers.
 
-Five measures of the papers of a window are compared with those of the test. An alarm needs two
-things: the difference exceeds a margin that matters, and chance does not explain the excess. A test
-of "no more than the margin" costs little power where an alarm is wanted, and a model that is one
-point worse on ten thousand papers raises none.
+Four measures of the papers of a window are compared with those of the test. An alarm needs two
+things: the difference exceeds a margin that matters, and chance does not explain the excess. So a
+model that is one point worse on ten thousand papers raises none.
+
+The mix of predicted classes is compared with that of the weeks before, not of the test: many tests
+have equal numbers of papers of each class, as no day has.
 """
 
 from __future__ import annotations
@@ -25,8 +27,8 @@ FEWEST = 200  # papers in a window; with fewer there is no check
 # if nothing has changed, or no more than the margins, a month of daily checks raises an alarm with
 # at most this probability: Bonferroni over days, windows and bounds, which may depend on each other
 FALSE_ALARM, DAYS = 0.01, 30
-_BOUNDS = 6  # of the measures, of which calibration has two
-LEVEL = FALSE_ALARM / (DAYS * len(WINDOWS) * _BOUNDS)
+_BOUNDS = 5 * len(WINDOWS) + 1  # calibration has two in each window, the mix of classes one in all
+LEVEL = FALSE_ALARM / (DAYS * _BOUNDS)
 MARGINS = {"accuracy": 0.03, "overconfidence": 0.03, "unsure": 0.05, "class_mix": 0.2}
 _UNKNOWN_MARGIN = (
     0.005,
@@ -38,7 +40,7 @@ NAMES = {
     "overconfidence": "confidence - accuracy",
     "unsure": "unsure papers",
     "unknown_words": "unknown words",
-    "class_mix": "class mix (PSI)",
+    "class_mix": "change of class mix (PSI)",
 }
 COLUMNS = ("predicted", "confidence", "unsure", "unknown_words", "right")
 
@@ -52,8 +54,8 @@ class Reference:
     model: its digest. test: the papers in words. papers: how many. accuracy, confidence: how often
     the likeliest class is right and its mean probability; None if the classes are not made of
     arXiv's categories. unsure: the share of papers that the model calls so. unknown_words: the mean
-    share of a paper's words. predicted: papers by likeliest class. categories: of each class.
-    within: categories of which every test paper lists one; empty if it may be any of the classes.
+    share of a paper's words. categories: of each class. within: categories of which every test
+    paper lists one; empty if it may be any of the classes.
     """
 
     model: str
@@ -63,7 +65,6 @@ class Reference:
     confidence: float | None
     unsure: float
     unknown_words: float
-    predicted: dict[str, int]
     categories: dict[str, tuple[str, ...]] = field(default_factory=dict)
     within: tuple[str, ...] = ()
 
@@ -87,7 +88,6 @@ class Reference:
             confidence=float(observed["confidence"].mean()) if known else None,
             unsure=float(observed["unsure"].mean()),
             unknown_words=float(observed["unknown_words"].mean()),
-            predicted={str(k): int(n) for k, n in observed["predicted"].value_counts().items()},
             categories={name: tuple(parts) for name, parts in categories.items()},
             within=tuple(within),
         )
@@ -114,8 +114,8 @@ class Reference:
         shares += [value for value in (self.accuracy, self.confidence) if value is not None]
         if not all(0 <= value <= 1 for value in shares):
             raise ValueError("shares must be numbers from 0 to 1")
-        if self.papers < 1 or sum(self.predicted.values()) != self.papers:
-            raise ValueError(f"{self.papers} papers, {sum(self.predicted.values())} predictions")
+        if type(self.papers) is not int or self.papers < 1:
+            raise ValueError("papers must be a positive integer")
 
     def classes_of(self, listed: Collection[str], *, several: bool) -> frozenset[str]:
         """The classes of a paper by its categories, the primary one first; see `classes_of`.
@@ -176,7 +176,7 @@ def observations(
 
 @dataclass(frozen=True)
 class Check:
-    """A measure of the papers of a window beside that of the test papers.
+    """A measure of the papers of a window beside that of the test papers, or of the weeks before.
 
     low, high: an alarm is raised below or above; infinite if nothing is too low or too high.
     """
@@ -215,15 +215,24 @@ class Check:
 
 
 def check_windows(
-    reference: Reference, windows: Mapping[int, pd.DataFrame], *, level: float = LEVEL
+    reference: Reference,
+    windows: Mapping[int, pd.DataFrame],
+    earlier: pd.DataFrame,
+    *,
+    level: float = LEVEL,
 ) -> list[Check]:
-    """The checks of each window with enough papers, by its days; see `check`."""
-    return [
-        each
-        for days, observed in windows.items()
-        if len(observed) >= FEWEST
-        for each in check(reference, observed, days, level=level)
-    ]
+    """The checks of each window with enough papers, by its days; see `check`.
+
+    earlier: observations of the weeks before the first window.
+    """
+    enough = {days: papers for days, papers in windows.items() if len(papers) >= FEWEST}
+    checks = [each for n in enough for each in check(reference, enough[n], n, level=level)]
+    if enough and len(earlier) >= FEWEST and (first := min(windows)) in enough:
+        counts = [part["predicted"].value_counts() for part in (earlier, enough[first])]
+        before, after = ({str(k): int(n) for k, n in part.items()} for part in counts)
+        if (mix := _class_mix(before, after, level)) is not None:
+            checks.append(Check("class_mix", first, len(enough[first]), mix[0], 0.0, high=mix[1]))
+    return checks
 
 
 def check(
@@ -260,9 +269,6 @@ def check(
     unknown, (least, part) = observed["unknown_words"].to_numpy(np.float64), _UNKNOWN_MARGIN
     margin = max(least, part * reference.unknown_words)
     checks.append(compared("unknown_words", unknown, reference.unknown_words, margin, sides="high"))
-    counts = {str(k): int(n) for k, n in observed["predicted"].value_counts().items()}
-    if (mix := _class_mix(reference.predicted, counts, level)) is not None:
-        checks.append(Check("class_mix", days, papers, mix[0], 0.0, high=mix[1]))
     return checks
 
 

@@ -89,7 +89,8 @@ def run(options: Namespace) -> None:
         store.remember(State(max(day, before.fetched or day), day, _named(wanted)))
         _print_classified(done, model)
         windows = {n: window(store.predictions, day, n, model.digest) for n in WINDOWS}
-        checks = check_windows(model.reference, windows) if model.reference else []
+        earlier = window(store.predictions, day, max(WINDOWS), model.digest, skip=min(WINDOWS))
+        checks = check_windows(model.reference, windows, earlier) if model.reference else []
         _print_checks(model, checks, windows)
         _remember(store, day, model.digest, added, checks, windows)
         alarms = [each for each in checks if each.alarm]

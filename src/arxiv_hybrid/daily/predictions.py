@@ -24,7 +24,7 @@ from arxiv_hybrid.system.files import write_bytes
 from arxiv_hybrid.system.identity import remove_leftovers_of
 from arxiv_hybrid.system.nested import DECIMALS
 
-# behind the columns of `predict --output`: the paper's classes by its categories; the probability of
+# after the columns of `predict --output`: the paper's classes by its categories; the probability of
 # the likeliest one, and whether that is among them; the share of unknown words; whether the checks
 # count the paper; the model's digest
 EXTRA = ("actual", "confidence", "right", "unknown_words", "counted", "model")
@@ -171,14 +171,14 @@ def _append(folder: Path, day: date, digest: str, table: pd.DataFrame) -> Path:
     return path
 
 
-def window(folder: Path, until: date, days: int, digest: str) -> pd.DataFrame:
+def window(folder: Path, until: date, days: int, digest: str, *, skip: int = 0) -> pd.DataFrame:
     """What the checks count of the papers that arrived in the last days, by a model's predictions.
 
-    Columns: `monitoring.COLUMNS`.
+    skip: the number of days at the end to leave out. Columns: `monitoring.COLUMNS`.
     """
     parts = [
         table[table["counted"] & (table["model"] == digest)]
-        for number in range(days)
+        for number in range(skip, skip + days)
         for path in _files(folder, until - timedelta(days=number))
         for table in (_observed(path),)
     ]
