@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
@@ -70,7 +69,7 @@ def arxiv(
         monkeypatch.setenv("ARXIV_HYBRID_CACHE", str(tmp_path / "cache"))
         real = update.fetch
         monkeypatch.setattr(update, "fetch", lambda *a, **k: real(*a, policy=FAST, **k))
-        yield Arxiv(server, submitted(some_papers(2400, seed=1), FIRST, 30), monkeypatch)
+        yield Arxiv(server, submitted(some_papers(1800, seed=1), FIRST, 30), monkeypatch)
 
 
 def day(number: int) -> date:
@@ -116,7 +115,7 @@ def test_thirty_days(arxiv: Arxiv, capsys: pytest.CaptureFixture[str]) -> None:
     assert papers[moved.id]["categories"].split()[0] == "eess.IV"
     assert papers[late.id]["arrived"] == str(day(7))
     told = predictions()
-    assert Counter(told["id"]) == Counter(papers)
+    assert sorted(told["id"]) == sorted(papers)
     assert (told["day"] == told["id"].map(lambda name: papers[name]["arrived"])).all()
     assert not {d.weekday() for d in map(date.fromisoformat, told["day"])} & {5, 6}
     history = pd.read_csv("store/history.csv")
@@ -145,11 +144,11 @@ def test_a_shift_is_found_within_days(arxiv: Arxiv, capsys: pytest.CaptureFixtur
     for paper in arxiv.papers:
         if paper.published.date() >= shift:
             paper.categories = [{"cs.CL": "cs.CV", "cs.CV": "cs.CL"}[paper.categories[0]]]
-    codes = {n: arxiv.update(day(n), "--since", str(FIRST)) for n in range(14, 25)}
+    codes = {n: arxiv.update(day(n), "--since", str(FIRST)) for n in (14, 16, 18, *range(19, 24))}
     found = [n for n, code in codes.items() if code]
     assert set(codes.values()) == {0, 1}
     assert 20 <= found[0] <= 22  # those of day 19 are announced on day 20
-    assert found == [*range(found[0], 25)]
+    assert found == [*range(found[0], 24)]
     _, err = capsys.readouterr()
     assert "alarm: accuracy" in err
     assert "of the last 7 days (8" in err
@@ -161,7 +160,9 @@ def files(folder: str) -> dict[str, bytes]:
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(Path(folder).rglob("*"))
-        if path.is_file() and path.name not in ("history.csv", "update.lock")
+        if path.is_file()
+        and path.name not in ("history.csv", "update.lock")
+        and path.suffix != ".tmp"
     }
 
 

@@ -34,7 +34,7 @@ from arxiv_hybrid.daily.predictions import (
     Learned,
     classify_days,
     missing,
-    window,
+    recent,
 )
 from arxiv_hybrid.daily.store import Added, DailyStore, State
 from arxiv_hybrid.inference import checkpoint
@@ -88,8 +88,9 @@ def run(options: Namespace) -> None:
         done = _classify(store, model, before, day, _named(wanted))
         store.remember(State(max(day, before.fetched or day), day, _named(wanted)))
         _print_classified(done, model)
-        windows = {n: window(store.predictions, day, n, model.digest) for n in WINDOWS}
-        earlier = window(store.predictions, day, max(WINDOWS), model.digest, skip=min(WINDOWS))
+        papers = recent(store.predictions, day, sum(WINDOWS), model.digest)
+        windows = {n: papers[papers["age"] < n] for n in WINDOWS}
+        earlier = papers[papers["age"] >= min(WINDOWS)]
         checks = check_windows(model.reference, windows, earlier) if model.reference else []
         _print_checks(model, checks, windows)
         _remember(store, day, model.digest, added, checks, windows)

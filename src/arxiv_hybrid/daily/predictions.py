@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -87,7 +88,9 @@ def missing(folder: Path, papers: Iterable[Stored]) -> dict[date, list[Stored]]:
     by_day: dict[date, list[Stored]] = {}
     for paper in papers:
         by_day.setdefault(paper.arrived, []).append(paper)
-    done = {day: {name for path in _files(folder, day) for name in _ids(path)} for day in by_day}
+    done = {
+        day: {row["id"] for path in _files(folder, day) for row in _rows(path)} for day in by_day
+    }
     left = {day: [p for p in group if p.id not in done[day]] for day, group in by_day.items()}
     return {day: group for day, group in left.items() if group}
 
@@ -171,50 +174,43 @@ def _append(folder: Path, day: date, digest: str, table: pd.DataFrame) -> Path:
     return path
 
 
-def window(folder: Path, until: date, days: int, digest: str, *, skip: int = 0) -> pd.DataFrame:
+def recent(folder: Path, until: date, days: int, digest: str) -> pd.DataFrame:
     """What the checks count of the papers that arrived in the last days, by a model's predictions.
 
-    skip: the number of days at the end to leave out. Columns: `monitoring.COLUMNS`.
+    Columns: `monitoring.COLUMNS`, and age, the number of days before `until`.
     """
-    parts = [
-        table[table["counted"] & (table["model"] == digest)]
-        for number in range(skip, skip + days)
-        for path in _files(folder, until - timedelta(days=number))
-        for table in (_observed(path),)
+    rows = [
+        {**row, "age": age}
+        for age in range(days)
+        for path in _files(folder, until - timedelta(days=age))
+        for row in _rows(path)
+        if row["counted"] == "True" and row["model"] == digest
     ]
-    every = pd.concat(parts) if parts else pd.DataFrame(columns=[*COLUMNS])
-    return every[[*COLUMNS]].reset_index(drop=True)
+    table = pd.DataFrame(rows, columns=[*COLUMNS, "age"])
+    table["unsure"] = table["unsure"] == "True"
+    table["right"] = table["right"].replace("", "nan")
+    return table.astype({"confidence": float, "right": float, "unknown_words": float, "age": int})
 
 
-def _observed(path: Path) -> pd.DataFrame:
-    with _readable(path):
-        columns = pd.read_csv(path, nrows=0).columns.tolist()
-        last = range(len(columns) - len(EXTRA), len(columns))
-        places = dict(zip(last, EXTRA, strict=True))
-        places |= {columns.index(CATEGORY): "predicted", columns.index(UNSURE): "unsure"}
-        table = pd.read_csv(
-            path, usecols=[*places], header=0, names=[*map(str, range(len(columns)))], dtype=str,
-            keep_default_na=False,
-        )  # fmt: skip
-        table = table.rename(columns={str(place): name for place, name in places.items()})
-        for name in ("confidence", "right", "unknown_words"):
-            table[name] = table[name].replace("", "nan").astype(float)
-        for name in ("counted", "unsure"):
-            table[name] = table[name].map({"True": True, "False": False}).astype(bool)
-        return table
-
-
-def _ids(path: Path) -> list[str]:
-    with _readable(path):
-        ids: list[str] = pd.read_csv(path, usecols=["id"], dtype=str)["id"].tolist()
-        return ids
+def _rows(path: Path) -> Iterator[dict[str, str]]:
+    """The id of each row, and what the checks need of it, as text."""
+    with _readable(path), path.open(encoding="utf-8", newline="") as file:
+        lines = csv.reader(file)
+        header = next(lines, [])
+        if header[-len(EXTRA) :] != [*EXTRA]:
+            raise ValueError(f"the last columns are not {', '.join(EXTRA)}")
+        places = {name: len(header) - len(EXTRA) + n for n, name in enumerate(EXTRA)}
+        first = {"id": "id", "predicted": CATEGORY, "unsure": UNSURE}
+        places |= {name: header.index(column) for name, column in first.items()}
+        for line in lines:
+            yield {name: line[place] for name, place in places.items()}
 
 
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
     try:
         yield
-    except (ValueError, LookupError, TypeError) as error:
+    except (ValueError, LookupError, csv.Error) as error:
         raise UserError(
             f"{path}: not predictions as update wrote them: {str(error)[:200]}; delete the file, "
             "and the next run classifies the papers of that day again"
