@@ -171,5 +171,5 @@ def test_a_reference_survives_a_file_and_says_which_papers_it_covers() -> None:
     assert known.classes_of(["cs.CL"], several=True) == frozenset()
     assert known.classes_of(["cs.CL", "cs.CV"], several=True) == {"a", "b"}
     for wrong in ({"papers": 0}, {"accuracy": 2.0}, {"accuracy": None}, {"unsure": "x"}, {"y": 1}):
-        with pytest.raises(UserError, match="x.json: not the record of a model's test"):
+        with pytest.raises(UserError, match=r"x\.json: not the record of a model's test"):
             Reference.from_json({**known.to_json(), **wrong}, "x.json")
