@@ -22,10 +22,12 @@ from growing_arxiv import announced, save_model, show, some_papers, submitted
 from arxiv_hybrid.__main__ import main
 from arxiv_hybrid.commands import update
 from arxiv_hybrid.daily.store import DailyStore
+from arxiv_hybrid.inference.origin import Origin
 from arxiv_hybrid.inference.records import read_records
 from arxiv_hybrid.sources.snapshot_scan import Window
 from arxiv_hybrid.sources.snapshot_source import read_snapshot
 from arxiv_hybrid.system.retry import RetryPolicy
+from arxiv_hybrid.system.shipped import is_shipped
 
 FIRST = date(2025, 10, 1)  # a Wednesday
 FAST = RetryPolicy(min_interval=0.0, attempts=2, first_wait=0.001)
@@ -40,12 +42,15 @@ class Arxiv:
     papers: list[Entry]
     patch: pytest.MonkeyPatch
 
-    def update(self, day: date, *options: str, store: str = "store") -> int:
+    def update(
+        self, day: date, *options: str, store: str = "store", model: str | None = "model"
+    ) -> int:
         """The exit code."""
         show(self.server, self.papers, day)
         self.patch.setattr(update, "today", lambda: day)
         try:
-            return main(["update", "--store", store, "--model", "model", *options])
+            chosen = ["--model", model] if model else []
+            return main(["update", "--store", store, *chosen, *options])
         except SystemExit as end:
             return int(end.code or 0)
 
@@ -239,6 +244,24 @@ def test_without_a_record_of_its_test_a_model_raises_no_alarm(
     Path("model/reference.json").write_text('{"model": "x"}')
     assert arxiv.update(day(10)) == 2
     assert "model/reference.json: not the record of a model's test" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not is_shipped(), reason="this installation has no shipped model")
+def test_by_default_no_model_of_generated_papers_classifies_real_ones(
+    arxiv: Arxiv, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    classifier = save_model(Path("models/main"))
+    arxiv.papers = arxiv.papers[:40]
+    assert arxiv.update(day(3), "--since", str(FIRST), model=None) == 0
+    classifier.save(Path("models/main"), Origin({"synthetic": 9}, 9))
+    arxiv.papers.append(replace(arxiv.papers[0], id="2510.99999"))
+    assert arxiv.update(day(4), model=None) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("model: ")]
+    assert lines[0].startswith("model: models/main, linear model")
+    assert lines[1].startswith("model: shipped, v6")
+    (second,) = Path("store/predictions").glob("2025-10-05*.csv")
+    assert "cs.LG" in second.read_text().partition("\n")[0].split(",")
 
 
 def test_papers_that_the_model_may_have_learned_are_not_counted(

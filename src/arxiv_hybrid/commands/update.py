@@ -229,8 +229,8 @@ def _print_classified(done: Classified, model: _Model) -> None:
 def _print_checks(model: _Model, checks: list[Check], windows: Mapping[int, pd.DataFrame]) -> None:
     if model.reference is None:
         print(
-            "no alarms: nothing records how this model did on its test; stage evaluate records it "
-            f"for a model that is trained now (digest {model.digest})"
+            "no alarms: nothing records how this model did on its test; stage evaluate records "
+            "that of models/main and of each model that it registers"
         )
         return
     measures = [name for name in NAMES if any(each.measure == name for each in checks)]
