@@ -6,6 +6,12 @@
 --pretrained: another model. --pipeline: the folder of pre-training that made it; its
 metrics/encoder.json has the scores of validation papers, with exact weights and with compact ones.
 Run it on an idle machine.
+
+    python benchmarks/shipped.py --reference papers.csv.gz
+
+writes reference.json beside the model instead: how it does on these papers, with which `update`
+compares new ones. It is a table with the newest papers of some category queries, of which the model
+has learned none; those count from the day on from which the table has the papers of every query.
 """
 
 import os
@@ -26,10 +32,17 @@ import workload
 from runner import ROOT, Speed, Stopwatch, existing_path, new_parser, print_speeds, shortest
 from workload import encoder_folder
 
+from arxiv_hybrid.audit.monitoring import Reference
+from arxiv_hybrid.data.label_set import LabelSet
 from arxiv_hybrid.evaluation.multi_label import MEASURES
+from arxiv_hybrid.evaluation.predict import predict
+from arxiv_hybrid.evaluation.reference import reference_of
 from arxiv_hybrid.inference import checkpoint
+from arxiv_hybrid.inference.pretrained import load_pretrained
+from arxiv_hybrid.params.schema import Columns
+from arxiv_hybrid.sources.csv_source import load_csv
 from arxiv_hybrid.system.errors import UserError, exit_on_user_error
-from arxiv_hybrid.system.files import read_json
+from arxiv_hybrid.system.files import read_json, write_json
 from arxiv_hybrid.system.runtime import cores, keep_freed_memory
 
 PAPERS, CORES = 4096, 2
@@ -94,6 +107,21 @@ def compactness(folder: Path, pipeline: Path) -> Speed:
     return Speed(what, f"{row['compact']:.2f} ({-row['loss']:+.2f})", exact, aim="-0.1")
 
 
+def reference(folder: Path, csv: Path) -> Reference:
+    """How the model does on the papers of a CSV; UserError if it has learned from one of them."""
+    rows = load_csv(csv, columns=Columns(), label=None, wanted=None).papers
+    complete = rows["id"] >= rows.groupby("category")["id"].min().max()
+    papers = rows[complete].drop_duplicates("id").reset_index(drop=True)
+    load_pretrained(folder).check_held_out(set(papers["id"]))
+    classifier = checkpoint.load(folder)
+    names = tuple(classifier.config.classes)
+    label_set = LabelSet(names, classifier.config.multi_label, {name: (name,) for name in names})
+    return reference_of(
+        classifier, papers, label_set, predict(classifier, papers), checkpoint.digest(folder),
+        within=tuple(sorted(rows["category"].unique())),
+    )  # fmt: skip
+
+
 @exit_on_user_error("stopped")
 def main(arguments: list[str] | None = None) -> int:
     """Print the table."""
@@ -101,7 +129,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--data", help="a CSV of papers (synthetic ones)")
     parser.add_argument("--pretrained", help="a folder of pretraining/ (the shipped model)")
     parser.add_argument("--pipeline", default="pretraining", help="the folder of pre-training")
+    parser.add_argument("--reference", help="a CSV of papers of which the model learned none")
     options = parser.parse_args(arguments)
+    if options.reference:
+        folder = encoder_folder(options.pretrained)
+        record = reference(folder, existing_path(options.reference, "reference"))
+        write_json(folder / "reference.json", record.to_json())
+        return 0
     data = existing_path(options.data, "data") if options.data else None
     folder, pipeline = (
         encoder_folder(options.pretrained),

@@ -14,6 +14,7 @@ from arxiv_hybrid.evaluation.confusion import confusion_table
 from arxiv_hybrid.evaluation.measures import main_measure
 from arxiv_hybrid.evaluation.predict import predict
 from arxiv_hybrid.evaluation.predictions import Predictions
+from arxiv_hybrid.evaluation.reference import reference_of
 from arxiv_hybrid.evaluation.report import full_report
 from arxiv_hybrid.evaluation.summary import evaluation_line, if_baseline_wins
 from arxiv_hybrid.evaluation.tables import full_tables, plot_tables
@@ -25,6 +26,7 @@ from arxiv_hybrid.paths import (
     METRICS,
     MODEL,
     PLOTS,
+    REFERENCE,
     REPORTS,
     SPLITS,
     repository_root,
@@ -55,9 +57,11 @@ def main(params: Params) -> None:
             picture = figures.png(figures.attention(paper))
             write_bytes(REPORTS / "attention" / f"{number}.png", picture)
         digest = checkpoint.digest(MODEL)
+        write_json(REFERENCE, reference_of(classifier, *papers, digest).to_json())
         mlrun.tags({"model.digest": digest})
         mlrun.scores(report, test, model=digest)
         mlrun.file(METRICS / "evaluate.json")
+        mlrun.file(REFERENCE)
         if mlrun.active:
             figure = figures.confusion_matrix(confusion_table(*papers), "test papers")
             mlrun.figure(figure, "confusion.png")

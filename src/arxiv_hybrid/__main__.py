@@ -12,12 +12,13 @@ from argparse import (
     RawDescriptionHelpFormatter,
     _SubParsersAction,
 )
+from datetime import date
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from arxiv_hybrid import __version__
-from arxiv_hybrid.paths import EXPLAINED, MODEL, NEXT_WORD_MODEL, PAPERS, REVIEW
+from arxiv_hybrid.paths import DAILY, EXPLAINED, MODEL, NEXT_WORD_MODEL, PAPERS, REVIEW
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.process import prepare_process
 from arxiv_hybrid.system.redaction import redact
@@ -113,6 +114,22 @@ The space file has a range or a list of values for each parameter to try:
 Each trial is an experiment of DVC up to stage train; the best validation score counts. --trials is
 the total of all workers: the same command continues, and more of them share the work. With
 --storage they run on any number of machines; the password comes from PGPASSWORD.
+"""
+UPDATE = """\
+examples:
+  update
+  update --since 2026-11-01
+  update --retrain
+
+Fetches the papers of fetch.categories (or of labels.classes) that were submitted since a week
+before the last run, and adds them to papers.jsonl, each once. New papers are classified; then the
+last 7 and 28 days are compared with the model's own test. A run that was stopped continues.
+
+Without --model, the registered champion classifies, else models/main, else the shipped model.
+--retrain also trains on all papers so far, as an experiment; the new model becomes the champion if
+it beats it on the same papers.
+
+Exit codes: 0 done, 1 done with an alarm, 2 a mistake or a failure; nothing is lost.
 """
 SERVE = """\
 examples:
@@ -306,10 +323,27 @@ def _add_run_commands(commands: Commands) -> None:
         "--workers", type=_positive, default=1, help="processes that share the cores (1)"
     )
     command.set_defaults(command="serve")
+    _add_update(commands)
     command = commands.add_parser("ui", help="show the runs in MLflow")
     command.add_argument("--host", default=HOST, help=f"the address to listen on ({HOST})")
     command.add_argument("--port", type=int, default=UI_PORT, help=f"the port ({UI_PORT})")
     command.set_defaults(command="ui")
+
+
+def _add_update(commands: Commands) -> None:
+    command = commands.add_parser(
+        "update", help="fetch and classify arXiv's new papers, and check the model", epilog=UPDATE
+    )
+    _add_path(command, "--store", f"the folder of the papers ({DAILY})", DAILY)
+    _add_path(command, "--model", "a model folder, champion or shipped (see below)")
+    command.add_argument(
+        "--since", type=_day, metavar="DATE",
+        help="fetch from this day on, as 2026-11-01 (a week before the last run)",
+    )  # fmt: skip
+    command.add_argument(
+        "--retrain", action="store_true", help="train on all papers, and challenge the champion"
+    )
+    command.set_defaults(command="update")
 
 
 def _add_search(commands: Commands) -> None:
@@ -371,6 +405,13 @@ def _natural(text: str) -> int:
     if not text.isdigit():
         raise ArgumentTypeError(f"{text!r} must be a non-negative integer")
     return int(text)
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r} must be a day, such as 2026-11-01") from None
 
 
 def _probability(text: str) -> float:

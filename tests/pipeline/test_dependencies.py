@@ -19,7 +19,7 @@ PACKAGE = SRC / "arxiv_hybrid"
 ORDER = [
     "system", "taxonomy", "params", "data", "text", "sources", "audit", "vectors", "ops", "models",
     "inference", "training", "evaluation", "reporting", "tracking",
-    "serving", "search",
+    "serving", "search", "daily",
 ]  # fmt: skip
 ASIDE = {"scratch", "time_series"}  # the examples' own packages; nothing imports them
 PIPELINES = {

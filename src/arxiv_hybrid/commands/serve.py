@@ -7,19 +7,15 @@ from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 
+from arxiv_hybrid.commands.models import choose_model
 from arxiv_hybrid.commands.terminal import coloured
 from arxiv_hybrid.inference import checkpoint
 from arxiv_hybrid.inference.classifier import TextClassifier
-from arxiv_hybrid.params import load
-from arxiv_hybrid.paths import MODEL, PARAMS, repository_root, shipped_model
+from arxiv_hybrid.paths import MODEL, repository_root
 from arxiv_hybrid.serving.server import ServedModel, serve
 from arxiv_hybrid.serving.sockets import listen
 from arxiv_hybrid.system.errors import UserError
-from arxiv_hybrid.system.shipped import is_shipped
-from arxiv_hybrid.tracking import find_champion, find_run
-
-REGISTERED_NAME = "arxiv-hybrid"  # unless tracking.register_as names another
-CHAMPION, SHIPPED = Path("champion"), Path("shipped")  # values of --model that are no folders
+from arxiv_hybrid.tracking import find_run
 
 
 def run(options: Namespace) -> None:
@@ -28,39 +24,13 @@ def run(options: Namespace) -> None:
         listen(options.host, options.port) as listener,
         tempfile.TemporaryDirectory(prefix="arxiv-hybrid-") as temporary,
     ):
-        model = _choose(options.model, Path(temporary))
+        model = choose_model(options.model, Path(temporary))
         host = f"[{options.host}]" if ":" in options.host else options.host
         url = f"http://{host}:{listener.getsockname()[1]}"
         for line in _described(model, checkpoint.load(model.folder)):
             print(line)
         print(f"page:       {url}\nrequests:   {url}/invocations", flush=True)
         serve(model, listener, options.workers)
-
-
-def _choose(wanted: Path | None, into: Path) -> ServedModel:
-    """The model that --model names; without it the champion, the last run's or the shipped one.
-
-    into: an empty folder for the files of a champion.
-    """
-    if wanted == SHIPPED:
-        if not is_shipped():
-            raise UserError("this installation has no shipped model (--model)")
-        return ServedModel(shipped_model(), "shipped")
-    if wanted in (CHAMPION, None):
-        name = _registered_name()
-        champion = find_champion(repository_root(), name, into)
-        if champion is not None:
-            return ServedModel(champion.folder, champion.title)
-        if wanted == CHAMPION:
-            raise UserError(f"no champion is registered as {name} (--model)")
-    folder = wanted or (MODEL if MODEL.is_dir() or not is_shipped() else shipped_model())
-    shipped = folder.resolve() == shipped_model().resolve()
-    return ServedModel(folder, "shipped" if shipped else str(folder))
-
-
-def _registered_name() -> str:
-    named = load(PARAMS).tracking.register_as if PARAMS.exists() else None
-    return named or REGISTERED_NAME
 
 
 def _described(model: ServedModel, classifier: TextClassifier) -> Iterator[str]:

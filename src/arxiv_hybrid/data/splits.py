@@ -130,10 +130,19 @@ def _stratified(
 
 
 def _by_hash(ids: pd.Series, val: float, test: float) -> dict[str, pd.Series]:
-    digests = ids.map(lambda identifier: hashlib.md5(identifier.encode()).hexdigest())  # noqa: S324
-    fraction = digests.map(lambda digest: int(digest[:8], 16) / 2**32)
+    fraction = ids.map(_fraction)
     in_test, held_out = fraction < test, fraction < test + val
     return {"train": ids[~held_out], "val": ids[held_out & ~in_test], "test": ids[in_test]}
+
+
+def in_test_by_hash(identifier: str, test: float) -> bool:
+    """Whether a paper is a test paper of `split.by=hash` with this share of test papers."""
+    return _fraction(identifier) < test
+
+
+def _fraction(identifier: str) -> float:
+    digest = hashlib.md5(identifier.encode()).hexdigest()  # noqa: S324
+    return int(digest[:8], 16) / 2**32
 
 
 def _by_month(papers: pd.DataFrame, val: str, test: str) -> dict[str, pd.Series]:

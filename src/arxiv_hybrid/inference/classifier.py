@@ -131,10 +131,24 @@ class TextClassifier(ABC):
 
         A word counts as often as it occurs.
         """
-        table = text_table(papers)
-        texts = (text for name in table for text in table[name])
-        tokens = [word for text in texts for word in self._tokens(text)]
-        return sum(word in self.vocabulary.index for word in tokens), len(tokens)
+        known, read = self._word_counts(papers)
+        return int(known.sum()), int(read.sum())
+
+    def unknown_words(self, papers: pd.DataFrame | Sequence[Any]) -> npt.NDArray[np.float64]:
+        """The share of each paper's words (N,) that the vocabulary lacks; 0 if it has no words."""
+        known, read = self._word_counts(papers)
+        shares: npt.NDArray[np.float64] = (read - known) / np.maximum(read, 1)
+        return shares
+
+    def _word_counts(self, papers: pd.DataFrame | Sequence[Any]) -> npt.NDArray[np.int64]:
+        """Known words and all words of each paper, (2, N)."""
+        table, index = text_table(papers), self.vocabulary.index
+        counts = np.zeros((2, len(table)), np.int64)
+        for name in table:
+            for row, text in enumerate(table[name]):
+                words = self._tokens(text)
+                counts[:, row] += sum(word in index for word in words), len(words)
+        return counts
 
     def _joined(self, probabilities: npt.NDArray[np.float64]) -> list[str]:
         """The assigned classes of each paper, the likeliest first, joined by `;`."""

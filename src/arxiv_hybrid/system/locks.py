@@ -10,6 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.retry import Log
 
 
@@ -23,6 +24,21 @@ def file_lock(path: Path, log: Log, waiting: str) -> Iterator[None]:
     except Timeout:
         log(waiting)
         lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def only_process(path: Path, busy: str) -> Iterator[None]:
+    """Hold an exclusive lock on the file `path`; UserError `busy` if another process holds it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(busy) from None
     try:
         yield
     finally:

@@ -27,6 +27,7 @@ _SCORES = {"accuracy": "accuracy", "micro_f1": "micro-F1"}
 _FITTED, _MEASURED = ("train", "baseline"), ("evaluate", "baseline")  # stages, by what they do
 _AT_ONCE = 60_000  # milliseconds; a stage waits for less than half of that
 CHAMPION = "champion"  # the alias of the best registered version
+REFERENCE = "reference.json"  # what stage evaluate logs for `update`
 
 
 @dataclass(frozen=True)
@@ -177,6 +178,86 @@ def find_run(root: Path, digest: str) -> RunOfModel | None:
         return within(_LOOK, lambda: _run_of_model(client, digest))
     except Exception as error:  # no mlflow, or one of its errors
         raise UserError(f"MLflow cannot tell: {one_line(error)}") from None
+
+
+def find_reference(root: Path, digest: str, into: Path) -> Path | None:
+    """The record of the test of this model, copied into the folder `into`; None if there is none.
+
+    Raises UserError if the store does not answer.
+    """
+    if not _has_store(root):
+        return None
+    try:
+        open_store(root)
+        mlflow, store = import_mlflow(), store_uri(root)
+        client = mlflow.MlflowClient(store)
+        return within(_ANSWER, lambda: _download_reference(client, digest, into))
+    except Exception as error:
+        raise UserError(f"{store_uri(root)}: cannot be queried: {one_line(error)}") from None
+
+
+def _download_reference(client: Any, digest: str, into: Path) -> Path | None:
+    for run in _runs(client, digest, "evaluate"):
+        if any(file.path == REFERENCE for file in client.list_artifacts(run.info.run_id)):
+            return Path(client.download_artifacts(run.info.run_id, REFERENCE, str(into)))
+    return None
+
+
+@dataclass(frozen=True)
+class Challenger:
+    """A registered version: its number, whether it is the champion, tags and folder."""
+
+    version: str
+    is_champion: bool
+    tags: dict[str, str]
+    folder: Path
+
+
+def find_version(root: Path, name: str, digest: str | None, into: Path) -> Challenger | None:
+    """The version of this digest (None: the champion) registered under `name`; None if none is.
+
+    into: a folder for its files. Raises UserError if the store does not answer.
+    """
+    if not _has_store(root):
+        return None
+    open_store(root)
+    mlflow, store = import_mlflow(), store_uri(root)
+    client = mlflow.MlflowClient(store)
+
+    def find() -> tuple[Any, Any]:
+        champion = _champion(client, name)
+        if digest is None:
+            return champion, champion
+        versions = client.search_model_versions(f"name = '{name}'")
+        same = [each for each in versions if each.tags.get("model.digest") == digest]
+        return champion, same[0] if same else None
+
+    try:
+        champion, version = within(_ANSWER, find)
+        if version is None:
+            return None
+        folder = within(_DOWNLOAD, lambda: _download(mlflow, store, version.source, into))
+    except Exception as error:
+        raise UserError(f"{store}: {name}: cannot be read: {one_line(error)}") from None
+    is_champion = champion is not None and str(champion.version) == str(version.version)
+    return Challenger(str(version.version), is_champion, dict(version.tags), folder)
+
+
+def settle(root: Path, name: str, version: str, *, champion: bool, tags: dict[str, str]) -> None:
+    """Tag a registered version, and make it the champion if it won; UserError if that fails."""
+    store = store_uri(root)
+    client = import_mlflow().MlflowClient(store)
+
+    def change() -> None:
+        for key, value in tags.items():
+            client.set_model_version_tag(name, version, key, value)
+        if champion:
+            client.set_registered_model_alias(name, CHAMPION, version)
+
+    try:
+        within(_ANSWER, change)
+    except Exception as error:
+        raise UserError(f"{store}: {name} version {version}: {one_line(error)}") from None
 
 
 def _has_store(root: Path) -> bool:

@@ -1,0 +1,1 @@
+"""Papers that arrive day by day: their store, predictions, checks, and the next model."""
