@@ -51,24 +51,15 @@ def test_examples_in_the_help_can_be_parsed(
 
 @pytest.mark.parametrize(
     ("command", "arguments"),
-    zip(
-        COMMANDS,
-        [
-            ["x"],
-            [],
-            [],
-            ["x"],
-            [],
-            [],
-            [],
-            LIBRARY,
-            [*LIBRARY, "--output", "v.npy"],
-            [],
-            ["a", "b"],
-        ],
-        strict=True,
+    list(
+        zip(
+            COMMANDS,
+            [["x"], [], [], ["x"], [], [], [], LIBRARY, [*LIBRARY, "--output", "v.npy"], [],
+             ["a", "b"]],
+            strict=True,
+        )
     ),
-)
+)  # fmt: skip
 def test_every_command_has_a_module(command: list[str], arguments: list[str]) -> None:
     options = parser().parse_args([*command, *arguments])
     assert callable(import_module(f"arxiv_hybrid.commands.{options.command}").run)
