@@ -29,6 +29,13 @@ SURE_THRESHOLD = 0.5
 ANSWERS = f"a model folder, such as {MODEL} (the shipped model, or {MODEL} if there is none)"
 PAPERS_FILE = "a file of papers: .csv or .jsonl, also .gz; - reads JSON lines"
 HOST, PORT, UI_PORT = "127.0.0.1", 5001, 5000
+_PIPELINE = "'arxiv-hybrid[pipeline]'"
+# what to install for a command, if it is not that
+INSTALLED_BY = {
+    **dict.fromkeys(("predict", "similar", "embed", "next_word"), "arxiv-hybrid"),
+    "inspect_data": "'arxiv-hybrid[train]'",
+    "serve": "'arxiv-hybrid[serve]'",
+}
 
 EXAMPLES = """\
 examples:
@@ -371,9 +378,10 @@ def main(arguments: list[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] in ("", "arxiv_hybrid"):
             raise
+        typed = options.command.replace("inspect_data", "data inspect").replace("_", "-")
         return _print_error(
-            f"{options.command.replace('_', '-')} needs {error.name}, which is not installed; "
-            "run `pip install 'arxiv-hybrid[pipeline]'`"
+            f"{typed} needs {error.name}, which is not installed; run "
+            f"`pip install {INSTALLED_BY.get(options.command, _PIPELINE)}`"
         )
     except OSError as error:
         return _print_error(f"{error.filename or 'a file'}: {error.strerror or error}")
