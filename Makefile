@@ -33,7 +33,7 @@ endef
 export SHOW_PIP
 
 $(VENV)/installed: requirements.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is required, this is " + sys.version.split()[0] if sys.version_info < (3, 10) else 0)'
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is required, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV_OPTIONS) $(VENV)
 	@echo 'Installing requirements.txt and what it needs: 150 packages, 2 GB or more, a few minutes'
 	@{ $(BIN)/python -m pip install --progress-bar off --disable-pip-version-check -r requirements.txt; \

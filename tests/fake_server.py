@@ -17,7 +17,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -27,7 +27,7 @@ import numpy as np
 
 from arxiv_hybrid.taxonomy.label_sets import CATEGORIES
 
-NEWEST = datetime(2025, 11, 17, 23, 59, 30, tzinfo=timezone.utc)
+NEWEST = datetime(2025, 11, 17, 23, 59, 30, tzinfo=UTC)
 HTML = b"<!DOCTYPE html><html><body>Moved.</body></html>"
 
 
@@ -116,8 +116,7 @@ class FakeServer:
         subject = re.findall(r"cat:([^\s)]+)", query)
         first, last = query.partition("[")[2].rstrip("]").split(" TO ")
         since, until = (
-            datetime.strptime(day, "%Y%m%d%H%M").replace(tzinfo=timezone.utc)
-            for day in (first, last)
+            datetime.strptime(day, "%Y%m%d%H%M").replace(tzinfo=UTC) for day in (first, last)
         )
         if self.whole_minutes:
             until += timedelta(seconds=59)

@@ -61,25 +61,15 @@ def test_examples_in_the_help_can_be_parsed(
 
 @pytest.mark.parametrize(
     ("command", "arguments"),
-    zip(
-        COMMANDS,
-        [
-            ["x"],
-            ["x", "--label", "y"],
-            [],
-            [],
-            ["x"],
-            [],
-            [],
-            [],
-            LIBRARY,
-            [*LIBRARY, "--output", "v.npy"],
-            [],
-            ["a", "b"],
-        ],
-        strict=True,
+    list(
+        zip(
+            COMMANDS,
+            [["x"], ["x", "--label", "y"], [], [], ["x"], [], [], [], LIBRARY,
+             [*LIBRARY, "--output", "v.npy"], [], ["a", "b"]],
+            strict=True,
+        )
     ),
-)
+)  # fmt: skip
 def test_every_command_has_a_module(command: list[str], arguments: list[str]) -> None:
     options = parser().parse_args([*command, *arguments])
     assert callable(import_module(f"arxiv_hybrid.commands.{options.command}").run)
@@ -159,23 +149,27 @@ sys.exit(main(sys.argv[2:]))
 
 
 @pytest.mark.parametrize(
-    ("package", "command"),
+    ("package", "command", "install"),
     [
-        ("matplotlib", ["explain", "--title", "deep"]),
-        ("jinja2", ["explain", "--title", "deep"]),
-        ("jinja2", ["report"]),
-        ("dvc", ["experiments"]),
-        ("vl_convert", ["plots"]),
-        ("optuna", ["search", "--trials", "1", "--space", "space.yaml"]),
+        ("matplotlib", ["explain", "--title", "deep"], "'arxiv-hybrid[pipeline]'"),
+        ("jinja2", ["explain", "--title", "deep"], "'arxiv-hybrid[pipeline]'"),
+        ("jinja2", ["report"], "'arxiv-hybrid[pipeline]'"),
+        ("dvc", ["experiments"], "'arxiv-hybrid[pipeline]'"),
+        ("vl_convert", ["plots"], "'arxiv-hybrid[pipeline]'"),
+        ("optuna", ["search", "--trials", "1", "--space", "x"], "'arxiv-hybrid[pipeline]'"),
+        ("uvicorn", ["serve"], "'arxiv-hybrid[serve]'"),
+        ("pydantic", ["data", "inspect", "papers.csv"], "'arxiv-hybrid[train]'"),
+        ("torch", ["predict", "--title", "deep"], "arxiv-hybrid"),
+        ("safetensors", ["next-word", "deep"], "arxiv-hybrid"),
     ],
 )
 def test_a_package_that_a_command_needs_is_named(
-    package: str, command: list[str], tmp_path: Path
+    package: str, command: list[str], install: str, tmp_path: Path
 ) -> None:
     done = subprocess.run([sys.executable, "-c", WITHOUT, package, *command], cwd=tmp_path,
                           capture_output=True, text=True, check=False)  # fmt: skip
     assert done.returncode == 2
+    name = "data inspect" if command[0] == "data" else command[0]
     assert done.stderr == (
-        f"error: {command[0]} needs {package}, which is not installed; run `pip install "
-        "'arxiv-hybrid[pipeline]'`\n"
+        f"error: {name} needs {package}, which is not installed; run `pip install {install}`\n"
     )

@@ -31,6 +31,13 @@ ANSWERS = f"a model folder, such as {MODEL} (the shipped model, or {MODEL} if th
 PAPERS_FILE = "a file of papers: .csv or .jsonl, also .gz; - reads JSON lines"
 PAPERS_TABLE = "a .csv or .tsv of papers, also .gz, or a metadata dump"
 HOST, PORT, UI_PORT = "127.0.0.1", 5001, 5000
+_PIPELINE = "'arxiv-hybrid[pipeline]'"
+# what to install for a command, if it is not that
+INSTALLED_BY = {
+    **dict.fromkeys(("predict", "similar", "embed", "next_word"), "arxiv-hybrid"),
+    "inspect_data": "'arxiv-hybrid[train]'",
+    "serve": "'arxiv-hybrid[serve]'",
+}
 
 EXAMPLES = """\
 examples:
@@ -434,9 +441,10 @@ def main(arguments: list[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] in ("", "arxiv_hybrid"):
             raise
+        typed = options.command.replace("inspect_data", "data inspect").replace("_", "-")
         return _print_error(
-            f"{options.command.replace('_', '-')} needs {error.name}, which is not installed; "
-            "run `pip install 'arxiv-hybrid[pipeline]'`"
+            f"{typed} needs {error.name}, which is not installed; run "
+            f"`pip install {INSTALLED_BY.get(options.command, _PIPELINE)}`"
         )
     except OSError as error:
         return _print_error(f"{error.filename or 'a file'}: {error.strerror or error}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from xml.sax.saxutils import escape
 
@@ -56,7 +56,7 @@ def test_both_forms_of_the_feed_are_read(form: str) -> None:
     assert (page.total, page.undated, page.error) == (214881, [], "")
     (record,) = page.entries
     assert record.id == "http://arxiv.org/abs/2511.00010v2"
-    assert record.published == datetime(2007, 10, 8, 4, tzinfo=timezone.utc)
+    assert record.published == datetime(2007, 10, 8, 4, tzinfo=UTC)
     paper = Entry.of(record)
     assert paper.id == "2511.00010"
     assert (paper.categories, paper.unknown) == (("cs.LG", "cs.CL"), ())
@@ -83,7 +83,7 @@ def test_texts_are_put_on_one_line_and_may_be_missing() -> None:
 
 def test_a_revision_without_a_date_has_that_of_the_paper() -> None:
     record = parse_page(feed(entry(dates="<published>2026-01-02</published>"))).entries[0]
-    assert record.updated == record.published == datetime(2026, 1, 2, tzinfo=timezone.utc)
+    assert record.updated == record.published == datetime(2026, 1, 2, tzinfo=UTC)
 
 
 def test_entries_without_a_date_are_listed() -> None:

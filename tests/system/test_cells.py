@@ -22,6 +22,6 @@ def test_plots_hold_no_tags_and_spreadsheets_no_formulas() -> None:
     assert sheet["<id>"].tolist() == [
         "</script><script>", "'=1+1", "'@SUM(A1)", "'-cmd|calc", "-1.5", "plain",
     ]  # fmt: skip
-    assert sheet["parts"].tolist() == ["<b>", None, "'\t=1", "'\r=1", "+1", "a=b"]
+    assert sheet["parts"].fillna("").tolist() == ["<b>", "", "'\t=1", "'\r=1", "+1", "a=b"]
     assert sheet["number"].equals(frame["number"])
     assert cells.spreadsheet_safe(pd.DataFrame({"=a": [1]})).columns.tolist() == ["'=a"]

@@ -150,7 +150,7 @@ def _together(listed: list[list[str]]) -> pd.DataFrame:
 
 def _lengths(unique: pd.DataFrame) -> pd.DataFrame:
     lengths = pd.DataFrame(
-        {name: unique[name].str.split().str.len() for name in ("title", "abstract")}
+        {name: unique[name].map(lambda text: len(text.split())) for name in ("title", "abstract")}
     )
     table = lengths.quantile(list(QUANTILES.values())).T
     table.columns = pd.Index(list(QUANTILES))

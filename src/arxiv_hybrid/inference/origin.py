@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import asdict, dataclass, field
-from datetime import date, datetime, timezone
+from datetime import UTC, date, datetime
 from typing import Any
 
 from arxiv_hybrid.system.errors import UserError
@@ -107,9 +107,9 @@ def today() -> str:
     """
     seconds = os.environ.get("SOURCE_DATE_EPOCH")
     if not seconds:
-        return datetime.now(timezone.utc).date().isoformat()
+        return datetime.now(UTC).date().isoformat()
     try:
-        return datetime.fromtimestamp(int(seconds), timezone.utc).date().isoformat()
+        return datetime.fromtimestamp(int(seconds), UTC).date().isoformat()
     except (ValueError, OverflowError, OSError):
         raise UserError(
             f"SOURCE_DATE_EPOCH: {seconds[:40]!r} is not a number of seconds since 1970"

@@ -114,7 +114,7 @@ class App:
             return refusal(error.status, "BAD_REQUEST", str(error))
         except _TooLargeError as error:
             return refusal(413, "BAD_REQUEST", str(error))
-        except asyncio.TimeoutError:
+        except TimeoutError:
             message = f"the body did not arrive within {READ_SECONDS:g} seconds"
             return refusal(408, "BAD_REQUEST", message, connection="close")
         except BusyError:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_right, insort
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 
 from arxiv_hybrid.data.identifiers import canonical
@@ -268,7 +268,7 @@ def fetch_subject(first: SubjectPass, *, allow_fewer: bool) -> SubjectPapers:
 
 def midnight(day: date) -> datetime:
     """Start of a day in UTC."""
-    return datetime(day.year, day.month, day.day, tzinfo=timezone.utc)
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
 @dataclass(frozen=True)

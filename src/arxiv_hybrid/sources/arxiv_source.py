@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +118,7 @@ def fetch(
     arXiv can reach the user. Raises UserError if the server refuses, is unreachable, or contradicts
     itself.
     """
-    if spec.since and spec.since > datetime.now(timezone.utc).date():
+    if spec.since and spec.since > datetime.now(UTC).date():
         raise UserError(f"params.yaml: fetch.since: {spec.since} is in the future")
     waiting = "another fetch is running; waiting, because arXiv allows one connection"
     with file_lock(cache / "arxiv.lock", log, waiting):
@@ -177,7 +177,7 @@ def _checkpoint(spec: FetchSpec, cache: Path, url: str) -> tuple[Path, datetime]
         pages = len(list(folder.glob("*.xml.gz")))
         log(f"resuming an interrupted fetch, {pages} pages are stored")
     else:
-        now = datetime.now(timezone.utc).replace(second=0, microsecond=0)
+        now = datetime.now(UTC).replace(second=0, microsecond=0)
         until = now if spec.until is None else midnight(spec.until + timedelta(days=1))
         write_json(folder / STATE, {"until": until.isoformat()})
     return folder, until

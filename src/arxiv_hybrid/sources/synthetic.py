@@ -220,7 +220,7 @@ class _Mixtures:
 
 def _label_probabilities(mixtures: FloatArray, noise: float) -> FloatArray:
     """P(primary category | mixture) with noise: a flip goes to every other field equally."""
-    others = (1 - mixtures) / (mixtures.shape[1] - 1)
+    others: FloatArray = (1 - mixtures) / (mixtures.shape[1] - 1)
     return (1 - noise) * mixtures + noise * others
 
 
