@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +43,7 @@ def submitted(papers: pd.DataFrame, first: date, days: int, seed: int = 0) -> li
 
     On a weekend a third as many are submitted.
     """
-    start = datetime(first.year, first.month, first.day, tzinfo=timezone.utc)
+    start = datetime(first.year, first.month, first.day, tzinfo=UTC)
     weights = [1 / 3 if (first + timedelta(days=n)).weekday() > 4 else 1.0 for n in range(days)]
     random = np.random.default_rng(seed)
     chosen = np.sort(random.choice(days, len(papers), p=np.array(weights) / sum(weights)))
@@ -59,7 +59,7 @@ def submitted(papers: pd.DataFrame, first: date, days: int, seed: int = 0) -> li
 
 def show(server: FakeServer, papers: Sequence[Entry], day: date) -> None:
     """Let the server have what arXiv has announced at noon of a day."""
-    noon = datetime(day.year, day.month, day.day, tzinfo=timezone.utc) + NOON
+    noon = datetime(day.year, day.month, day.day, tzinfo=UTC) + NOON
     server.papers = [replace(paper) for paper in papers if announced(paper.published) <= noon]
 
 

@@ -8,7 +8,7 @@ import tempfile
 from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,7 @@ _REFERENCE = "reference.json"  # beside a model, as that of the shipped one
 
 def today() -> date:
     """The day in UTC, as arXiv counts submissions."""
-    return datetime.now(timezone.utc).date()
+    return datetime.now(UTC).date()
 
 
 def run(options: Namespace) -> None:
