@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
@@ -76,11 +77,9 @@ def of(content: bytes) -> str:
 
 def of_file(path: Path, algorithm: str = "sha256") -> str:
     """The SHA-256 of a file, or DVC's `md5`; the file need not fit into memory."""
-    digest = hashlib.new(algorithm, usedforsecurity=False)
+    new = partial(hashlib.new, algorithm, usedforsecurity=False)
     with path.open("rb") as file:
-        while part := file.read(_PART):
-            digest.update(part)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, new).hexdigest()
 
 
 def record(paths: Iterable[Path]) -> list[str]:
