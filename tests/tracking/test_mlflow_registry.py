@@ -12,7 +12,16 @@ from untrained_model import CLASSES, log_untrained_model, save_untrained_model
 from arxiv_hybrid.inference import checkpoint
 from arxiv_hybrid.params import Params
 from arxiv_hybrid.system.errors import UserError
-from arxiv_hybrid.tracking import find_champion, find_run, registry, track, training_seconds
+from arxiv_hybrid.tracking import (
+    find_champion,
+    find_reference,
+    find_run,
+    find_version,
+    registry,
+    settle,
+    track,
+    training_seconds,
+)
 from arxiv_hybrid.tracking.store import store_uri
 
 pytestmark = pytest.mark.usefixtures("outside_settings_unset")
@@ -91,6 +100,41 @@ def test_the_champion_is_the_best_on_the_same_papers(
 
 
 @pytest.mark.filterwarnings("default")
+@pytest.mark.filterwarnings("default")
+def test_a_challenger_that_wins_becomes_the_champion(
+    digests: list[str], tiny_params: Params, tmp_path: Path
+) -> None:
+    first, second = digests
+    assert find_version(tmp_path, "papers", None, tmp_path / "nobody") is None
+    record = tmp_path / "reference.json"
+    record.write_text("{}")
+    for digest, papers in ((first, "old"), (second, "new")):
+        with track("evaluate", tiny_params, root=tmp_path, workspace=tmp_path) as run:
+            run.tags({"model.digest": digest})
+            if digest == second:
+                run.file(record)
+            run.register("papers", digest, 0.8, papers)
+    old = find_version(tmp_path, "papers", None, tmp_path / "old")
+    new = find_version(tmp_path, "papers", second, tmp_path / "new")
+    assert old is not None
+    assert new is not None
+    assert (old.version, old.is_champion, new.version, new.is_champion) == ("1", True, "2", False)
+    assert checkpoint.digest(new.folder) == second
+    settle(tmp_path, "papers", "2", champion=False, tags={"split": "hash 0.15"})
+    champion = find_champion(tmp_path, "papers", tmp_path / "still")
+    assert champion is not None
+    assert "version 1" in champion.title
+    settle(tmp_path, "papers", "2", champion=True, tags={})
+    now = find_version(tmp_path, "papers", None, tmp_path / "now")
+    assert now is not None
+    assert (now.version, now.tags["split"]) == ("2", "hash 0.15")
+    (tmp_path / "copied").mkdir()
+    assert find_reference(tmp_path, first, tmp_path / "copied") is None
+    copied = find_reference(tmp_path, second, tmp_path / "copied")
+    assert copied is not None
+    assert copied.read_text() == "{}"
+
+
 def test_of_two_that_register_at_once_the_better_is_champion(
     digests: list[str], tiny_params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
