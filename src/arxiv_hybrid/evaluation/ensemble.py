@@ -88,7 +88,7 @@ class Vote:
         """
         fitted = weighting == "fitted"
         weights = fitted_weights(classes, members) if fitted else equal_weights(members)
-        mean, labels = weighted_mean(members, weights), torch.from_numpy(classes)
+        mean, labels = weighted_mean(members, weights), torch.tensor(classes)
         if classes.ndim == 1:
             return cls(weights, calibration.fit_temperature(_logarithms(mean), labels))
         vote = cls(weights, *calibration.fit_sigmoids(_logits(mean), labels), np.ones(1))

@@ -152,7 +152,7 @@ def _heads(
     encoded = classifier.encode(papers[["title", "abstract"]])
     model = cast(PooledCNN, classifier.model)
     features = features_of(model, encoded, classifier.device_config).cpu()
-    labels, several = torch.from_numpy(classes), classes.ndim == 2
+    labels, several = torch.tensor(classes), classes.ndim == 2
     loss = (make_multi_label_loss if several else make_loss)("cross_entropy", None, 0.0)
     logits = torch.empty(len(papers), number)
     penalties: tuple[float, ...] = PENALTIES
