@@ -11,6 +11,7 @@ vectors. These texts include those of the test papers, without labels, for all m
 """
 
 import io
+import os
 import tempfile
 import time
 import zipfile
@@ -19,6 +20,10 @@ from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
+
+import arxiv_hybrid  # noqa: F401 (before torch: it says how long threads spin)
+
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as stages do
 
 import numpy as np
 import pandas as pd

@@ -61,7 +61,9 @@ elif kind == "fetch":
 else:
     from argparse import Namespace
     from arxiv_hybrid.commands.inspect_data import run
-    def read(path): run(Namespace(file=path, columns=[], label="title", separator=None))
+    def read(path):
+        label = "title" if ".csv" in path.suffixes else None  # a dump has no columns
+        run(Namespace(file=path, columns=[], label=label, separator=None))
 def peak():  # in MiB; ru_maxrss would count the parent before exec, too
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) >> 10

@@ -80,6 +80,7 @@ def _sum_by_document(values: Tensor, layout: Layout, weights: Tensor | None = No
     if not host_knows_sizes(values):  # a GPU sums a document's tokens one after the other
         if weights is None:
             return layout.pad(values).sum(1)
-        return (layout.pad(weights).unsqueeze(1) @ layout.pad(values)).squeeze(1)
+        with torch.autocast(values.device.type, enabled=False):  # sums keep their precision
+            return (layout.pad(weights).unsqueeze(1) @ layout.pad(values)).squeeze(1)
     every = torch.arange(len(values), device=values.device)
     return F.embedding_bag(every, values, layout.starts, mode="sum", per_sample_weights=weights)
