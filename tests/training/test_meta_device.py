@@ -48,6 +48,7 @@ def on_the_meta_device(monkeypatch: pytest.MonkeyPatch) -> None:
     optimizers = sys.modules["torch.optim.optimizer"]
     monkeypatch.setattr(optimizers, "_get_fused_kernels_supported_devices", lambda: ["meta"])
     monkeypatch.setattr(torch, "is_autocast_enabled", lambda *_: False)
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
     monkeypatch.setattr(DeviceConfig, "autocast", lambda _: nullcontext())
     monkeypatch.setattr(encoding, "_to_device", to_device)
 
