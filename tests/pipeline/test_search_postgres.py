@@ -16,8 +16,9 @@ from clones import environment, wait_for_mlflow
 from postgres import running_postgres
 from search_worker import wait_for, workspaces
 
-from arxiv_hybrid.search.runner import TRIALS, experiment
+from arxiv_hybrid.search.runner import TRIALS
 from arxiv_hybrid.search.storage import open_storage
+from arxiv_hybrid.system.git import experiment
 from arxiv_hybrid.system.watched import read_epochs
 from arxiv_hybrid.tracking.store import import_mlflow, sqlite_uri
 

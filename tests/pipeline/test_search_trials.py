@@ -15,8 +15,9 @@ from clones import environment, sh
 from conftest import ROOT
 from search_worker import wait_for, workspaces
 
-from arxiv_hybrid.search.runner import TRIALS, experiment
+from arxiv_hybrid.search.runner import TRIALS
 from arxiv_hybrid.system.errors import UserError
+from arxiv_hybrid.system.git import experiment
 
 PARAMS = {"kind": "short", "score": 0.5}
 # it notes in `notes` what it does; a long training ends once there is a file `release`

@@ -12,16 +12,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from arxiv_hybrid.audit.monitoring import classes_of
-from arxiv_hybrid.daily.predictions import CHUNK, Learned
+from arxiv_hybrid.daily.predictions import CHUNK, Learned, texts_of
 from arxiv_hybrid.daily.store import Stored
 from arxiv_hybrid.data.splits import in_test_by_hash
 from arxiv_hybrid.evaluation.metrics import compare_correct
 from arxiv_hybrid.inference.classifier import TextClassifier
 from arxiv_hybrid.system.errors import UserError
-from arxiv_hybrid.system.git import git
+from arxiv_hybrid.system.git import experiment, git
 
 SPLIT = "split"  # the tag of a version: how its test papers were chosen
 SETTINGS = {  # whatever params.yaml says
@@ -36,7 +35,7 @@ SETTINGS = {  # whatever params.yaml says
 _METRICS, _WEIGHTS = "metrics/evaluate.json", "models/main/model.safetensors"
 
 
-def command(papers: Path, experiment: str, register_as: str) -> list[str]:
+def command(papers: Path, name: str, register_as: str) -> list[str]:
     """The command that trains on the papers of a store as an experiment, and registers the model.
 
     It runs in a copy of the workspace, whose files stay as they are. By hash, a test paper remains
@@ -45,8 +44,8 @@ def command(papers: Path, experiment: str, register_as: str) -> list[str]:
     settings = {
         **SETTINGS, "fetch.path": str(papers.resolve()), "tracking.register_as": register_as,
     }  # fmt: skip
-    changes = [part for name, value in settings.items() for part in ("-S", f"{name}={value}")]
-    run = [sys.executable, "-m", "dvc", "exp", "run", "--temp", "--name", experiment]
+    changes = [part for key, value in settings.items() for part in ("-S", f"{key}={value}")]
+    run = [sys.executable, "-m", "dvc", "exp", "run", "--temp", "--name", name]
     return [*run, *changes, "evaluate"]
 
 
@@ -55,27 +54,22 @@ def train(root: Path, papers: Path, day: str, register_as: str) -> tuple[str, st
 
     Raises UserError if the pipeline fails; what it printed is on the terminal.
     """
-    experiment = _unused(root, f"daily-{day}")
-    if subprocess.run(command(papers, experiment, register_as), cwd=root, check=False).returncode:  # noqa: S603
+    name = _unused(root, f"daily-{day}")
+    if subprocess.run(command(papers, name, register_as), cwd=root, check=False).returncode:  # noqa: S603
         raise UserError("--retrain: training failed, see above; the champion stays")
     metrics: dict[str, Any] = json.loads(
-        git(root, "show", f"{_revision(root, experiment)}:{_METRICS}") or "{}"
+        git(root, "show", f"{experiment(root, name)}:{_METRICS}") or "{}"
     )
     for line in metrics.get("computed_from", []):
-        digest, _, name = line.partition(" ")
-        if name == _WEIGHTS:
-            return experiment, digest
-    raise UserError(f"--retrain: experiment {experiment} has no {_METRICS} of a model")
-
-
-def _revision(root: Path, experiment: str) -> str:
-    found = git(root, "for-each-ref", "--format=%(objectname)", f"refs/exps/*/*/{experiment}")
-    return found.split()[0] if found else ""
+        digest, _, file = line.partition(" ")
+        if file == _WEIGHTS:
+            return name, digest
+    raise UserError(f"--retrain: experiment {name} has no {_METRICS} of a model")
 
 
 def _unused(root: Path, name: str) -> str:
     number, candidate = 1, name
-    while _revision(root, candidate):
+    while experiment(root, candidate):
         number += 1
         candidate = f"{name}-{number}"
     return candidate
@@ -137,9 +131,6 @@ def _right(
     right: list[bool] = []
     for start in range(0, len(papers), CHUNK):
         part = papers[start : start + CHUNK]
-        texts = pd.DataFrame(
-            [(paper.title, paper.abstract) for paper, _ in part], columns=["title", "abstract"]
-        )
-        likeliest = classifier.classify(texts)["category"]
+        likeliest = classifier.classify(texts_of(paper for paper, _ in part))["category"]
         right += [name in classes for name, (_, classes) in zip(likeliest, part, strict=True)]
     return np.array(right, bool)

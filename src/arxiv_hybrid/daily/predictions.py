@@ -19,6 +19,7 @@ from arxiv_hybrid.inference import paper_ids
 from arxiv_hybrid.inference.classifier import TextClassifier
 from arxiv_hybrid.inference.model_config import CATEGORY, PAPERS, UNSURE
 from arxiv_hybrid.inference.origin import Origin
+from arxiv_hybrid.inference.texts import TEXTS
 from arxiv_hybrid.system.cells import spreadsheet_safe
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.files import write_bytes
@@ -83,6 +84,11 @@ class Classified:
 ClassesOf = Callable[[Collection[str]], frozenset[str]]  # of a paper, by its categories
 
 
+def texts_of(papers: Iterable[Stored]) -> pd.DataFrame:
+    """The columns title and abstract, as classifiers read them."""
+    return pd.DataFrame([(paper.title, paper.abstract) for paper in papers], columns=list(TEXTS))
+
+
 def missing(folder: Path, papers: Iterable[Stored]) -> dict[date, list[Stored]]:
     """The papers without a prediction in `folder`, by the day on which they arrived."""
     by_day: dict[date, list[Stored]] = {}
@@ -125,7 +131,7 @@ def _predicted(
     learned: Learned,
     outcome: Classified,
 ) -> pd.DataFrame:
-    texts = pd.DataFrame([(p.title, p.abstract) for p in papers], columns=["title", "abstract"])
+    texts = texts_of(papers)
     table = classifier.classify(texts)
     names = classifier.config.classes
     actual = [classes_of(paper.categories) for paper in papers] if classes_of else None

@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 
 from arxiv_hybrid.search.space import override
 from arxiv_hybrid.system.errors import UserError
-from arxiv_hybrid.system.git import git
+from arxiv_hybrid.system.git import experiment, git
 from arxiv_hybrid.system.redaction import redact
 from arxiv_hybrid.system.watched import EPOCHS, TRIAL, read_epochs
 
@@ -114,12 +114,6 @@ def run_trial(
         if outcome is None or outcome.error is None:
             shutil.rmtree(folder)
     return outcome
-
-
-def experiment(root: Path, name: str) -> str | None:
-    """The revision of an experiment; None if there is none with this name."""
-    found = git(root, "for-each-ref", "--format=%(objectname)", f"refs/exps/*/*/{name}")
-    return found.split()[0] if found else None
 
 
 def result(pipeline: Pipeline, name: str) -> dict[str, Any]:

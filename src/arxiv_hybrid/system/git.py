@@ -43,3 +43,9 @@ def dirty(folder: Path) -> str:
     """Whether files differ from the commit or are untracked: `true`, `false` or `unknown`."""
     status = git(folder, "status", "--porcelain", "--untracked-files=normal")
     return UNKNOWN if status is None else str(bool(status)).lower()
+
+
+def experiment(root: Path, name: str) -> str | None:
+    """The revision of a DVC experiment; None if there is none with this name."""
+    found = git(root, "for-each-ref", "--format=%(objectname)", f"refs/exps/*/*/{name}")
+    return found.split()[0] if found else None
