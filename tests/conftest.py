@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,17 @@ def tiny_params(tiny_content: dict[str, Any]) -> Params:
 def no_progress_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     """A slow machine prints nothing more than a fast one."""
     monkeypatch.setattr(ticker, "FIRST", 3600.0)
+
+
+@pytest.fixture(autouse=True)
+def no_store_of_another_test() -> Iterator[None]:
+    """MLflow puts the store that a process uses into its environment, for child processes."""
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    yield
+    if before is None:
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
+    else:
+        os.environ["MLFLOW_TRACKING_URI"] = before
 
 
 @pytest.fixture

@@ -114,15 +114,18 @@ def run_commands(project: Path, page: str) -> None:
 
 
 def wait_for_queue(project: Path) -> None:
-    """Wait until all jobs have ended, and check that they succeeded."""
+    """Wait until all jobs have ended, and check that they succeeded.
+
+    DVC's command fails when it reads the state of a job that DVC is writing just then.
+    """
     deadline = time.monotonic() + 200
-    while re.search(
-        r"\b(Queued|Running)\b", states := sh(project, "dvc", "queue", "status").stdout
+    while (status := sh(project, "dvc", "queue", "status", ok=False)).returncode or re.search(
+        r"\b(Queued|Running)\b", status.stdout
     ):
-        assert time.monotonic() < deadline, states
+        assert time.monotonic() < deadline, status
         time.sleep(1)
-    assert states.count("Success") >= 2, states
-    assert "Failed" not in states, states
+    assert status.stdout.count("Success") >= 2, status
+    assert "Failed" not in status.stdout, status
 
 
 def test_the_python_of_the_docs(project: Path) -> None:
