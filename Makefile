@@ -54,9 +54,9 @@ serve: $(VENV)/installed  ## serve the model over HTTP, http://127.0.0.1:5001
 test: $(VENV)/installed  ## run ruff, mypy and all tests
 	@$(MAKE) --no-print-directory --jobs=2 lint pytest
 
-# three workers keep two cores busy: each waits now and then for a server, a queue or the disk
+# four workers keep two cores busy: each waits now and then for a server, a queue or the disk
 pytest: $(VENV)/installed
-	python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/installed  ## run ruff and mypy
 	ruff check $(CODE)

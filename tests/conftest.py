@@ -58,6 +58,17 @@ TINY: dict[str, Any] = {
 }
 
 
+# they start first: the longest files, and between them some that need not wait for `repo`
+LONGEST = ("docs_of_parameters", "pretraining_pipeline", "two_machines", "examples", "docs",
+           "team_server", "pipeline", "library", "search_postgres", "user_files")  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """So that no worker begins a long file when the others have nothing left to do."""
+    places = {f"test_{name}": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+
+
 def with_model(content: dict[str, Any], model: str, **changes: Any) -> dict[str, Any]:
     """Parameters with another model; v6 has no LSTM, so no width of one."""
     widths = {"architecture": {"lstm_hidden": None}} if model == "v6" else {}
@@ -191,12 +202,22 @@ def outside_settings_unset(monkeypatch: pytest.MonkeyPatch) -> None:
 def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository with tiny parameters after its first `dvc repro`.
 
-    For tests in pipeline/, which put back what they change.
+    For tests in pipeline/, which put back what they change. One worker of pytest makes it, and the
+    others copy it.
     """
     from clones import first_run  # beside those tests
+    from filelock import FileLock
 
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    first, made = shared / "first-run", shared / "first-run-made"
+    with FileLock(shared / "first-run.lock"):
+        if not made.exists():
+            shutil.rmtree(first, ignore_errors=True)
+            first_run(first)
+            made.touch()
     folder = tmp_path_factory.mktemp("clone") / "project"
-    first_run(folder)
+    shutil.copytree(first, folder, symlinks=True)
     return folder
 
 

@@ -14,24 +14,31 @@ from typing import Any
 import pytest
 import yaml
 from conftest import DEFAULTS, ROOT, TINY, merged
+from warm_python import warm_python
 
 BIN = Path(sys.executable).parent
 RESULTS = ("dvc.lock", "metrics", "model", "models", "papers", "vectors.safetensors", "inputs.json")
 
 
-def environment() -> dict[str, str]:
-    """The user's environment, with this interpreter first and no settings of DVC and MLflow."""
+def environment(*, warm: bool = False) -> dict[str, str]:
+    """The user's environment, with this interpreter first and no settings of DVC and MLflow.
+
+    warm: with `warm_python` in front of it.
+    """
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "MLFLOW_", "GIT_"))}
     identity = {f"GIT_{who}_{what}": "test@example.org"
                 for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}  # fmt: skip
-    path = {"PATH": f"{BIN}{os.pathsep}{kept['PATH']}"}
+    folders = [*([warm_python()] if warm else []), BIN, kept["PATH"]]
+    path = {"PATH": os.pathsep.join(map(str, folders))}
     # with tiny models a second thread would only wait, for long on a busy machine
     return {**kept, **identity, **path, "DVC_NO_ANALYTICS": "1", "OMP_NUM_THREADS": "1"}
 
 
-def sh(repo: Path, *command: str, ok: bool = True) -> subprocess.CompletedProcess[str]:
+def sh(
+    repo: Path, *command: str, ok: bool = True, warm: bool = True
+) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
-        command, cwd=repo, env=environment(), capture_output=True, text=True, timeout=900
+        command, cwd=repo, env=environment(warm=warm), capture_output=True, text=True, timeout=900
     )
     if ok and done.returncode:
         pytest.fail(f"{' '.join(command)}: {done.returncode}\n{done.stdout}\n{done.stderr}")
@@ -88,7 +95,7 @@ def first_run(folder: Path) -> None:
     """`copy_project` with tiny parameters, and a first run of the main pipeline only."""
     copy_project(folder)
     set_params(folder, TINY)
-    first = sh(folder, "dvc", "repro")
+    first = sh(folder, "dvc", "repro", warm=False)
     assert "Warning" not in first.stderr, "a user's first run starts without foreign warnings"
     sh(folder, "git", "add", "-A")
     sh(folder, "git", "commit", "-qm", "first run")

@@ -105,7 +105,7 @@ def run_commands(project: Path, page: str) -> None:
             continue
         text = block.text.replace("/tmp/arxiv-hybrid-remote", str(project.parent / "remote"))
         done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", text], cwd=project, env=environment(),
+            ["bash", "-euo", "pipefail", "-c", text], cwd=project, env=environment(warm=True),
             capture_output=True, text=True, timeout=900, check=False,
         )  # fmt: skip
         assert done.returncode == 0, f"{text}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"

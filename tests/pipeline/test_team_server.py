@@ -95,9 +95,9 @@ class Team:
 
     def environment(self, user: str | None = None) -> dict[str, str]:
         """A process's environment; with the credentials of a user, if one is named."""
-        path = f"{self.postgres.binaries}{os.pathsep}{environment()['PATH']}"
-        credentials = self.credentials(user) if user else {}
-        return {**environment(), "PATH": path, **credentials}
+        kept, credentials = environment(warm=True), self.credentials(user) if user else {}
+        path = f"{self.postgres.binaries}{os.pathsep}{kept['PATH']}"
+        return {**kept, "PATH": path, **credentials}
 
     def credentials(self, user: str) -> dict[str, str]:
         return {

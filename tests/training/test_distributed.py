@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import forks
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,58 +18,55 @@ from conftest import CLASSES, ROOT, SEVERAL, merged, with_model
 from safetensors.torch import load_file
 
 from arxiv_hybrid.data.label_set import LabelSet
+from arxiv_hybrid.data.table import texts_of
+from arxiv_hybrid.inference import checkpoint
 from arxiv_hybrid.params import parse
 from arxiv_hybrid.system.errors import UserError
-from arxiv_hybrid.training.batches import shuffled_batches
-from arxiv_hybrid.training.distributed import SINGLE, Group, process_group
-
-TRAIN = """\
-import json, sys
-from pathlib import Path
-import pandas as pd
-import torch
-from arxiv_hybrid.data.label_set import LabelSet
-from arxiv_hybrid.params import parse
 from arxiv_hybrid.text.tokenize import tokenize_all
 from arxiv_hybrid.text.vocabulary import Vocabulary
-from arxiv_hybrid.inference import checkpoint
-from arxiv_hybrid.training.distributed import process_group
+from arxiv_hybrid.training.batches import shuffled_batches
 from arxiv_hybrid.training.classifier import curves, train_classifier
+from arxiv_hybrid.training.distributed import SINGLE, Group, process_group
+from arxiv_hybrid.training.trainer import Epoch
 
-folder = Path(sys.argv[1])
-params = parse(json.loads((folder / "params.json").read_text()), "p")
-train, val = (pd.read_parquet(folder / f"{name}.parquet") for name in ("train", "val"))
-tokens = tokenize_all(train["title"] + " " + train["abstract"])
-vocabulary = Vocabulary.build(tokens, max_size=3000, min_freq=2)
-label_set = LabelSet.read(folder / "labels.json")
-with process_group(1, torch.device("cpu")) as group:
-    reported = []
-    classifier, history = train_classifier(
-        params, train, val, vocabulary, None, label_set, group=group, on_epoch=reported.append
-    )
-    out = folder / sys.argv[2] / str(group.rank)
-    checkpoint.save(out, classifier.model, vocabulary, classifier.config)
-    curves(history).to_csv(out / "curves.csv", index=False)
-    (out / "reported").write_text(str(len(reported)))
+TRAIN = f"""\
+import sys
+from pathlib import Path
+sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from test_distributed import train
+train(Path(sys.argv[1]), "of-2", 2)
 """
 
 
+def train(folder: Path, name: str, count: int = 1) -> None:
+    """Train, as one of a group of processes, with the parameters and papers in a folder."""
+    params = parse(json.loads((folder / "params.json").read_text()), "p")
+    papers = {name: pd.read_parquet(folder / f"{name}.parquet") for name in ("train", "val")}
+    tokens = tokenize_all(texts_of(papers["train"]))
+    vocabulary = Vocabulary.build(tokens, max_size=3000, min_freq=2)
+    label_set = LabelSet.read(folder / "labels.json")
+    with process_group(count, torch.device("cpu")) as group:
+        reported: list[Epoch] = []
+        classifier, history = train_classifier(
+            params, papers["train"], papers["val"], vocabulary, None, label_set, group=group,
+            on_epoch=reported.append,
+        )  # fmt: skip
+        out = folder / name / str(group.rank)
+        checkpoint.save(out, classifier.model, vocabulary, classifier.config)
+        curves(history).to_csv(out / "curves.csv", index=False)
+        (out / "reported").write_text(str(len(reported)))
+
+
 def trained(folder: Path, count: int) -> list[Path]:
-    """Train in `count` processes; each one's folder."""
-    script = folder / "train.py"
-    script.write_text(TRAIN, encoding="utf-8")
+    """Train in `count` copies of this process; each one's folder."""
     name = f"of-{count}"
-    runner = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    launcher = [*runner, f"--nproc-per-node={count}"] if count > 1 else [sys.executable]
-    done = subprocess.run(
-        [*launcher, str(script), str(folder), name],
-        env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "Warning" not in done.stderr
+    if count == 1:
+        processes = [forks.Fork(folder / "single.log", lambda: train(folder, name))]
+    else:
+        processes = forks.machines(folder, [0] * count, lambda: train(folder, name))
+    assert [process.wait() for process in processes] == [0] * count, processes[0].printed
+    assert not any("Warning" in process.printed for process in processes)
     return [folder / name / str(rank) for rank in range(count)]
 
 
@@ -126,13 +124,23 @@ def check_two_processes_equal_one(folder: Path) -> None:
     assert [(path / "reported").read_text() for path in (first, second)] == ["2", "0"]
 
 
-def test_v1_with_all_regularizers_ends_with_equal_weights_in_all_processes(
+def test_torchrun_is_started_and_v1_with_all_regularizers_ends_with_equal_weights(
     prepared: tuple[Path, dict[str, Any]],
 ) -> None:
     folder, content = prepared
     content = merged(content, {"model": "v1", "dropout": 0.3, "word_dropout": 0.1, "mixup": 0.5})
     (folder / "params.json").write_text(json.dumps(content))
-    first, second = (load_file(path / "model.safetensors") for path in trained(folder, 2))
+    script = folder / "train.py"
+    script.write_text(TRAIN, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, str(script), str(folder)],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")}, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
+    paths = [folder / f"of-2/{rank}/model.safetensors" for rank in range(2)]
+    first, second = map(load_file, paths)
     assert any("running_mean" in name for name in first)
     for name, value in first.items():
         torch.testing.assert_close(second[name], value, rtol=0, atol=0)

@@ -1,0 +1,185 @@
+"""A `python` that starts at once: a copy of a process that has loaded the libraries already.
+
+With few papers, most of a stage's time goes into imports. The folder of `warm_python`, first in
+PATH, has a `python` and a `dvc` that ask a server for a copy of its process. The copy gets the
+command, folder, environment, files and signals of its client, and ends with it. Settings that
+libraries read when they are imported are the server's. Tests of those, of kills and of processes
+that start others use the real programs, and so does the first run of the pipeline.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import importlib
+import json
+import os
+import runpy
+import select
+import shutil
+import signal
+import socket
+import stat
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import traceback
+from functools import cache
+from pathlib import Path
+from typing import NoReturn
+
+LIBRARIES = ("torch._dynamo", "pandas", "pyarrow.parquet", "sklearn.feature_extraction.text",
+             "sklearn.linear_model", "sklearn.metrics", "numba", "duckdb", "matplotlib.figure",
+             "pydantic", "jinja2", "yaml", "mlflow.store.tracking.sqlalchemy_store", "dvc.cli",
+             "dvc.repo", "dvc.repo.experiments")  # fmt: skip
+SETTINGS = {"OMP_NUM_THREADS": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
+CLIENT = """\
+#!{python} -IS
+import json, os, signal, socket, sys
+program, *arguments = sys.argv
+if os.path.basename(program) == "dvc":
+    arguments = ["-m", "dvc", *arguments]
+elif not arguments or (arguments[0][0] == "-" and arguments[0] not in ("-m", "-c")):
+    os.execv({python!r}, [{python!r}, *arguments])
+server = socket.socket(socket.AF_UNIX)
+server.connect({address!r})
+socket.send_fds(server, [b"f"], [0, 1, 2])
+server.sendall(json.dumps([arguments, os.getcwd(), dict(os.environ)]).encode() + b"\\n")
+copy = int.from_bytes(server.recv(4), "little")
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, lambda number, frame: os.kill(copy, number))
+status = os.waitstatus_to_exitcode(int.from_bytes(server.recv(4), "little"))
+if status < 0:
+    signal.signal(-status, signal.SIG_DFL)
+    os.kill(os.getpid(), -status)
+sys.exit(status)
+"""
+
+
+@cache
+def warm_python() -> Path:
+    """The folder of `python` and `dvc`; the server is started first, and ends with this process."""
+    folder = Path(tempfile.mkdtemp(prefix="warm-python-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    address = str(folder / "server")
+    for name in ("python", "dvc"):
+        client = folder / name
+        client.write_text(CLIENT.format(python=sys.executable, address=address))
+        client.chmod(stat.S_IRWXU)
+    kept = {name: value for name, value in os.environ.items()
+            if not name.startswith(("DVC_", "MLFLOW_", "PYTHON"))}  # fmt: skip
+    server = subprocess.Popen(
+        [sys.executable, "-P", __file__, address], env={**kept, **SETTINGS},
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    atexit.register(server.kill)
+    assert server.stdout is not None
+    with server.stdout as printed:
+        assert printed.readline() == b"ready\n"
+    return folder
+
+
+def serve(address: str) -> list[str]:
+    """Fork for each client, until the parent has ended; in the copy, return its arguments."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(address)
+    listener.listen(64)
+    print("ready", flush=True)
+    parent = os.getppid()
+    listener.settimeout(1.0)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that watch copies
+    while os.getppid() == parent:
+        try:
+            client, _ = listener.accept()
+        except TimeoutError:
+            continue
+        if os.fork() == 0:
+            listener.close()
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            return start_copy(client)
+        client.close()
+    os._exit(0)
+
+
+def start_copy(client: socket.socket) -> list[str]:
+    """Fork once more: this process watches the copy and its client; the copy returns."""
+    client.setblocking(True)
+    _, files, *_ = socket.recv_fds(client, 1, 3)
+    with client.makefile("rb") as stream:
+        arguments, folder, environment = json.loads(stream.readline())
+    if copy := os.fork():
+        watch(copy, client)
+    os.setpgid(0, 0)
+    client.close()
+    for number, file in enumerate(files):
+        os.dup2(file, number)
+        os.close(file)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    return arguments
+
+
+def watch(copy: int, client: socket.socket) -> None:
+    """Tell the client its copy's id and status; if the client is gone, kill the copy's group."""
+    client.sendall(struct.pack("<i", copy))
+    ended = os.pidfd_open(copy)
+    readable, _, _ = select.select([ended, client], [], [])
+    if ended not in readable:
+        os.killpg(copy, signal.SIGKILL)
+    _, status = os.waitpid(copy, 0)
+    client.sendall(struct.pack("<i", status))
+    os._exit(0)
+
+
+def run(arguments: list[str]) -> NoReturn:
+    """Do what `python` does with these arguments, and end without unloading the libraries."""
+    status: object = 0
+    try:
+        run_main(arguments)
+    except SystemExit as ended:
+        status = ended.code or 0
+    except BaseException as error:
+        traceback.print_exc()
+        status = -signal.SIGINT if isinstance(error, KeyboardInterrupt) else 1
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    if not isinstance(status, int):
+        print(status, file=sys.stderr)
+        status = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if status < 0:
+        signal.signal(-status, signal.SIG_DFL)
+        os.kill(os.getpid(), -status)
+    os._exit(status)
+
+
+def run_main(arguments: list[str]) -> None:
+    if path := os.environ.get("PYTHONPATH"):
+        sys.path[:0] = path.split(os.pathsep)
+    first, *rest = arguments
+    if first == "-c":
+        code, *rest = rest
+        sys.argv, names = ["-c", *rest], {"__name__": "__main__"}
+        sys.path.insert(0, "")
+        exec(compile(code, "<string>", "exec"), names)
+    elif first == "-m":
+        sys.argv = rest
+        sys.path.insert(0, os.getcwd())
+        runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
+    else:
+        sys.argv = [first, *rest]
+        sys.path.insert(0, str(Path(first).resolve().parent))
+        runpy.run_path(first, run_name="__main__")
+
+
+if __name__ == "__main__":
+    for library in LIBRARIES:
+        importlib.import_module(library)
+    gc.collect()
+    gc.freeze()
+    run(serve(sys.argv[1]))
