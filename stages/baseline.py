@@ -24,15 +24,14 @@ from arxiv_hybrid.paths import (
     SPLITS,
     repository_root,
 )
-from arxiv_hybrid.system.files import read_parquet, write_csv, write_json
+from arxiv_hybrid.system.files import write_csv, write_json
 from arxiv_hybrid.system.ticker import pulse
 from arxiv_hybrid.tracking import track
 from arxiv_hybrid.training.provenance import origin_of
 
 
 def main(params: Params) -> None:
-    train = PaperFile(SPLITS / "train.parquet")
-    val, test = (read_parquet(SPLITS / f"{name}.parquet") for name in ("val", "test"))
+    train, val, test = (PaperFile(SPLITS / f"{name}.parquet") for name in SPLIT_NAMES)
     label_set = LabelSet.read(LABELS)
     names, thresholds = list(label_set.names), None
     with pulse("TF-IDF and logistic regression"):

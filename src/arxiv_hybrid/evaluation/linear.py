@@ -73,7 +73,7 @@ def document_text(papers: PaperTable) -> Iterator[str]:
 
 
 def fit_linear(
-    train: PaperTable, val: pd.DataFrame, test: pd.DataFrame, label_set: LabelSet
+    train: PaperTable, val: PaperTable, test: PaperTable, label_set: LabelSet
 ) -> LinearResult:
     """Fit TF-IDF (1-2-grams, sublinear) and logistic regression to the training papers.
 
@@ -139,8 +139,8 @@ def _by_descent(
     tfidf: Tfidf,
     words: WordIds,
     classes: Labels,
-    val: pd.DataFrame,
-    test: pd.DataFrame,
+    val: PaperTable,
+    test: PaperTable,
     label_set: LabelSet,
 ) -> LinearResult:
     weights = fit_weights(words, tfidf, classes)
@@ -158,8 +158,8 @@ def _by_descent(
 def _exactly(
     train: PaperTable,
     classes: Labels,
-    val: pd.DataFrame,
-    test: pd.DataFrame,
+    val: PaperTable,
+    test: PaperTable,
     label_set: LabelSet,
 ) -> LinearResult:
     vectorizer = _vectorizer()
@@ -183,7 +183,7 @@ def _exactly(
 def saved_model(
     result: LinearResult,
     train: PaperTable,
-    val: pd.DataFrame,
+    val: PaperTable,
     label_set: LabelSet,
     *,
     thresholds: Floats | None = None,

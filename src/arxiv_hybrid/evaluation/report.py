@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def scores(
-    papers: pd.DataFrame, label_set: LabelSet, predictions: Predictions, settings: Evaluate
+    papers: PaperTable, label_set: LabelSet, predictions: Predictions, settings: Evaluate
 ) -> dict[str, Any]:
     """The scores of predictions on N papers; see `metrics.scores` and `multi_label.scores`."""
     names, bins = list(label_set.names), settings.calibration_bins
@@ -86,7 +86,7 @@ def reliability_rows(
     return pd.DataFrame(metrics.reliability(papers["label"].to_numpy(), p, bins))
 
 
-def majority_scores(train: PaperTable, test: pd.DataFrame, label_set: LabelSet) -> dict[str, float]:
+def majority_scores(train: PaperTable, test: PaperTable, label_set: LabelSet) -> dict[str, float]:
     """The measures of always assigning the class that most training papers list, and no other."""
     listed = [multi_hot(papers["labels"], len(label_set)) for papers in (train, test)]
     shares = np.tile(listed[0].mean(0), (len(test), 1))

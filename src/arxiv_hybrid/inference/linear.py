@@ -120,8 +120,11 @@ class LinearClassifier(TextClassifier):
 
     def encoded_probabilities(self, papers: WordIds) -> Tensor:
         """See `TextClassifier`."""
-        parts = [self._sums(part) for part in papers.blocks()]
-        return self._linked(np.concatenate([np.zeros((0, len(self.config.classes))), *parts]))
+        sums, first = np.empty((len(papers), len(self.config.classes))), 0
+        for part in papers.blocks():
+            sums[first : first + len(part)] = self._sums(part)
+            first += len(part)
+        return self._linked(sums)
 
     def without_each_word(self, paper: WordIds) -> tuple[list[str], Tensor]:
         """See `TextClassifier`; a hidden word takes the pairs that it is in with it."""
@@ -164,12 +167,16 @@ class LinearClassifier(TextClassifier):
         return self.weights.sums(entries.rows, entries.columns, values, len(papers))
 
     def _linked(self, sums: Floats) -> Tensor:
-        """Sums of weights (N, C) as probabilities; UserError if one is not finite."""
-        logits = torch.from_numpy(sums + self.weights.biases)
+        """Sums of weights (N, C) as probabilities, in their place if it is a sigmoid's.
+
+        Raises UserError if one is not finite.
+        """
+        sums += self.weights.biases
+        result = torch.from_numpy(sums)
         if self.config.link == "softmax":
-            result = torch.softmax(logits, dim=1)
+            result = torch.softmax(result, dim=1)
         else:
-            result = torch.sigmoid(logits)
+            result.sigmoid_()
             if not self.config.multi_label:
                 result /= result.sum(1, keepdim=True)
         if not result.isfinite().all():
