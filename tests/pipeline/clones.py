@@ -23,8 +23,9 @@ RESULTS = ("dvc.lock", "metrics", "model", "models", "papers", "vectors.safetens
 def environment(*, warm: bool = False) -> dict[str, str]:
     """The user's environment, with this interpreter first and no settings of DVC and MLflow.
 
-    warm: with `warm_python` in front of it.
+    warm: with `warm_python` in front of it, on Linux.
     """
+    warm = warm and hasattr(os, "pidfd_open")
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "MLFLOW_", "GIT_"))}
     identity = {f"GIT_{who}_{what}": "test@example.org"
                 for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}  # fmt: skip
