@@ -159,6 +159,7 @@ def run(arguments: list[str]) -> NoReturn:
 
 
 def run_main(arguments: list[str]) -> None:
+    """Run the code, module or script that these arguments name, as `__main__`."""
     if path := os.environ.get("PYTHONPATH"):
         sys.path[:0] = path.split(os.pathsep)
     first, *rest = arguments
