@@ -28,7 +28,9 @@ def main(kind: str) -> None:
     with Progress(what=kind, total=settings.epochs, unit="epochs", leave=True) as bar:
 
         def on_epoch(history: History) -> None:
-            bar.set_postfix(loss=history.loss[-1], val_accuracy=history.val_accuracy[-1])
+            bar.details = lambda: (
+                f"loss {history.loss[-1]:.3f}, held-out accuracy {history.val_accuracy[-1]:.1%}"
+            )
             bar.update()
 
         model = train(kind, texts, settings, on_epoch=on_epoch)

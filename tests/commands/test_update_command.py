@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
@@ -197,6 +198,7 @@ def test_a_run_that_is_killed_is_completed_by_the_next_one(arxiv: Arxiv, before:
                     os.kill(os.getpid(), signal.SIGKILL)
 
             os.replace = replace_and_die
+            tempfile.tempdir = "."  # what it leaves there goes with the test's folder
             arxiv.update(day(6), store=store)
 
         status = Fork(Path(f"{store}.log"), killed).wait()

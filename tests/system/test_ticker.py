@@ -11,12 +11,10 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from weakref import WeakSet
 
 import pandas as pd
 import pytest
 from conftest import CPU, ROOT
-from tqdm import tqdm
 
 from arxiv_hybrid.audit import duplicates
 from arxiv_hybrid.inference.devices import DeviceConfig
@@ -26,7 +24,7 @@ from arxiv_hybrid.models import registry
 from arxiv_hybrid.system import ticker
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.streams import line_blocks
-from arxiv_hybrid.system.ticker import EVERY, Progress, Ticker, duration, pulse
+from arxiv_hybrid.system.ticker import EVERY, Progress, Ticker, duration, print_line, pulse
 from arxiv_hybrid.text.vocabulary import Vocabulary
 from arxiv_hybrid.vectors.train import word2vec
 
@@ -43,7 +41,6 @@ class Clock:
 @pytest.fixture(autouse=True)
 def no_other_bars(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forget bars that other tests left when they failed inside the work, as they should."""
-    monkeypatch.setattr(tqdm, "_instances", WeakSet(), raising=False)
     monkeypatch.setattr(ticker, "_working", [])
 
 
@@ -81,7 +78,7 @@ def test_silence_ends_with_a_line_and_not_with_several() -> None:
     [
         ({"total": 8, "unit": "fits"}, 2, "25%, 2 of 8 fits, .*fits/s, 0:00 left"),
         ({"unit": "papers"}, 1234, "1,234 papers, .* papers/s"),
-        ({"total": 5e6, "unit": "B", "unit_scale": True}, 2.5e6, "50%, 2.50M of 5.00MB, .* left"),
+        ({"total": 5e6, "unit": "B"}, 2.5e6, "50%, 2.5 of 5.0 MB, .* MB/s, 0:00 left"),
         ({}, 3, "0:00"),
         ({"total": 4, "unit": "fits", "details": lambda: "loss 0.5"}, 2, "50%.* left, loss 0.5"),
     ],
@@ -131,25 +128,90 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_a_terminal_has_one_line_that_is_rewritten(monkeypatch: pytest.MonkeyPatch) -> None:
+def in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """Standard error, where every state is shown at once."""
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setattr(ticker, "FIRST", 0.0)
+    return terminal
+
+
+def test_a_terminal_has_one_line_that_is_rewritten(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = in_a_terminal(monkeypatch)
     with Progress(what="work", total=4, unit="papers", details=lambda: "loss 0.5") as progress:
         progress.n = 2
         progress.refresh()
     text = terminal.getvalue()
-    assert "work:  50%" in text
-    assert "2/4" in text
-    assert "loss 0.5" in text
+    shown, cleared = (part.rstrip() for part in re.split("\r+", text)[1:3])
+    bar = r"\[(#+)(\.+)\]"
+    found = re.fullmatch(rf"work: {bar} 50%, 2 of 4 papers, .*, loss 0\.5", shown)
+    assert found, shown
+    assert 2 <= len(found[1]) <= 10
+    assert abs(len(found[1]) - len(found[2])) <= 1
+    assert cleared == ""
     assert "\n" not in text
     assert text.endswith("\r")
+
+
+def test_the_last_line_can_stay_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = in_a_terminal(monkeypatch)
+    with Progress(what="papers.csv", total=4e6, unit="B", leave=True) as progress:
+        progress.update(4e6)
+    last = re.split("\r+", terminal.getvalue())[-1]
+    assert re.match(r"papers\.csv: \[#+\] 100%, 4\.0 of 4\.0 MB", last)
+    assert last.endswith("\n")
+
+
+def test_a_printed_line_takes_the_place_of_the_rewritten_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    terminal = in_a_terminal(monkeypatch)
+    with Progress(what="work", total=2, unit="papers") as progress:
+        progress.refresh()
+        print_line("arXiv is busy", sys.stderr)
+        assert terminal.getvalue().endswith(" \rarXiv is busy\n")
+        print_line("another line")
+    assert terminal.getvalue().endswith(" \rarXiv is busy\n"), "nothing is left to remove"
+    assert capsys.readouterr().out == "another line\n"
+
+
+@pytest.mark.parametrize("columns", [40, 200])
+def test_a_line_fits_into_the_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = in_a_terminal(monkeypatch)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    with Progress(what="work", total=4, unit="papers", details=lambda: "loss 0.5" * 9) as progress:
+        progress.refresh()
+        progress.update(2)
+    assert {len(line) for line in re.split("\r+", terminal.getvalue())[1:-1]} == {columns - 1}
+
+
+def test_what_was_done_before_takes_no_time() -> None:
+    with Progress(what="file", total=4e6, unit="B") as progress:
+        progress.restart(3e6)
+        progress._started -= 10
+        progress.update(1e5)
+        assert progress._state() == "78%, 3.1 of 4.0 MB, 0.0 MB/s, 1:30 left"
+
+
+def test_work_that_ends_early_is_forgotten() -> None:
+    for step in Progress(range(3), "work", unit="steps"):
+        if step == 1:
+            break
+    assert ticker._working == []
+
+
+def test_the_state_is_looked_at_ten_times_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = []
+    monkeypatch.setattr(Progress, "_is_shown", lambda self: looked.append(self.n))
+    for _ in Progress(range(100_000), "work", unit="steps"):
+        pass
+    assert 1 <= len(looked) < 1000
 
 
 def test_a_moment_shows_nothing_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    for _ in Progress(range(100), "work", unit="steps", mininterval=0):
+    for _ in Progress(range(100), "work", unit="steps"):
         pass
     with pulse("more"):
         pass

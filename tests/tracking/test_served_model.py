@@ -144,7 +144,7 @@ def test_nothing_is_pickled_and_requirements_are_those_of_predicting(logged: Pat
     assert not list(logged.rglob("*.pkl"))
     requirements = (logged / "requirements.txt").read_text().split()
     assert {line.split("==")[0] for line in requirements} == {
-        "mlflow", "numpy", "pandas", "safetensors", "torch", "tqdm",
+        "mlflow", "numpy", "pandas", "safetensors", "torch",
     }  # fmt: skip
     assert not [line for line in requirements if "+" in line], "local versions are in no registry"
 

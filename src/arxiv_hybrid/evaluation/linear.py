@@ -12,7 +12,6 @@ from scipy import sparse
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.parallel import Parallel, delayed
-from tqdm import tqdm
 
 from arxiv_hybrid.data.label_set import LabelSet, multi_hot
 from arxiv_hybrid.data.table import PaperTable, batches
@@ -167,7 +166,7 @@ def _exactly(
     held_out = [vectorizer.transform(document_text(papers)) for papers in (val, test)]
     right, rows = _classes(val, label_set), np.arange(len(val))
     fits: list[_Fitted] = []
-    for c in tqdm(CANDIDATES, desc="linear baseline", unit="fit", disable=None, leave=False):
+    for c in Progress(CANDIDATES, "linear models", unit="fits"):
         if label_set.multi_label:
             fits.append(_one_vs_rest(c, features, classes, held_out))
         else:
@@ -251,7 +250,7 @@ def _one_vs_rest(
     parallel = Parallel(n_jobs=cores(), prefer="threads", return_as="generator")
     done = parallel(delayed(fit)(column) for column in classes.T)
     count = classes.shape[1]
-    done = tqdm(done, "one-vs-rest", count, unit="class", delay=2, disable=None, leave=False)
+    done = Progress(done, "one model per class", count, "classes")
     found, weights, biases = zip(*done, strict=True)
     probabilities = [np.stack(columns, axis=1) for columns in zip(*found, strict=True)]
     return _Fitted(c, probabilities, sparse.hstack(weights, format="csc"), np.array(biases))

@@ -13,14 +13,13 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlencode
 
-from tqdm import tqdm
-
 from arxiv_hybrid.sources.atom import FeedError, Page, parse_page
 from arxiv_hybrid.system.errors import UserError
 from arxiv_hybrid.system.files import write_bytes
 from arxiv_hybrid.system.http import get, new_session, read_body
 from arxiv_hybrid.system.locks import RateLimiter
 from arxiv_hybrid.system.retry import RequestError, RetryPolicy, TransientError, retry
+from arxiv_hybrid.system.ticker import print_line
 
 API_URL = "https://export.arxiv.org/api/query"
 RETRY_POLICY = RetryPolicy(min_interval=3.0)  # terms of use: one request in three seconds
@@ -29,8 +28,8 @@ _MAX_SUSPICIOUS = 2  # retries of a response that looks wrong but may be right
 
 
 def log(line: str) -> None:
-    """Print a line to stderr without breaking the progress bar."""
-    tqdm.write(f"arXiv: {line}", file=sys.stderr)
+    """Print a line to stderr in place of the progress line."""
+    print_line(f"arXiv: {line}", sys.stderr)
 
 
 @dataclass(frozen=True)

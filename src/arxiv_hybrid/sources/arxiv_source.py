@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -128,7 +127,7 @@ def fetch(
         fetched = FetchedPapers(f"{until:%Y-%m-%dT%H:%MZ}", folder)
         with Progress(unit="papers", leave=True) as bar:
             for subject in spec.subjects():
-                bar.set_description(subject.name)
+                bar.what = subject.name
                 first = SubjectPass(client, spec, subject, until, page_size, _progress(bar))
                 papers = fetch_subject(first, allow_fewer=allow_fewer)
                 name = subject.name if spec.per_category is not None else None
@@ -144,7 +143,7 @@ def fetch(
     return fetched
 
 
-def _progress(bar: Any) -> OnProgress:
+def _progress(bar: Progress) -> OnProgress:
     before = bar.n
 
     def show(papers: int, every: int) -> None:

@@ -13,10 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import requests
-from tqdm import tqdm
 
 from arxiv_hybrid.system import digests
 from arxiv_hybrid.system.errors import UserError
@@ -24,7 +23,7 @@ from arxiv_hybrid.system.files import write_json, write_lines
 from arxiv_hybrid.system.http import get, host_name, iter_body, new_session
 from arxiv_hybrid.system.locks import file_lock
 from arxiv_hybrid.system.retry import Log, RequestError, RetryPolicy, TransientError, retry
-from arxiv_hybrid.system.ticker import Progress
+from arxiv_hybrid.system.ticker import Progress, print_line
 
 RETRY_POLICY = RetryPolicy(first_wait=2.0, attempts=5, timeout=30.0)
 DISK_RESERVE = 64 << 20  # bytes to leave free
@@ -52,7 +51,7 @@ def download(
     option: str,
     checksum_option: str,
     policy: RetryPolicy = RETRY_POLICY,
-    log: Log = tqdm.write,
+    log: Log = print_line,
 ) -> Path:
     """Return the path of `remote` in `folder`; download what is not there yet.
 
@@ -69,9 +68,7 @@ def download(
         if job.is_complete():
             return job.target
         job.check_disk_space(max(0, (remote.size or 0) - job.part.size))
-        with Progress(
-            what=remote.name, total=remote.size, unit="B", unit_scale=True, leave=True
-        ) as bar:
+        with Progress(what=remote.name, total=remote.size, unit="B", leave=True) as bar:
             job.run(bar)
         return job.target
 
@@ -101,7 +98,7 @@ class _PartialFile:
             return {}
         return content if isinstance(content, dict) else {}
 
-    def append(self, chunks: Iterator[bytes], max_size: int | None, bar: Any) -> None:
+    def append(self, chunks: Iterator[bytes], max_size: int | None, bar: Progress) -> None:
         """Write chunks as they arrive; RequestError if the file grows above `max_size`."""
         try:
             with self.path.open("ab") as file:
@@ -178,7 +175,7 @@ class _Download:
                 f"({self.option})"
             )
 
-    def run(self, bar: Any) -> None:
+    def run(self, bar: Progress) -> None:
         """Try one host after the other until the file is complete and correct."""
         while urls := [url for url in self.remote.urls if url not in self.failed]:
             url = urls[0]
@@ -193,8 +190,7 @@ class _Download:
                 self._finish()
                 return
             self.part.delete()
-            bar.n = 0
-            bar.refresh()
+            bar.restart()
             if resumed and self.expected:  # perhaps an earlier part was wrong, not this host
                 self.log(f"{self.remote.name}: {problem}; downloading the whole file again")
             else:
@@ -214,7 +210,7 @@ class _Download:
     def _log_host(self, url: str, line: str) -> None:
         self.log(f"{self.remote.name}: {host_name(url)}: {line}")
 
-    def _fetch(self, url: str, bar: Any) -> None:
+    def _fetch(self, url: str, bar: Progress) -> None:
         """Get all missing bytes from one host; RequestError if that host should be abandoned."""
         while True:
             before = self.part.size
@@ -225,7 +221,7 @@ class _Download:
                 if self.part.size < before + MIN_PROGRESS:
                     raise
 
-    def _request(self, url: str, bar: Any) -> None:
+    def _request(self, url: str, bar: Progress) -> None:
         """Request the missing bytes once and append them as they arrive."""
         size = self.part.size
         if size and size == self.remote.size:
@@ -242,8 +238,7 @@ class _Download:
                 self.part.delete()
             if self.expected is None:
                 self.part.write_origin(url, _version(response))
-            bar.n = start
-            bar.refresh()
+            bar.restart(start)
             chunks = _reject_slow(iter_body(response, decode=False))
             self.part.append(chunks, self.remote.size, bar)
         size = self.part.size

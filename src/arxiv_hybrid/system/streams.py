@@ -72,7 +72,7 @@ def line_blocks(
         size = 0 if standard_input else path.stat().st_size  # 0: a pipe, which has no position
         with (
             _decompressed(raw, path, option, members) as stream,
-            Progress(what=path.name, total=size, unit="B", unit_scale=True, leave=True) as bar,
+            Progress(what=path.name, total=size, unit="B", leave=True) as bar,
         ):
             for block in _blocks(stream, path, option):
                 if size:

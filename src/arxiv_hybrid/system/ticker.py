@@ -1,19 +1,21 @@
-"""Signs of life of long work: a bar in a terminal, now and then a line in a log file."""
+"""Signs of life of long work: a line that is rewritten in a terminal, some lines in a log file."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
-from typing import Any
-
-from tqdm import tqdm
+from typing import Any, Self, TextIO
 
 FIRST, FACTOR, EVERY = 2.0, 3.0, 60.0  # seconds
-_working: list[Progress] = []  # nested pieces of work; in a log file the innermost one is shown
+REDRAW = 0.1  # seconds
+BAR, SHORTEST_BAR = 20, 5  # characters
+_working: list[Progress] = []  # nested pieces of work, of which the innermost one is shown
+_drawing = threading.RLock()
 
 
 class Ticker:
@@ -35,17 +37,21 @@ class Ticker:
         return True
 
 
-class Progress(tqdm):  # type: ignore[type-arg]
-    """tqdm's bar; where standard error is no terminal, a line from time to time instead.
+class Progress:
+    """How far some work is: in a terminal a line that is rewritten, elsewhere some lines.
 
-    what: what is done. unit: the plural of what is counted. ticker: when lines are due; the pieces
-    of one long work may share it. details: more to show, asked for only when it is shown. quiet:
-    show nothing, as all but the first of torchrun's processes do. Others: see tqdm.
+    Counts what is iterated over; or is entered with `with`, and told by `update`.
+
+    what: what is done. total: how many there are, if this is known and not the iterable's length.
+    unit: the plural of what is counted; `B` for bytes. ticker: when lines are due; the pieces of
+    one long work may share it. details: more to show, asked for only when it is shown. quiet: show
+    nothing, as all but the first of torchrun's processes do. leave: keep the last line in a
+    terminal.
     """
 
     def __init__(
         self,
-        iterable: Iterable[Any] | None = None,
+        iterable: Iterable[Any] = (),
         what: str = "",
         total: float | None = None,
         unit: str = "",
@@ -54,69 +60,119 @@ class Progress(tqdm):  # type: ignore[type-arg]
         details: Callable[[], str] | None = None,
         quiet: bool = False,
         leave: bool = False,
-        **options: Any,
     ) -> None:
-        quiet = quiet or os.environ.get("RANK", "0") != "0"
-        self._in_terminal, self._started = sys.stderr.isatty(), time.monotonic()
-        self._ticker, self._details, self._is_drawn = ticker or Ticker(), details, False
-        if not quiet:
-            _working.append(self)
-        super().__init__(
-            iterable, what, total,
-            unit=unit if options.get("unit_scale") else f" {unit}",
-            disable=quiet, leave=leave and self._in_terminal, **options,
-        )  # fmt: skip
+        self.what, self.total, self.unit, self.details = what, total, unit, details
+        if total is None and isinstance(iterable, Sized):
+            self.total = len(iterable)
+        self._iterable, self._leave = iterable, leave
+        self._quiet = quiet or os.environ.get("RANK", "0") != "0"
+        self._in_terminal, self._ticker = sys.stderr.isatty(), ticker or Ticker()
+        self._is_drawn, self._next_look = False, 0.0
+        self.restart()
 
-    def display(  # type: ignore[override]  # tqdm returns whether it drew
-        self, msg: str | None = None, pos: int | None = None
-    ) -> bool:
-        """Draw the bar, or print a line if it is due; with an empty `msg`, remove the bar."""
-        if not self._is_shown() if msg is None else not self._is_drawn:
-            return False
-        if self._details and self.n and msg is None:
-            self.postfix = self._details()
-        if self._in_terminal:
-            self._is_drawn = True
-            return bool(super().display(msg, pos))
-        # one write, because another thread may print, too
-        sys.stderr.write(f"  {self.desc.rstrip(': ')}: {self._line()}\n")
-        sys.stderr.flush()
-        return False
+    def restart(self, done: float = 0) -> None:
+        """Count from here: `done` was there before the work began, and took no time."""
+        self.n = self._before = done
+        self._started = time.monotonic()
+
+    def __enter__(self) -> Self:
+        self.restart()
+        if not self._quiet:
+            _working.append(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with _drawing:
+            _working[:] = [other for other in _working if other is not self]
+            if self._is_drawn and self._leave:
+                self._draw(end="\n")
+            elif self._is_drawn:
+                self._clear()
+
+    def __iter__(self) -> Iterator[Any]:
+        with self:
+            for item in self._iterable:
+                yield item
+                self.update()
+
+    def update(self, count: float = 1) -> None:
+        """Say that `count` more are done; not more than ten times a second is it shown."""
+        self.n += count
+        now = time.monotonic()
+        if now >= self._next_look:
+            self._next_look = now + REDRAW
+            self.refresh()
+
+    def refresh(self) -> None:
+        """Show how far the work is, if this is due."""
+        with _drawing:
+            if not self._is_shown():
+                return
+            if self._in_terminal:
+                self._draw()
+            else:  # one write, because another thread may print, too
+                sys.stderr.write(f"  {self.what}: {self._state()}\n")
+                sys.stderr.flush()
 
     def _is_shown(self) -> bool:
+        if _working[-1:] != [self]:
+            return False
         passed = time.monotonic() - self._started
         if self._in_terminal:
             return passed >= FIRST
         if self.total and not self.n and passed < 1.0:  # it has only begun
             return False
-        return _working[-1:] == [self] and self._ticker.is_due()
+        return self._ticker.is_due()
 
-    def clear(self, nolock: bool = False) -> None:
-        """Remove the bar from the terminal."""
-        if self._in_terminal:
-            super().clear(nolock)
+    def _draw(self, end: str = "\r") -> None:
+        width = shutil.get_terminal_size().columns - 1
+        head, state = f"{self.what}: ", self._state()
+        room = min(width - len(head + state) - len("[] "), BAR)
+        if self.total and room >= SHORTEST_BAR:
+            done = min(round(self.n / self.total * room), room)
+            head += f"[{'#' * done:.<{room}}] "
+        line = f"{head}{state}"[:width]
+        sys.stderr.write(f"\r{line:<{width}}{end}")
+        sys.stderr.flush()
+        self._is_drawn = True
 
-    def close(self) -> None:
-        """End the work."""
-        _working[:] = [other for other in _working if other is not self]
-        super().close()
+    def _clear(self) -> None:
+        sys.stderr.write(f"\r{'':{shutil.get_terminal_size().columns - 1}}\r")
+        sys.stderr.flush()
+        self._is_drawn = False
 
-    def _line(self) -> str:
+    def _state(self) -> str:
         """Such as `35%, 2,940 of 8,400 papers, 45 papers/s, 2:01 left`."""
-        values = self.format_dict
-        done, total, unit = self.n - self.initial, self.total, values["unit"]
-        if not (done and unit.strip()):
-            return duration(values["elapsed"])
-        rate = done / max(values["elapsed"], 1e-6)
-        size = tqdm.format_sizeof if values["unit_scale"] else "{:,.0f}".format
-        parts = [f"{size(self.n)}{unit}"]
-        if total:
-            parts = [f"{self.n / total:.0%}", f"{size(self.n)} of {size(total)}{unit}"]
+        elapsed, done = time.monotonic() - self._started, self.n - self._before
+        if not (done and self.unit):
+            return duration(elapsed)
+        rate = done / max(elapsed, 1e-6)
+        counted = self._size(self.n)
+        parts = [f"{counted} {self._unit}"]
+        if self.total:
+            share = f"{self.n / self.total:.0%}"
+            parts = [share, f"{counted} of {self._size(self.total)} {self._unit}"]
         if rate >= 10:
-            parts.append(f"{size(rate)}{unit}/s")
-        if total:
-            parts.append(f"{duration((total - self.n) / rate)} left")
-        return ", ".join([*parts, str(self.postfix)] if self.postfix else parts)
+            parts.append(f"{self._size(rate)} {self._unit}/s")
+        if self.total:
+            parts.append(f"{duration(max(self.total - self.n, 0) / rate)} left")
+        return ", ".join([*parts, self.details()] if self.details else parts)
+
+    @property
+    def _unit(self) -> str:
+        return "MB" if self.unit == "B" else self.unit
+
+    def _size(self, number: float) -> str:
+        return f"{number / 1e6:,.1f}" if self.unit == "B" else f"{number:,.0f}"
+
+
+def print_line(line: str, stream: TextIO | None = None) -> None:
+    """Print a line, to standard output or `stream`, in place of the one that is rewritten."""
+    with _drawing:
+        for work in _working:
+            if work._is_drawn:
+                work._clear()
+        print(line, file=stream or sys.stdout, flush=True)
 
 
 @contextmanager
@@ -133,7 +189,7 @@ def pulse(what: str, *, first: float | None = None, quiet: bool = False) -> Iter
             for innermost in _working[-1:]:
                 innermost.refresh()
 
-    with Progress(what=what, ticker=Ticker(first), quiet=quiet, bar_format="{desc}: {elapsed}"):
+    with Progress(what=what, ticker=Ticker(first), quiet=quiet):
         if quiet:
             yield
             return

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 # what predicting needs: libraries, and packages of arxiv_hybrid
-REQUIREMENTS = ("mlflow", "numpy", "pandas", "safetensors", "torch", "tqdm")
+REQUIREMENTS = ("mlflow", "numpy", "pandas", "safetensors", "torch")
 PACKAGES = ("data", "inference", "models", "ops", "system", "text")
 EXAMPLE = {
     "title": "Speech recognition for small languages",
