@@ -1,5 +1,6 @@
 """Parameters, papers and training for benchmarks: their only contact with the training code."""
 
+import json
 import tempfile
 from collections.abc import Iterable
 from dataclasses import replace
@@ -24,6 +25,7 @@ from arxiv_hybrid.inference.model_config import CONFIG
 from arxiv_hybrid.inference.pretrained import Pretrained
 from arxiv_hybrid.models import registry
 from arxiv_hybrid.params import Params, load
+from arxiv_hybrid.params.yaml_text import read_yaml
 from arxiv_hybrid.paths import default_model
 from arxiv_hybrid.sources import synthetic
 from arxiv_hybrid.sources.csv_source import read_csv
@@ -48,10 +50,10 @@ Splits = dict[str, pd.DataFrame]  # labelled papers: train, val, test
 def params_with(settings: Iterable[str]) -> Params:
     """The parameters of a `dvc exp run` with these settings (key=value)."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "params.yaml"
-        path.write_bytes((ROOT / "params.yaml").read_bytes())
+        path = Path(folder) / "params.json"  # which DVC reads and writes faster
+        path.write_text(json.dumps(read_yaml(ROOT / "params.yaml")), encoding="utf-8")
         apply_overrides(path, list(settings))
-        return load(path)
+        return load(path.rename(path.with_suffix(".yaml")))  # JSON is YAML
 
 
 def load_papers(csv: Path | None, *, synthetic_papers: int = 2400) -> pd.DataFrame:

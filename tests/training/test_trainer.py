@@ -168,7 +168,7 @@ def test_lines_say_how_far_an_epoch_is(
     tiny_params: Params, splits: dict[str, pd.DataFrame], vocabulary: Vocabulary,
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    def update(bar: Progress, count: int) -> None:
+    def update(bar: Progress, count: int = 1) -> None:
         bar.n += count
         bar.refresh()
 
