@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,14 @@ pytestmark = [
     pytest.mark.filterwarnings("default"),
 ]
 Serve = Callable[..., tuple[str, list[str]]]
+
+
+@pytest.fixture(autouse=True)
+def own_handler() -> Iterator[None]:
+    """The command's handler of SIGTERM is not for the tests that follow."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture

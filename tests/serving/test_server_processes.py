@@ -54,6 +54,20 @@ def until(true: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
+def test_a_server_stopped_while_it_starts_leaves_nothing(tmp_path: Path) -> None:
+    save_untrained_model(tmp_path / "model", seed=0)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "arxiv_hybrid", "serve", "--port", "0", "--model", "model"],
+        cwd=tmp_path, env={**os.environ, "TMPDIR": str(temporary)}, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    until(lambda: any(temporary.glob("arxiv-hybrid-*")))
+    process.terminate()
+    assert process.wait(PATIENCE) == 0
+    assert not list(temporary.glob("arxiv-hybrid-*"))
+
+
 class Load:
     """Clients with persistent connections that ask until the server closes these."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 import tempfile
 from argparse import Namespace
 from collections.abc import Iterator
@@ -20,6 +22,7 @@ from arxiv_hybrid.tracking import find_run
 
 def run(options: Namespace) -> None:
     """Serve until the process is stopped; UserError if there is no model, or the port is in use."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # until the server has its own handler
     with (
         listen(options.host, options.port) as listener,
         tempfile.TemporaryDirectory(prefix="arxiv-hybrid-") as temporary,
