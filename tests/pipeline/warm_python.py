@@ -3,8 +3,8 @@
 With few papers, most of a stage's time goes into imports. The folder of `warm_python`, first in
 PATH, has a `python` and a `dvc` that ask a server for a copy of its process. The copy gets the
 command, folder, environment, files and signals of its client, and ends with it. Settings that
-libraries read when they are imported are the server's. DVC's copies read dvc.yaml and dvc.lock, and
-write the latter, which they do for each stage, with libyaml. Tests of those, of kills and of
+libraries read when they are imported are the server's. DVC's copies read its YAML files, a
+hundred times in each run, and write dvc.lock with libyaml. Tests of those, of kills and of
 processes that start others use the real programs, and so does the first run of the pipeline.
 """
 
@@ -43,6 +43,8 @@ LIBRARIES = ("torch._dynamo", "pandas", "pandera.pandas", "pyarrow.parquet", "py
              "networkx", "hydra", "ruamel.yaml", "celery", "kombu.transport.filesystem", "dvc.cli",
              "dvc.repo", "dvc.repo.experiments", "dvc.repo.experiments.queue.celery",
              "dvc.utils.hydra", "dvc.compare", "dvc_render.vega")  # fmt: skip
+READ_OFTEN = ("dvc.yaml", "params.yaml", "params.resolved.yaml")
+KEPT = ("null", "timestamp", "merge")  # as PyYAML resolves them
 SETTINGS = {"OMP_NUM_THREADS": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
 CLIENT = """\
 #!{python} -IS
@@ -198,18 +200,20 @@ def read_yaml_fast() -> None:
     class Dumper(yaml.CSafeDumper):
         """Quotes what `Loader` would take for something else."""
 
+    prefix = "tag:yaml.org,2002:"
+    digits, power = r"(\.[0-9]+|[0-9]+(\.[0-9]*)?)", r"([eE][-+]?[0-9]+)?"
+    patterns = {
+        "bool": ("true|True|TRUE|false|False|FALSE", "tTfF"),
+        "int": ("[-+]?(0|[1-9][0-9]*)", "-+0123456789"),
+        "float": (rf"[-+]?({digits}{power}|\.(inf|Inf|INF))|\.(nan|NaN|NAN)", "-+.0123456789"),
+    }
     for each in (Loader, Dumper):
-        kept = {"tag:yaml.org,2002:int", "tag:yaml.org,2002:null"}
         each.yaml_implicit_resolvers = {
-            first: [(tag, pattern) for tag, pattern in found if tag in kept]
+            first: [(tag, pattern) for tag, pattern in found if tag.removeprefix(prefix) in KEPT]
             for first, found in each.yaml_implicit_resolvers.items()
         }
-        truth = re.compile(r"(true|True|TRUE|false|False|FALSE)\Z")
-        digits, power = r"(\.[0-9]+|[0-9]+(\.[0-9]*)?)", r"([eE][-+]?[0-9]+)?"
-        number = re.compile(rf"([-+]?({digits}{power}|\.(inf|Inf|INF))|\.(nan|NaN|NAN))\Z")
-        each.add_implicit_resolver("tag:yaml.org,2002:bool", truth, list("tTfF"))
-        each.add_implicit_resolver("tag:yaml.org,2002:float", number, list("-+.0123456789"))
-
+        for tag, (pattern, first) in patterns.items():
+            each.add_implicit_resolver(prefix + tag, re.compile(rf"(?:{pattern})\Z"), list(first))
     for kind in (dict, list, str):
         represent = getattr(yaml.representer.SafeRepresenter, f"represent_{kind.__name__}")
         Dumper.add_multi_representer(kind, represent)
@@ -218,7 +222,7 @@ def read_yaml_fast() -> None:
 
     def fast_parse(text: str, path: str, typ: str = "safe") -> Any:
         name = os.path.basename(path)
-        if name == "dvc.lock" or (name == "dvc.yaml" and typ == "safe"):
+        if name == "dvc.lock" or (name in READ_OFTEN and typ == "safe"):
             return yaml.load(text, Loader) or {}
         return parse(text, path, typ)
 
