@@ -38,7 +38,7 @@ import yaml
 LIBRARIES = ("torch._dynamo", "pandas", "pandera.pandas", "pyarrow.parquet", "pyarrow.dataset",
              "sklearn.feature_extraction.text", "sklearn.linear_model", "sklearn.metrics",
              "safetensors.torch", "numba", "duckdb", "matplotlib.figure",
-             "matplotlib.backends.backend_agg", "pydantic", "jinja2", "yaml", "filelock",
+             "matplotlib.backends.backend_agg", "pydantic", "jinja2", "filelock",
              "email.policy", "mlflow.store.tracking.sqlalchemy_store", "alembic.command", "git",
              "networkx", "hydra", "ruamel.yaml", "celery", "kombu.transport.filesystem", "dvc.cli",
              "dvc.repo", "dvc.repo.experiments", "dvc.repo.experiments.queue.celery",
