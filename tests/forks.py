@@ -29,6 +29,7 @@ class Fork:
         try:
             os.environ.update(variables)
             signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)  # whatever a test before left
             torch.set_num_threads(1)  # other threads do not exist in this copy
             with log.open("w") as sys.stderr, exit_on_user_error("stopped"):
                 function()

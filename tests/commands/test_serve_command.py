@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,14 +24,6 @@ pytestmark = [
     pytest.mark.filterwarnings("default"),
 ]
 Serve = Callable[..., tuple[str, list[str]]]
-
-
-@pytest.fixture(autouse=True)
-def own_handler() -> Iterator[None]:
-    """The command's handler of SIGTERM is not for the tests that follow."""
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture
@@ -55,7 +47,9 @@ def served(
 
     def run(*options: str) -> tuple[str, list[str]]:
         capsys.readouterr()
+        handler = signal.getsignal(signal.SIGTERM)
         assert main(["serve", "--port", "0", *options]) == 0
+        assert signal.getsignal(signal.SIGTERM) == handler, "the command's own is gone"
         return digests[-1], capsys.readouterr().out.splitlines()
 
     return run

@@ -7,6 +7,7 @@ import sys
 import tempfile
 from argparse import Namespace
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from arxiv_hybrid.commands.models import choose_model
@@ -22,8 +23,8 @@ from arxiv_hybrid.tracking import find_run
 
 def run(options: Namespace) -> None:
     """Serve until the process is stopped; UserError if there is no model, or the port is in use."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # until the server has its own handler
     with (
+        _ended_by_sigterm(),
         listen(options.host, options.port) as listener,
         tempfile.TemporaryDirectory(prefix="arxiv-hybrid-") as temporary,
     ):
@@ -34,6 +35,16 @@ def run(options: Namespace) -> None:
             print(line)
         print(f"page:       {url}\nrequests:   {url}/invocations", flush=True)
         serve(model, listener, options.workers)
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM ends the process with status 0, cleaned up, until the server has its own handler."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _described(model: ServedModel, classifier: TextClassifier) -> Iterator[str]:
