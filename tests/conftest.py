@@ -53,7 +53,7 @@ TINY: dict[str, Any] = {
     "glove": {"dim": 12, "epochs": 1},
     "vocab": {"title_length": 12, "abstract_length": 40},
     "ensemble": {"members": [{"name": "other", "seed": 7}]},
-    "evaluate": {"bootstrap": 200},
+    "evaluate": {"bootstrap": 200, "explain_papers": 1},
     "tracking": {"log_model": False},
 }
 

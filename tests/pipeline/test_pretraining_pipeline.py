@@ -58,7 +58,7 @@ def test_all_papers_are_learned_from_but_those_left_out(repo: Path) -> None:
     assert metrics["model"] == checkpoint.digest(here / "model")
     curves = pd.read_csv(here / "metrics/curves.csv")
     assert list(curves["epoch"]) == [1]
-    assert curves[["train_loss", "val_loss", "val_accuracy"]].notna().all(None)
+    assert curves[["train_loss", "val_loss", "val_accuracy"]].notna().all(axis=None)
     pretrained = load_pretrained(here / "model")
     assert pretrained.embeddings.shape[1] == 12
     assert len(pretrained.papers) == pretrained.origin.papers == 140

@@ -2,10 +2,11 @@
 
 With few papers, most of a stage's time goes into imports. The folder of `warm_python`, first in
 PATH, has a `python` and a `dvc` that ask a server for a copy of its process. The copy gets the
-command, folder, environment, files and signals of its client, and ends with it. Settings that
-libraries read when they are imported are the server's. DVC's copies read its YAML files, a
-hundred times in each run, and write dvc.lock with libyaml. Tests of those, of kills and of
-processes that start others use the real programs, and so does the first run of the pipeline.
+command, folder, environment, files and signals of its client, and ends with it; what it starts by
+`sys.executable` is a copy, too. Settings that libraries read when they are imported are the
+server's. DVC's copies read its YAML files, a hundred times in each run, and write dvc.lock with
+libyaml. Tests of those, of kills and of processes that start others use the real programs, and so
+does the first run of the pipeline.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 import yaml
+from filelock import FileLock
 
 LIBRARIES = ("torch._dynamo", "pandas", "pandera.pandas", "pyarrow.parquet", "pyarrow.dataset",
              "sklearn.feature_extraction.text", "sklearn.linear_model", "sklearn.metrics",
@@ -71,46 +73,56 @@ sys.exit(status)
 
 @cache
 def warm_python() -> Path:
-    """The folder of `python` and `dvc`; the server is started first, and ends with this process."""
-    folder = Path(tempfile.mkdtemp(prefix="warm-python-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    address = str(folder / "server")
-    for name in ("python", "dvc"):
-        client = folder / name
-        client.write_text(CLIENT.format(python=sys.executable, address=address))
-        client.chmod(stat.S_IRWXU)
-    kept = {name: value for name, value in os.environ.items()
-            if not name.startswith(("DVC_", "MLFLOW_", "PYTHON"))}  # fmt: skip
-    server = subprocess.Popen(
-        [sys.executable, "-P", __file__, address], env={**kept, **SETTINGS},
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-    )  # fmt: skip
-    atexit.register(server.kill)
-    assert server.stdout is not None
-    with server.stdout as printed:
-        assert printed.readline() == b"ready\n"
+    """The folder of `python` and `dvc`, whose server is started first.
+
+    All workers of pytest share one: it ends with the process that started them.
+    """
+    workers = "PYTEST_XDIST_WORKER" in os.environ
+    run = os.environ["PYTEST_XDIST_TESTRUNUID"] if workers else os.getpid()
+    folder = Path(tempfile.gettempdir(), f"warm-python-{run}")
+    folder.mkdir(mode=stat.S_IRWXU, exist_ok=True)
+    with FileLock(folder / "lock"):
+        if not (folder / "python").exists():
+            start_server(folder, os.getppid() if workers else os.getpid())
     return folder
 
 
-def serve(address: str) -> list[str]:
-    """Fork for each client, until the parent has ended; in the copy, return its arguments."""
+def start_server(folder: Path, user: int) -> None:
+    """Start a server that ends with the process `user`, and write its clients."""
+    address = str(folder / "server")
+    kept = {name: value for name, value in os.environ.items()
+            if not name.startswith(("DVC_", "MLFLOW_", "PYTHON"))}  # fmt: skip
+    server = subprocess.Popen(
+        [sys.executable, "-P", __file__, address, str(user)], env={**kept, **SETTINGS},
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    atexit.register(server.poll)  # it may outlive this process
+    assert server.stdout is not None
+    with server.stdout as printed:
+        assert printed.readline() == b"ready\n"
+    for name in ("dvc", "python"):
+        client = folder / name
+        client.write_text(CLIENT.format(python=sys.executable, address=address))
+        client.chmod(stat.S_IRWXU)
+
+
+def serve(address: str, user: int) -> list[str]:
+    """Fork for each client, until `user` has ended; in the copy, return its arguments."""
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(address)
     listener.listen(64)
+    ended = os.pidfd_open(user)
     print("ready", flush=True)
-    parent = os.getppid()
-    listener.settimeout(1.0)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that watch copies
-    while os.getppid() == parent:
-        try:
-            client, _ = listener.accept()
-        except TimeoutError:
-            continue
+    while ended not in select.select([listener, ended], [], [])[0]:
+        client, _ = listener.accept()
         if os.fork() == 0:
             listener.close()
+            os.close(ended)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             return start_copy(client)
         client.close()
+    shutil.rmtree(Path(address).parent, ignore_errors=True)
     os._exit(0)
 
 
@@ -128,6 +140,7 @@ def start_copy(client: socket.socket) -> list[str]:
         os.dup2(file, number)
         os.close(file)
     os.chdir(folder)
+    sys.executable = str(Path(sys.argv[1]).with_name("python"))
     os.environ.clear()
     os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -248,4 +261,4 @@ if __name__ == "__main__":
         finalizer.atexit = False  # torch would unload its operators at the end of each copy
     gc.collect()
     gc.freeze()
-    run(serve(sys.argv[1]))
+    run(serve(sys.argv[1], int(sys.argv[2])))
