@@ -6,6 +6,7 @@ import json
 import re
 import sqlite3
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pandas as pd
@@ -73,7 +74,7 @@ def test_all_papers_are_learned_from_but_those_left_out(repo: Path) -> None:
 
 
 def test_the_run_and_its_curves_are_in_mlflow(repo: Path) -> None:
-    with sqlite3.connect(repo / "mlflow.db") as store:
+    with closing(sqlite3.connect(repo / "mlflow.db")) as store:
         query = "SELECT key, step FROM metrics"
         logged = set(store.execute(query))
         (name,) = store.execute("SELECT name FROM experiments WHERE experiment_id != 0").fetchone()

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -186,7 +186,7 @@ def test_two_machines_train_one_model(machines: tuple[Machine, Machine], tmp_pat
     assert "up to date" in sh(second.clone, "dvc", "status", "train").stdout
     assert not [state for state in states if state.exists()]
     assert not (second.clone / "mlflow.db").exists(), "one machine logs"
-    with sqlite3.connect(first.clone / "mlflow.db") as store:
+    with closing(sqlite3.connect(first.clone / "mlflow.db")) as store:
         ended = store.execute("SELECT status FROM runs WHERE name LIKE 'train%'").fetchall()
     assert sorted(ended) == [("FAILED",), ("FINISHED",)], "the run that lost a machine, and the one"
 
