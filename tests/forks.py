@@ -36,7 +36,7 @@ class Fork:
             status = 0
         except SystemExit as error:
             status = int(error.code or 0)
-        except Exception:
+        except Exception:  # the status says that it failed, the log why
             with log.open("a") as file:
                 traceback.print_exc(file=file)
         finally:

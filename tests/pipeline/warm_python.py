@@ -96,7 +96,7 @@ def start_server(folder: Path, user: int) -> None:
         [sys.executable, "-P", __file__, address, str(user)], env={**kept, **SETTINGS},
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
-    atexit.register(server.poll)  # it may outlive this process
+    atexit.register(server.poll)  # refers to it until this process ends: Python warns otherwise
     assert server.stdout is not None
     with server.stdout as printed:
         assert printed.readline() == b"ready\n"
